@@ -1,0 +1,1 @@
+"""The methods: each takes references and seeds and gives images."""

@@ -1,0 +1,77 @@
+"""The Method protocol: references and seeds in, images out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.faces.face import Face
+from bench.identity import Spec
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What a method may see of one reference: only what it declared in `needs` is filled.
+
+    Attributes:
+        item, subject: names from the dataset's list.
+        image: the whole picture, (H, W, 3) uint8 RGB.
+        face: the largest face under the evaluator's detector.
+        embeddings: recogniser name -> (d,) float32, raw (not normalised).
+    """
+
+    item: str
+    subject: str
+    image: Image | None = None
+    face: Face | None = None
+    embeddings: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One sample to be made: which reference, which of its samples, which noise, which prompt."""
+
+    reference: Reference
+    index: int
+    seed: int
+    prompt: str
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """One sample made, or the reason why not: exactly one of `image` and `error` is set.
+
+    `unavailable` marks that a control has no picture to show: neither a success nor a failure.
+    """
+
+    image: Image | None = None
+    error: str | None = None
+    unavailable: bool = False
+
+
+class Method(Protocol):
+    """Loaded once, called with batches. A plain class; nothing is inherited.
+
+    Class attributes:
+        Options: frozen spec of its options (`bench.identity.Spec`), importable without heavy packages.
+        needs: what `Reference` must hold: any of "image", "face", "embedding:<recogniser>".
+    """
+
+    Options: ClassVar[type[Spec]]
+    needs: ClassVar[frozenset[str]]
+
+    def __init__(self, options: Any, runtime: Any) -> None:
+        """Loads everything; raises `UserError` for a missing or wrong file."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Output]:
+        """One output per request, in order. A result depends on its own request alone, never on its neighbours.
+
+        An exception here fails every sample of the batch; an `Output.error` fails one.
+        """

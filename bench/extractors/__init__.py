@@ -1,0 +1,1 @@
+"""Extractors: one file per network family; face views in, features out."""

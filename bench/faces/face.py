@@ -1,0 +1,32 @@
+"""One detected face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face in an image, in pixel coordinates (x right, y down, pixel centres at integers).
+
+    Attributes:
+        box: (4,) float32, x1, y1, x2, y2.
+        score: the detector's confidence, 0 to 1.
+        keypoints: (5, 2) float32 in image order: left eye, right eye, nose, left and right mouth corner
+            ("left" is the viewer's left).
+        landmarks: (68, 2) float32 in the iBUG order, or None where no landmark network ran.
+    """
+
+    box: NDArray[np.float32]
+    score: float
+    keypoints: NDArray[np.float32]
+    landmarks: NDArray[np.float32] | None = None
+
+    @property
+    def area(self) -> float:
+        """Area of the box in square pixels."""
+        width, height = self.box[2:] - self.box[:2]
+        return float(max(width, 0) * max(height, 0))

@@ -1,0 +1,93 @@
+"""What a result's identity is made of: every field of every spec says whether it is part of it.
+
+A field is annotated with one of three marks. `IDENTITY`: its value changes samples or numbers and is
+hashed. `CONTENT`: a path whose *bytes* are hashed, never its name. `RECORDED`: it is written into the
+run and never hashed (device, batch size, workers, memory layout, where a file lies). A field without
+a mark is an error, so that a new one cannot slip in undecided.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict
+
+VERSION = 1  # of the computation below; part of every identity
+
+
+class Mark(Enum):
+    """How a field of a spec enters an identity."""
+
+    IDENTITY = "identity"
+    CONTENT = "content"
+    RECORDED = "recorded"
+
+
+IDENTITY, CONTENT, RECORDED = Mark.IDENTITY, Mark.CONTENT, Mark.RECORDED
+
+WeightFile = Annotated[Path, CONTENT]
+"""A file (or folder) of weights: where it lies is recorded, its bytes are part of the identity."""
+
+
+class Spec(BaseModel):
+    """A frozen record of settings in which unknown keys are errors and every field has a mark."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def mark_of(model: type[BaseModel], field: str) -> Mark:
+    """The mark of a field.
+
+    Raises:
+        TypeError: the field has none; the declaration must be mended.
+    """
+    marks = [m for m in model.model_fields[field].metadata if isinstance(m, Mark)]
+    if len(marks) != 1:
+        raise TypeError(f"{model.__name__}.{field} needs exactly one of IDENTITY, CONTENT, RECORDED")
+    return marks[0]
+
+
+def identity(spec: BaseModel) -> dict[str, Any]:
+    """The part of a spec that changes results, as plain JSON types; files by their sha256."""
+    return {name: value for name, value in _parts(spec)}
+
+
+def _parts(spec: BaseModel) -> Iterator[tuple[str, Any]]:
+    for name in type(spec).model_fields:
+        mark, value = mark_of(type(spec), name), getattr(spec, name)
+        if mark is Mark.RECORDED:
+            continue
+        yield name, _content(value) if mark is Mark.CONTENT else _plain(value)
+
+
+def _content(value: Path | None) -> str | None:
+    from bench.hashing import sha256_path
+
+    return None if value is None else sha256_path(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return identity(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in sorted(value.items())}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (frozenset, set)):
+        return sorted(_plain(v) for v in value)
+    return value.value if isinstance(value, Enum) else value
+
+
+def digest(parts: Mapping[str, Any]) -> str:
+    """sha256 (hex) of a mapping of plain JSON types, independent of the order of its keys.
+
+    >>> digest({"a": 1, "b": [1.5, None]}) == digest({"b": [1.5, None], "a": 1})
+    True
+    """
+    text = json.dumps({"version": VERSION, **parts}, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
