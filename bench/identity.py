@@ -54,7 +54,7 @@ def mark_of(model: type[BaseModel], field: str) -> Mark:
 
 def identity(spec: BaseModel) -> dict[str, Any]:
     """The part of a spec that changes results, as plain JSON types; files by their sha256."""
-    return {name: value for name, value in _parts(spec)}
+    return dict(_parts(spec))
 
 
 def _parts(spec: BaseModel) -> Iterator[tuple[str, Any]]:

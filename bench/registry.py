@@ -31,9 +31,7 @@ def targets(group: str) -> dict[str, str]:
     table = dict(BUILT_IN[group])
     for entry in entry_points(group=f"bench.{group}"):
         if entry.name in table:
-            raise UserError(
-                f"{entry.value} registers {group[:-1]} {entry.name!r}, which is {table[entry.name]}"
-            )
+            raise UserError(f"{entry.value} registers {group[:-1]} {entry.name!r}, which is {table[entry.name]}")
         table[entry.name] = entry.value
     return table
 
