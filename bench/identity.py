@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,13 +52,13 @@ def mark_of(model: type[BaseModel], field: str) -> Mark:
     return marks[0]
 
 
-def identity(spec: BaseModel) -> dict[str, Any]:
-    """The part of a spec that changes results, as plain JSON types; files by their sha256."""
-    return dict(_parts(spec))
+def identity(spec: BaseModel, only: Collection[str] | None = None) -> dict[str, Any]:
+    """The part of a spec (or of the fields `only`) that changes results, as plain JSON types; files by sha256."""
+    return dict(_parts(spec, type(spec).model_fields if only is None else only))
 
 
-def _parts(spec: BaseModel) -> Iterator[tuple[str, Any]]:
-    for name in type(spec).model_fields:
+def _parts(spec: BaseModel, names: Collection[str]) -> Iterator[tuple[str, Any]]:
+    for name in names:
         mark, value = mark_of(type(spec), name), getattr(spec, name)
         if mark is Mark.RECORDED:
             continue

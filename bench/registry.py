@@ -10,7 +10,13 @@ from typing import Any
 from bench.errors import UserError, unknown
 
 BUILT_IN: dict[str, dict[str, str]] = {
-    "methods": {},
+    "methods": {
+        "copy": "baselines.controls:Copy",
+        "external": "baselines.external:External",
+        "folder": "baselines.folder:Folder",
+        "real": "baselines.controls:Real",
+        "shuffle": "baselines.controls:Shuffle",
+    },
     "datasets": {},
     "detectors": {},
     "landmarkers": {},
