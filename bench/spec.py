@@ -28,11 +28,9 @@ class Part(Spec):
 
 
 class Card(Spec):
-    """What a method declares about itself: nothing here changes a sample."""
+    """What a method declares about itself (its relation to each recogniser): nothing here changes a sample."""
 
-    relations: Annotated[dict[str, Relation], RECORDED] = Field(
-        default_factory=dict
-    )  # recogniser of the panel -> relation
+    relations: Annotated[dict[str, Relation], RECORDED] = Field(default_factory=dict)
     training_sets: Annotated[tuple[str, ...], RECORDED] = ()
     licence: Annotated[str, RECORDED] = ""
     source: Annotated[str, RECORDED] = ""
