@@ -82,7 +82,7 @@ def _job(config: Any, verb: str, scratch: Path, sweep: bool) -> None:
 
 def _count(scratch: Path, code: int) -> None:
     """Leaves word of a failure where the process that started the sweep, perhaps another one, finds it."""
-    handle, name = tempfile.mkstemp(prefix="failed-", dir=scratch)
+    handle, _ = tempfile.mkstemp(prefix="failed-", dir=scratch)
     with os.fdopen(handle, "w") as file:
         file.write(str(code))
 

@@ -12,8 +12,8 @@ from typing import Any
 from bench.resources import PACKAGE
 
 PACKAGES = (
-    "idbench", "torch", "torchvision", "diffusers", "transformers", "insightface", "onnxruntime", "lpips", "pytorch-fid",
-    "facexlib", "face-alignment", "timm", "numpy", "scipy", "pandas", "pillow", "opencv-python", "hydra-core",
+    "idbench", "torch", "torchvision", "diffusers", "transformers", "insightface", "onnxruntime", "lpips",
+    "pytorch-fid", "facexlib", "face-alignment", "timm", "numpy", "scipy", "pandas", "pillow", "opencv-python", "hydra-core",
 )  # fmt: skip
 
 

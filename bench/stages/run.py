@@ -18,7 +18,7 @@ from bench.stages.extract import extract, is_pairwise, parts
 from bench.stages.generate import generate
 from bench.stages.plan import Job, plan
 from bench.stages.score import score
-from bench.store import locked, read_json, sweep, write_json
+from bench.store import locked, read_json, sweep, write_json, write_table
 
 STAGES = ("generate", "extract", "score", "report")
 
@@ -83,6 +83,7 @@ def _begin(job: Job) -> bool:
             shutil.rmtree(job.folder / name, ignore_errors=True)
         path.unlink()
     if not path.exists():
+        write_table(job.folder / "photos.parquet", job.photos)
         write_json(path, record(job))
     return True
 
