@@ -97,7 +97,8 @@ def _run(path: Path) -> dict[str, Any] | None:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {
-            "folder": str(path.parent), "method": "?", "dataset": "?", "list": "?", "state": "run.json is damaged", "begun": 0.0,
+            "folder": str(path.parent), "method": "?", "dataset": "?", "list": "?",
+            "state": "run.json is damaged", "begun": 0.0,
         }  # fmt: skip
     return {
         "folder": str(path.parent),

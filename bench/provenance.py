@@ -13,7 +13,8 @@ from bench.resources import PACKAGE
 
 PACKAGES = (
     "idbench", "torch", "torchvision", "diffusers", "transformers", "insightface", "onnxruntime", "lpips",
-    "pytorch-fid", "facexlib", "face-alignment", "timm", "numpy", "scipy", "pandas", "pillow", "opencv-python", "hydra-core",
+    "pytorch-fid", "facexlib", "face-alignment", "timm", "numpy", "scipy", "pandas", "pillow", "opencv-python",
+    "hydra-core",
 )  # fmt: skip
 
 

@@ -67,8 +67,8 @@ def _check(first: Run, other: Run) -> None:
         if a != b:
             where, left, right = _first_difference(field, a, b)
             raise UserError(
-                f"{first.folder} and {other.folder} cannot be compared: they differ in {where} ({left!r} and {right!r}); "
-                "score both with the same list, protocol, evaluator and version"
+                f"{first.folder} and {other.folder} cannot be compared: they differ in {where} "
+                f"({left!r} and {right!r}); score both with the same list, protocol, evaluator and version"
             )
 
 
