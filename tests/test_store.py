@@ -22,7 +22,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match="disk of .* is full"):
+    with pytest.raises(UserError, match=r"disk of .* is full"):
         store.write_json(path, {"n": 2})
     assert store.read_json(path) == {"n": 1}
     assert [p.name for p in path.parent.iterdir()] == ["file.json"]
