@@ -17,7 +17,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "real": "baselines.controls:Real",
         "shuffle": "baselines.controls:Shuffle",
     },
-    "datasets": {},
+    "datasets": {
+        "agedb": "bench.data.agedb:AgeDB",
+        "folder": "bench.data.folder:Folder",
+        "london": "bench.data.london:London",
+        "synth500": "bench.data.synth500:Synth500",
+    },
     "detectors": {},
     "landmarkers": {},
     "parsers": {},
