@@ -141,7 +141,9 @@ def explain(error: Exception) -> str:
     from hydra.errors import MissingConfigException, OverrideParseException
 
     if isinstance(error, OverrideParseException):
-        key, _, value = error.override.partition("=")
+        key, equals, value = error.override.partition("=")
+        if not equals:
+            return f"{error.override!r} is no override: write KEY=VALUE"
         return f"cannot read the override {error.override!r}; quote its value: '{key}=\"{value}\"'"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")

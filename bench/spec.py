@@ -119,10 +119,12 @@ def resolve(config: Any) -> RunSpec:
         UserError: unknown key (with the nearest valid one), wrong type, unknown method or dataset, missing value.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} is missing; give it as {error.full_key}=VALUE") from error
     except OmegaConfBaseException as error:
         raise UserError(_first_line(error)) from error
     assert isinstance(plain, dict)
