@@ -79,7 +79,7 @@ def umeyama(src: ArrayLike, dst: ArrayLike) -> Matrix:
 
 
 def arcface_matrix(keypoints: ArrayLike, size: int = 112) -> Matrix:
-    """Image to insightface's crop of `size`: a multiple of 112, else of 128 (its template stands 8/128 to the right)."""
+    """Image to insightface's crop of `size`: a multiple of 112, else of 128 (the template stands 8/128 more right)."""
     if size % 112 and size % 128:
         raise ValueError(f"{size} is a multiple neither of 112 nor of 128")
     unit, right = (112, 0.0) if size % 112 == 0 else (128, 8.0)
