@@ -133,17 +133,18 @@ def _faults(wanted: State, state: State) -> Iterator[str]:
             yield f"{len(keys)} of {len(wanted)} keys {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
 
 
-def pixels(crops: NDArray[np.uint8], device: str) -> Tensor:
-    """(b, H, W, 3) uint8 RGB -> (b, 3, H, W) float32 RGB in [0, 1], as torchvision's ToTensor makes it.
+def pixels(crops: NDArray[Any], device: str) -> Tensor:
+    """(b, H, W, 3) RGB, uint8 or float32 in [0, 1] -> (b, 3, H, W) float32 RGB in [0, 1]; uint8 as ToTensor does it.
 
     Raises:
-        TypeError: something else than uint8 RGB images of one size.
+        TypeError: something else than RGB images of one size.
     """
     import torch
 
-    if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
-        raise TypeError(f"expected (b, H, W, 3) uint8, got {crops.shape} {crops.dtype}")
-    return torch.from_numpy(np.ascontiguousarray(crops)).to(device).permute(0, 3, 1, 2).float().div(255).contiguous()
+    if crops.dtype not in (np.uint8, np.float32) or crops.ndim != 4 or crops.shape[3] != 3:
+        raise TypeError(f"expected (b, H, W, 3) uint8 or float32, got {crops.shape} {crops.dtype}")
+    images = torch.from_numpy(np.ascontiguousarray(crops)).to(device).permute(0, 3, 1, 2)
+    return (images if crops.dtype == np.float32 else images.float().div(255)).contiguous()
 
 
 def standardise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

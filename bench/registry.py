@@ -23,10 +23,24 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "london": "bench.data.london:London",
         "synth500": "bench.data.synth500:Synth500",
     },
-    "detectors": {},
+    "detectors": {
+        "retinaface": "bench.faces.detection:RetinaFace",
+        "scrfd": "bench.faces.detection:Scrfd",
+    },
     "landmarkers": {},
-    "parsers": {},
-    "extractors": {},
+    "parsers": {
+        "bisenet": "bench.faces.parsing:BiSeNet",
+        "parsenet": "bench.faces.parsing:ParseNet",
+    },
+    "extractors": {
+        "adaface": "bench.extractors.adaface:AdaFace",
+        "arcface_onnx": "bench.extractors.recognition:ArcFaceOnnx",
+        "deca": "bench.extractors.flame:Deca",
+        "emoca": "bench.extractors.flame:Emoca",
+        "inception": "bench.extractors.inception:Inception",
+        "lpips": "bench.extractors.lpips:Lpips",
+        "smirk": "bench.extractors.flame:Smirk",
+    },
     "metrics": {},
 }
 """group -> name -> "module:attribute"."""

@@ -103,13 +103,13 @@ def _of_number(tables_: dict[str, pd.DataFrame], number: tuple[str, ...]) -> lis
     rows = []
     for a, b in combinations(values, 2):
         both = values[a].merge(values[b], on=["item", "subject"], suffixes=("_a", "_b")).dropna()
-        paired = paired_difference(both["value_a"], both["value_b"], both["subject"], seed=0)
+        paired = paired_difference(*(both[c].to_numpy() for c in ("value_a", "value_b", "subject")), seed=0)
         rows.append({
             "metric": metric, "variant": variant, "statistic": statistic, "a": a, "b": b,
             "difference": paired.difference, "low": paired.low, "high": paired.high, "p_value": paired.p_value,
             "n_items": len(both), "n_clusters": paired.n_clusters, "note": paired.note,
         })  # fmt: skip
-    for row, adjusted in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
+    for row, adjusted in zip(rows, holm(list(cast("list[float | None]", [row["p_value"] for row in rows]))), strict=True):
         row["p_holm"] = adjusted
     return rows
 

@@ -73,7 +73,7 @@ def grid(run: Run, recogniser: str, items: Sequence[str]) -> Figure:
         axes.axis("off")
     references = run.photos[run.photos["role"] == "reference"].set_index("item")
     for row, item in zip(table, items, strict=False):
-        _picture(row[0], Path(references.loc[item, "path"]), short(item))
+        _picture(row[0], Path(str(references.loc[item, "path"])), short(item))
         for _, sample in run.samples[run.samples["item"] == item].iterrows():
             value = sample[f"id_similarity[{recogniser}]"]
             caption = sample["status"] if np.isnan(value) else f"{value:.2f}"

@@ -237,7 +237,8 @@ class FaceFinder:
 def _by_row(table: Table | None, shard: int) -> dict[int, dict[str, Any]]:
     if table is None or not table.has(shard):
         return {}
-    return {row["row"]: row for row in table.read_shard(shard).to_dict("records")}
+    records = table.read_shard(shard).to_dict("records")
+    return {int(row["row"]): {str(name): value for name, value in row.items()} for row in records}
 
 
 def _face_row(row: pd.Series, status: str, reason: str, faces: Sequence[Face] = (), size: int = 0) -> dict[str, Any]:
@@ -261,11 +262,11 @@ def _face(found: Mapping[str, Any]) -> Face | None:
     return Face(np.asarray(found["box"], np.float32), float(found["score"]), keypoints)
 
 
-def batches(crops: NDArray[np.uint8], batch: int) -> Iterator[tuple[NDArray[np.uint8], int]]:
+def batches(crops: NDArray[Any], batch: int) -> Iterator[tuple[NDArray[Any], int]]:
     """Crops in full batches, the last one padded with black, each with the number of crops that count."""
     for start in range(0, len(crops), batch):
         chunk = crops[start : start + batch]
-        full = np.zeros((batch, *crops.shape[1:]), np.uint8)
+        full = np.zeros((batch, *crops.shape[1:]), crops.dtype)
         full[: len(chunk)] = chunk
         yield full, len(chunk)
 
