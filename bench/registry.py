@@ -12,10 +12,19 @@ from bench.errors import UserError, unknown
 BUILT_IN: dict[str, dict[str, str]] = {
     "methods": {},
     "datasets": {},
-    "detectors": {},
-    "landmarkers": {},
+    "detectors": {
+        "retinaface": "bench.faces.detection:RetinaFace",
+        "scrfd": "bench.faces.detection:Scrfd",
+    },
+    "landmarkers": {
+        "fan": "bench.faces.landmarks:Fan",
+        "insightface68": "bench.faces.landmarks:Insightface68",
+    },
     "parsers": {},
-    "extractors": {},
+    "extractors": {
+        "adaface": "bench.extractors.adaface:AdaFace",
+        "arcface_onnx": "bench.extractors.recognition:ArcFaceOnnx",
+    },
     "metrics": {},
 }
 """group -> name -> "module:attribute"."""
