@@ -27,7 +27,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "retinaface": "bench.faces.detection:RetinaFace",
         "scrfd": "bench.faces.detection:Scrfd",
     },
-    "landmarkers": {},
+    "landmarkers": {
+        "fan": "bench.faces.landmarks:Fan",
+        "insightface68": "bench.faces.landmarks:Insightface68",
+    },
     "parsers": {
         "bisenet": "bench.faces.parsing:BiSeNet",
         "parsenet": "bench.faces.parsing:ParseNet",
