@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,11 +50,14 @@ def write_list(photos: pd.DataFrame, path: Path) -> None:
 def list_text(photos: pd.DataFrame) -> str:
     """The text of a list."""
     columns = [*LIST_COLUMNS, *group_columns(photos)]
+    return "".join(csv_line(row) for row in [columns, *photos[columns].itertuples(index=False)])
+
+
+def csv_line(row: Iterable[object]) -> str:
+    r"""One line of CSV, ended by "\n"; Python's writer quotes a "\r" only where it ends lines by "\r\n"."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(photos[columns].itertuples(index=False))
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(row)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def read_list(path: Path) -> pd.DataFrame:
