@@ -14,8 +14,19 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "datasets": {},
     "detectors": {},
     "landmarkers": {},
-    "parsers": {},
-    "extractors": {},
+    "parsers": {
+        "bisenet": "bench.faces.parsing:BiSeNet",
+        "parsenet": "bench.faces.parsing:ParseNet",
+    },
+    "extractors": {
+        "clip": "bench.extractors.clip:Clip",
+        "deca": "bench.extractors.flame:Deca",
+        "dinov2": "bench.extractors.dinov2:Dinov2",
+        "emoca": "bench.extractors.flame:Emoca",
+        "inception": "bench.extractors.inception:Inception",
+        "lpips": "bench.extractors.lpips:Lpips",
+        "smirk": "bench.extractors.flame:Smirk",
+    },
     "metrics": {},
 }
 """group -> name -> "module:attribute"."""
