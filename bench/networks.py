@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,3 +160,49 @@ def bicubic(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
     filter_ = Image.Resampling.BICUBIC
     return np.stack([np.asarray(Image.fromarray(crop).resize((size, size), filter_)) for crop in crops])
+
+
+def from_folder(architecture: Any, folder: Path, unused: Sequence[str] = ()) -> Any:
+    """A transformers model in float32 from a local folder in Hugging Face layout (config.json beside the weights).
+
+    Args:
+        architecture: a model class of transformers.
+        folder: holds config.json and safetensors (or a torch file of plain tensors).
+        unused: prefixes of keys that the folder may hold and this model does not need.
+
+    Raises:
+        UserError: no such folder, no config or weights in it, or those of another model.
+    """
+    import torch
+
+    if not (Path(folder) / "config.json").is_file():
+        raise UserError(f"no config.json in {folder}: expected a folder in Hugging Face layout")
+    try:
+        with quiet_transformers():
+            model, report = architecture.from_pretrained(
+                str(folder), local_files_only=True, output_loading_info=True, dtype=torch.float32
+            )
+    except (OSError, RuntimeError, ValueError, AttributeError) as error:
+        raise UserError(f"{folder} does not hold a {architecture.__name__}: {_first_line(error)}") from error
+    extra = [key for key in report["unexpected_keys"] if not key.startswith(tuple(unused))]
+    faults = sorted(report["missing_keys"]) + sorted(extra)
+    if faults:
+        counts = f"{len(report['missing_keys'])} keys missing, {len(extra)} unexpected"
+        raise UserError(f"{folder} does not hold a {architecture.__name__}: {counts} ({', '.join(faults[:3])})")
+    return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without progress bars and without the table of unused keys: what matters of it is checked and raised."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

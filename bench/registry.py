@@ -38,7 +38,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "extractors": {
         "adaface": "bench.extractors.adaface:AdaFace",
         "arcface_onnx": "bench.extractors.recognition:ArcFaceOnnx",
+        "clip": "bench.extractors.clip:Clip",
         "deca": "bench.extractors.flame:Deca",
+        "dinov2": "bench.extractors.dinov2:Dinov2",
         "emoca": "bench.extractors.flame:Emoca",
         "inception": "bench.extractors.inception:Inception",
         "lpips": "bench.extractors.lpips:Lpips",

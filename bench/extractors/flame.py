@@ -136,8 +136,8 @@ def _flame_code(flame: Tensor) -> Code:
 def deca_encoder(state: State, name: str, source: str) -> nn.Module:
     """One of DECA's or EMOCA's encoders, (b, 3, 224, 224) -> (b, 236) for "E_flame" and (b, 50) for "E_expression".
 
-    ResNet-50 without its classifier, 7x7 average pool, Linear 2048-1024, ReLU, Linear 1024-n; by torchvision's names, as
-    the official checkpoints have them: `E_flame.*` in DECA's, `deca.E_flame.*` in EMOCA's.
+    ResNet-50 without its classifier, 7x7 average pool, Linear 2048-1024, ReLU, Linear 1024-n; by torchvision's names,
+    as the official checkpoints have them: `E_flame.*` in DECA's, `deca.E_flame.*` in EMOCA's.
     """
     import torch
     from torch import nn
@@ -157,7 +157,7 @@ def deca_encoder(state: State, name: str, source: str) -> nn.Module:
 class Smirk:
     """SMIRK (Retsinas et al., CVPR 2024): MobileNetV3 regressors. Input RGB in [0, 1], 224, no mean and std.
 
-    The size of each trunk is read off the file. The shape encoder, which no metric reads, is not loaded and may be absent.
+    The size of each trunk is read off the file. The shape encoder is not loaded and may be absent: no metric reads it.
     """
 
     Options = FlameOptions

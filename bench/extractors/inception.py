@@ -22,8 +22,8 @@ UNUSED = ("fc.", "AuxLogits.")
 class Inception:
     """pytorch-fid's FID-Inception, spatially averaged at one of its four blocks.
 
-    Input RGB in [0, 1], resized to 299 by torch's bilinear filter (align_corners false, no antialiasing when it shrinks),
-    then 2x - 1: exactly what pytorch-fid 0.3.0 does.
+    Input RGB in [0, 1], resized to 299 by torch's bilinear filter (align_corners false, no antialiasing), then 2x - 1:
+    exactly what pytorch-fid 0.3.0 does.
     """
 
     class Options(Spec):

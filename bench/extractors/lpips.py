@@ -47,7 +47,7 @@ class Lpips:
             trunk: torchvision's `alexnet`, `vgg16` or `squeezenet1_1` state dict; its classifier is not read.
             net: which of the three.
             view: the crop it reads.
-            batch: crops that go through the trunk at a time. A vgg at 512 keeps 0.13 GB of features per crop of an item.
+            batch: crops that go through the trunk at a time. A vgg at 512 keeps 0.13 GB of features for each.
         """
 
         trunk: WeightFile
