@@ -10,7 +10,9 @@ from typing import Any
 from bench.errors import UserError, unknown
 
 BUILT_IN: dict[str, dict[str, str]] = {
-    "methods": {},
+    "methods": {
+        "arc2face": "baselines.arc2face:Arc2Face",
+    },
     "datasets": {},
     "detectors": {},
     "landmarkers": {},
