@@ -292,7 +292,8 @@ class Arc2Face:
         if options.exp_adapter is not None:
             checkpoint = weights.read(options.exp_adapter)
             scale = options.expression_scale
-            diffusion.load_ip_adapter(self.unet, self.scheduler, checkpoint, options.exp_adapter, scale)
+            load = diffusion.load_ip_adapter
+            self._project = load(self.unet, self.scheduler, checkpoint, options.exp_adapter, scale)
         self.controlnet = None
         if options.controlnet is not None and options.normal_map is not None:
             self._load_controlnet(options.controlnet, options.normal_map)
@@ -320,10 +321,10 @@ class Arc2Face:
 
         if self.options.expression is None:
             return {}
-        row = torch.tensor(self.options.expression, dtype=self._dtype, device=self.device)
-        rows = row.expand(count, 1, EXPRESSION)
-        both = diffusion.guided(torch.zeros_like(rows), rows, self.options.guidance_scale)
-        return {"added_cond_kwargs": {"image_embeds": [both]}}
+        self._project.to(self.device)
+        row = torch.tensor([self.options.expression], dtype=self._dtype, device=self.device)
+        tokens, none = self._project(row), self._project(torch.zeros_like(row))
+        return {"added_cond_kwargs": diffusion.added([tokens] * count, none, self.options.guidance_scale)}
 
 
 def load_prompts(options: Arc2FaceOptions, device: str) -> PromptEncoder:

@@ -92,6 +92,14 @@ def vae_factor(vae: Any) -> int:
     return 2 ** (len(vae.config.block_out_channels) - 1)
 
 
+def added(tokens: Sequence[torch.Tensor], unconditional: torch.Tensor, guidance: float) -> dict[str, Any]:
+    """An image-prompt adapter's tokens, each (1, k, width), as the UNet's added conditions."""
+    import torch
+
+    rows = torch.cat(list(tokens))
+    return {"image_embeds": [guided(unconditional, rows, guidance)[:, None]]}
+
+
 def latent_size(options: Execution, unet: Any, vae: Any) -> tuple[int, int]:
     """Height and width of the latents.
 
@@ -305,8 +313,11 @@ def check_lora(unet: Any, tensors: Mapping[str, Any], source: Path) -> None:
     weights.same_mass(mine, (v for k, v in tensors.items() if not k.endswith("alpha")), source)
 
 
-def load_ip_adapter(unet: Any, scheduler: Any, checkpoint: Mapping[str, Any], source: Path, scale: float) -> None:
+def load_ip_adapter(unet: Any, scheduler: Any, checkpoint: Mapping[str, Any], source: Path, scale: float) -> Any:
     """Adds an image-prompt adapter, and the LoRA inside of a FaceID one, to a UNet; proves that all arrived.
+
+    The projection of embeddings to tokens is taken out of the UNet, which then wants the tokens themselves in
+    `added_cond_kwargs["image_embeds"]`: they are computed once per identity, not once per step and sample.
 
     Args:
         unet: fresh, without another adapter: diffusers would keep the old LoRA.
@@ -315,9 +326,14 @@ def load_ip_adapter(unet: Any, scheduler: Any, checkpoint: Mapping[str, Any], so
         source: named in messages.
         scale: of the adapter's attention.
 
+    Returns:
+        The projection, a network of diffusers: embeddings to tokens.
+
     Raises:
         UserError: not an adapter, or made for another base.
     """
+    import torch
+
     _check_adapter(unet, checkpoint, source)
     pipe = shell(unet, scheduler)
     with weights.wrong_base(source):
@@ -328,6 +344,9 @@ def load_ip_adapter(unet: Any, scheduler: Any, checkpoint: Mapping[str, Any], so
     images = [p for processor in unet.attn_processors.values() for p in _parameters(processor)]
     weights.same_mass(images, (v for k, v in checkpoint["ip_adapter"].items() if "_ip." in k), source)
     check_lora(unet, {k: v for k, v in checkpoint["ip_adapter"].items() if "_lora." in k}, source)
+    projection = unet.encoder_hid_proj.image_projection_layers[0]
+    unet.encoder_hid_proj = torch.nn.Identity()
+    return projection.requires_grad_(False).eval()
 
 
 def _parameters(processor: Any) -> list[Any]:
@@ -336,7 +355,7 @@ def _parameters(processor: Any) -> list[Any]:
 
 def _check_adapter(unet: Any, checkpoint: Mapping[str, Any], source: Path) -> None:
     if set(checkpoint) != {"image_proj", "ip_adapter"}:
-        raise UserError(f"{source} is no image-prompt adapter: it holds {', '.join(sorted(checkpoint)[:4])}")
+        raise UserError(f"{source} is no image-prompt adapter: it holds {', '.join(sorted(checkpoint)[:4])} ...")
     for group in checkpoint.values():
         weights.check_finite(group, source)
     kept = checkpoint["ip_adapter"]

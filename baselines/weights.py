@@ -196,7 +196,7 @@ def same_mass(mine: Iterable[torch.Tensor], theirs: Iterable[torch.Tensor], sour
         UserError: the sums differ.
     """
     mine = list(mine)
-    here = sum(float(t.double().abs().sum()) for t in mine)
+    here = sum(float(t.detach().double().abs().sum()) for t in mine)
     there = sum(float(t.to(mine[0].dtype if mine else t.dtype).double().abs().sum()) for t in theirs)
     if abs(here - there) > 1e-9 * max(here, there):
         raise UserError(f"{source}: not every weight arrived in the network; made for another base or version?")
@@ -204,11 +204,17 @@ def same_mass(mine: Iterable[torch.Tensor], theirs: Iterable[torch.Tensor], sour
 
 @contextmanager
 def wrong_base(source: Path) -> Iterator[None]:
-    """Turns a loader's complaint about keys and shapes into one line."""
+    """Turns a loader's complaint about keys and shapes into one line, and keeps its advice on other loaders back."""
+    from diffusers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
     try:
         yield
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{source} does not fit this base: {_first_line(error)}") from error
+    finally:
+        logging.set_verbosity(level)
 
 
 def _check_class(network: type, folder: Path) -> None:

@@ -85,7 +85,9 @@ def _content(value: Path | None, names: tuple[str, ...]) -> str | dict[str, str]
 
     if value is None:
         return None
-    return {n: sha256_path(value / n) for n in names} if names else sha256_path(value)
+    # A missing part is the loader's error, with a better message; where all are missing there is nothing to hash.
+    found = {name: sha256_path(value / name) for name in names if (value / name).exists()}
+    return found or sha256_path(value)
 
 
 def _plain(value: Any) -> Any:

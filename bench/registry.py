@@ -12,6 +12,13 @@ from bench.errors import UserError, unknown
 BUILT_IN: dict[str, dict[str, str]] = {
     "methods": {
         "arc2face": "baselines.arc2face:Arc2Face",
+        "fastcomposer": "baselines.fastcomposer:FastComposer",
+        "instantid": "baselines.instantid:InstantID",
+        "ip_adapter_faceid_plus": "baselines.ip_adapter_faceid:IPAdapterFaceID",
+        "ip_adapter_faceid_plusv2": "baselines.ip_adapter_faceid:IPAdapterFaceID",
+        "ip_adapter_faceid_sdxl": "baselines.ip_adapter_faceid:IPAdapterFaceID",
+        "photomaker": "baselines.photomaker:PhotoMaker",
+        "photomaker_v2": "baselines.photomaker:PhotoMaker",
     },
     "datasets": {},
     "detectors": {},
