@@ -11,9 +11,17 @@ from bench.errors import UserError, unknown
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "methods": {
+        "arc2face": "baselines.arc2face:Arc2Face",
         "copy": "baselines.controls:Copy",
         "external": "baselines.external:External",
+        "fastcomposer": "baselines.fastcomposer:FastComposer",
         "folder": "baselines.folder:Folder",
+        "instantid": "baselines.instantid:InstantID",
+        "ip_adapter_faceid_plus": "baselines.ip_adapter_faceid:IPAdapterFaceID",
+        "ip_adapter_faceid_plusv2": "baselines.ip_adapter_faceid:IPAdapterFaceID",
+        "ip_adapter_faceid_sdxl": "baselines.ip_adapter_faceid:IPAdapterFaceID",
+        "photomaker": "baselines.photomaker:PhotoMaker",
+        "photomaker_v2": "baselines.photomaker:PhotoMaker",
         "real": "baselines.controls:Real",
         "shuffle": "baselines.controls:Shuffle",
     },
