@@ -87,7 +87,7 @@ class Execution(Spec):
 
     device: Annotated[str, RECORDED] = "cpu"
     workers: Annotated[int, RECORDED] = 1
-    threads: Annotated[int, RECORDED] = 2  # of every process; another number changes last digits
+    threads: Annotated[int, RECORDED] = 1  # of every process; another number changes last digits
     shard_size: Annotated[int, RECORDED] = 16  # items
     order: Annotated[Literal["list", "reversed", "shuffled"], RECORDED] = "list"  # in which shards run
     on_existing: Annotated[Literal["only_missing", "never", "always"], RECORDED] = "only_missing"
