@@ -109,7 +109,8 @@ def _of_number(tables_: dict[str, pd.DataFrame], number: tuple[str, ...]) -> lis
             "difference": paired.difference, "low": paired.low, "high": paired.high, "p_value": paired.p_value,
             "n_items": len(both), "n_clusters": paired.n_clusters, "note": paired.note,
         })  # fmt: skip
-    for row, adjusted in zip(rows, holm(list(cast("list[float | None]", [row["p_value"] for row in rows]))), strict=True):
+    p_values: list[float | None] = [row["p_value"] for row in rows]  # type: ignore[misc]
+    for row, adjusted in zip(rows, holm(p_values), strict=True):
         row["p_holm"] = adjusted
     return rows
 
