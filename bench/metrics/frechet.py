@@ -171,12 +171,10 @@ def _second_moment(side: _Side, group: int) -> Floats:
 def _lower_root(covariance: Floats) -> Floats:
     """Lower triangular L with L L^T = covariance, also where that is singular."""
     try:
-        lower: Floats = np.linalg.cholesky(covariance)
-        return lower
+        return np.asarray(np.linalg.cholesky(covariance), np.float64)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(covariance)
-        upper: Floats = np.linalg.qr((vectors * np.sqrt(np.clip(values, 0, None))).T, mode="r")
-        return upper.T
+        return np.asarray(np.linalg.qr((vectors * np.sqrt(np.clip(values, 0, None))).T, mode="r"), np.float64).T
 
 
 def _sqrt_sum(symmetric: Floats) -> float:

@@ -10,9 +10,9 @@ import pandas as pd
 from bench.metrics.cosine import Floats, cosines
 from bench.metrics.id_similarity import aggregates, item_tables
 from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
-from bench.metrics.scores import mean_score, notes, recognisers, together
+from bench.metrics.scores import mean_score, recognisers, together
 from bench.metrics.standing import Standing, directed, standing, subjects, usable_references
-from bench.metrics.targets import beside_targets, has_targets, mean_by
+from bench.metrics.targets import beside_targets, mean_by, with_targets
 
 NAME = "target_similarity"
 
@@ -22,7 +22,7 @@ def similarities(evaluation: Evaluation, features: Features) -> tuple[Floats, Fl
 
     Samples whose subject has no target with a face are ineligible.
     """
-    who = _with_targets(evaluation, features)
+    who = with_targets(evaluation, features, standing(evaluation, features, usable=directed))
     rows = np.flatnonzero(who.valid)
     position, target = beside_targets(subjects(evaluation.samples)[rows], evaluation, features)
     values = cosines(features.samples, rows[position], features.targets, target)
@@ -30,19 +30,6 @@ def similarities(evaluation: Evaluation, features: Features) -> tuple[Floats, Fl
     mean[rows] = mean_by(position, values, len(rows))
     np.fmax.at(largest, rows[position], values)
     return mean, largest, who
-
-
-def _with_targets(evaluation: Evaluation, features: Features) -> Standing:
-    who, some = standing(evaluation, features, usable=directed), has_targets(evaluation, features)
-    without = len(set(who.item[who.eligible & ~some]))
-    return replace(
-        who,
-        valid=who.valid & some,
-        failed=who.failed & some,
-        unavailable=who.unavailable & some,
-        ineligible=who.ineligible | ~some,
-        note=notes(who.note, f"{without} items have no target" if without else ""),
-    )
 
 
 def real_level(evaluation: Evaluation, recogniser: str) -> Score:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics.cosine import Floats
 from bench.metrics.protocol import Evaluation, Features
-from bench.metrics.standing import Rows, directed, subjects
+from bench.metrics.scores import notes
+from bench.metrics.standing import Rows, Standing, directed, subjects
 
 
 def usable_targets(evaluation: Evaluation, features: Features) -> Rows:
@@ -47,7 +50,16 @@ def mean_by(position: Rows, values: Floats, size: int) -> Floats:
         return np.bincount(position, values, minlength=size) / np.bincount(position, minlength=size)
 
 
-def has_targets(evaluation: Evaluation, features: Features) -> NDArray[np.bool_]:
-    """(n_samples,) samples whose subject has a usable target."""
+def with_targets(evaluation: Evaluation, features: Features, who: Standing) -> Standing:
+    """`who`, with the samples whose subject has no usable target made ineligible, and their items noted."""
     known = {evaluation.targets["subject"].iat[row] for row in usable_targets(evaluation, features)}
-    return np.array([name in known for name in subjects(evaluation.samples)], dtype=bool)
+    some = np.array([name in known for name in subjects(evaluation.samples)], dtype=bool)
+    without = len(set(who.item[who.eligible & ~some]))
+    return replace(
+        who,
+        valid=who.valid & some,
+        failed=who.failed & some,
+        unavailable=who.unavailable & some,
+        ineligible=who.ineligible | ~some,
+        note=notes(who.note, f"{without} items have no target" if without else ""),
+    )
