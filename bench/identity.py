@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +33,16 @@ IDENTITY, CONTENT, RECORDED = Mark.IDENTITY, Mark.CONTENT, Mark.RECORDED
 
 WeightFile = Annotated[Path, CONTENT]
 """A file (or folder) of weights: where it lies is recorded, its bytes are part of the identity."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Beside `CONTENT`: only these files or folders inside the path are read, so only their bytes are hashed.
+
+    Two methods may share one folder: what is added to it for one must not change the results' identity of the other.
+    """
+
+    names: tuple[str, ...]
 
 
 class Spec(BaseModel):
@@ -62,13 +73,21 @@ def _parts(spec: BaseModel, names: Collection[str]) -> Iterator[tuple[str, Any]]
         mark, value = mark_of(type(spec), name), getattr(spec, name)
         if mark is Mark.RECORDED:
             continue
-        yield name, _content(value) if mark is Mark.CONTENT else _plain(value)
+        yield name, _content(value, _names(type(spec), name)) if mark is Mark.CONTENT else _plain(value)
 
 
-def _content(value: Path | None) -> str | None:
+def _names(model: type[BaseModel], field: str) -> tuple[str, ...]:
+    return tuple(n for m in model.model_fields[field].metadata if isinstance(m, Parts) for n in m.names)
+
+
+def _content(value: Path | None, names: tuple[str, ...]) -> str | dict[str, str] | None:
     from bench.hashing import sha256_path
 
-    return None if value is None else sha256_path(value)
+    if value is None:
+        return None
+    # A missing part is the loader's error, with a better message; where all are missing there is nothing to hash.
+    found = {name: sha256_path(value / name) for name in names if (value / name).exists()}
+    return found or sha256_path(value)
 
 
 def _plain(value: Any) -> Any:

@@ -11,9 +11,17 @@ from bench.errors import UserError, unknown
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "methods": {
+        "arc2face": "baselines.arc2face:Arc2Face",
         "copy": "baselines.controls:Copy",
         "external": "baselines.external:External",
+        "fastcomposer": "baselines.fastcomposer:FastComposer",
         "folder": "baselines.folder:Folder",
+        "instantid": "baselines.instantid:InstantID",
+        "ip_adapter_faceid_plus": "baselines.ip_adapter_faceid:IPAdapterFaceID",
+        "ip_adapter_faceid_plusv2": "baselines.ip_adapter_faceid:IPAdapterFaceID",
+        "ip_adapter_faceid_sdxl": "baselines.ip_adapter_faceid:IPAdapterFaceID",
+        "photomaker": "baselines.photomaker:PhotoMaker",
+        "photomaker_v2": "baselines.photomaker:PhotoMaker",
         "real": "baselines.controls:Real",
         "shuffle": "baselines.controls:Shuffle",
     },
@@ -23,10 +31,29 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "london": "bench.data.london:London",
         "synth500": "bench.data.synth500:Synth500",
     },
-    "detectors": {},
-    "landmarkers": {},
-    "parsers": {},
-    "extractors": {},
+    "detectors": {
+        "retinaface": "bench.faces.detection:RetinaFace",
+        "scrfd": "bench.faces.detection:Scrfd",
+    },
+    "landmarkers": {
+        "fan": "bench.faces.landmarks:Fan",
+        "insightface68": "bench.faces.landmarks:Insightface68",
+    },
+    "parsers": {
+        "bisenet": "bench.faces.parsing:BiSeNet",
+        "parsenet": "bench.faces.parsing:ParseNet",
+    },
+    "extractors": {
+        "adaface": "bench.extractors.adaface:AdaFace",
+        "arcface_onnx": "bench.extractors.recognition:ArcFaceOnnx",
+        "clip": "bench.extractors.clip:Clip",
+        "deca": "bench.extractors.flame:Deca",
+        "dinov2": "bench.extractors.dinov2:Dinov2",
+        "emoca": "bench.extractors.flame:Emoca",
+        "inception": "bench.extractors.inception:Inception",
+        "lpips": "bench.extractors.lpips:Lpips",
+        "smirk": "bench.extractors.flame:Smirk",
+    },
     "metrics": {},
 }
 """group -> name -> "module:attribute"."""

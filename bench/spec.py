@@ -28,11 +28,9 @@ class Part(Spec):
 
 
 class Card(Spec):
-    """What a method declares about itself: nothing here changes a sample."""
+    """What a method declares about itself (its relation to each recogniser): nothing here changes a sample."""
 
-    relations: Annotated[dict[str, Relation], RECORDED] = Field(
-        default_factory=dict
-    )  # recogniser of the panel -> relation
+    relations: Annotated[dict[str, Relation], RECORDED] = Field(default_factory=dict)
     training_sets: Annotated[tuple[str, ...], RECORDED] = ()
     licence: Annotated[str, RECORDED] = ""
     source: Annotated[str, RECORDED] = ""
@@ -72,12 +70,6 @@ class Protocol(Spec):
     metrics: Annotated[tuple[str, ...] | None, IDENTITY] = None  # None: all whose networks are there
 
 
-class RecogniserSpec(Part):
-    """A recogniser of the panel and what it was trained on."""
-
-    trained_on: Annotated[str, RECORDED] = ""
-
-
 class Evaluator(Spec):
     """The networks that measure."""
 
@@ -85,7 +77,7 @@ class Evaluator(Spec):
     detector: Annotated[Part, IDENTITY]
     landmarker: Annotated[Part | None, IDENTITY] = None
     parser: Annotated[Part | None, IDENTITY] = None
-    recognisers: Annotated[dict[str, RecogniserSpec], IDENTITY]
+    recognisers: Annotated[dict[str, Part], IDENTITY]
     extractors: Annotated[dict[str, Part], IDENTITY] = Field(default_factory=dict)
     licences: Annotated[tuple[str, ...], RECORDED] = ()
 
@@ -121,10 +113,12 @@ def resolve(config: Any) -> RunSpec:
         UserError: unknown key (with the nearest valid one), wrong type, unknown method or dataset, missing value.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} is missing; give it as {error.full_key}=VALUE") from error
     except OmegaConfBaseException as error:
         raise UserError(_first_line(error)) from error
     assert isinstance(plain, dict)
@@ -146,7 +140,7 @@ def from_mapping(plain: Mapping[str, Any]) -> RunSpec:
     return _validated(RunSpec, data, "")
 
 
-_OUTER = {"method": {"name", "card"}, "dataset": {"name", "label"}, "recogniser": {"name", "trained_on"}}
+_OUTER = {"method": {"name", "card"}, "dataset": {"name", "label"}}
 
 
 def _evaluator(raw: Any) -> dict[str, Any]:
@@ -154,10 +148,10 @@ def _evaluator(raw: Any) -> dict[str, Any]:
     for name in ("detector", "landmarker", "parser"):
         if data.get(name) is not None:
             data[name] = _part(data[name], f"{name}s", f"evaluator.{name}", {"name"})
-    for table, outer in (("recognisers", _OUTER["recogniser"]), ("extractors", {"name"})):
+    for table in ("recognisers", "extractors"):
         parts = _mapping(data.get(table) or {}, f"evaluator.{table}")
         data[table] = {
-            key: _part(value, "extractors", f"evaluator.{table}.{key}", outer)
+            key: _part(value, "extractors", f"evaluator.{table}.{key}", {"name"})
             for key, value in parts.items()
             if value is not None
         }

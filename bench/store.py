@@ -18,7 +18,6 @@ import json
 import os
 import shutil
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.console import say
 from bench.errors import UserError
 
 
@@ -118,6 +118,10 @@ class Table:
         write_table(self.path(shard), frame)
         shutil.rmtree(self._parts(shard), ignore_errors=True)
 
+    def read_shard(self, shard: int) -> pd.DataFrame:
+        """The rows of one shard."""
+        return read_table(self.path(shard))
+
     def read(self, shards: int) -> pd.DataFrame:
         """Shards 0 to `shards` - 1 below one another.
 
@@ -127,7 +131,7 @@ class Table:
         missing = [s for s in range(shards) if not self.has(s)]
         if missing:
             raise UserError(f"{self.folder} lacks {len(missing)} of {shards} shards; run the stage that makes it again")
-        return pd.concat([read_table(self.path(s)) for s in range(shards)], ignore_index=True)
+        return pd.concat([self.read_shard(s) for s in range(shards)], ignore_index=True)
 
     def _parts(self, shard: int) -> Path:
         return self.folder / ".parts" / f"{shard:05d}"
@@ -158,7 +162,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"waiting for {_holder(holder)}, which works on {folder}", file=sys.stderr)
+        say(f"waiting for {_holder(holder)}, which works on {folder}")
         lock.acquire()
     try:
         write_json(holder, {"pid": os.getpid(), "host": socket.gethostname()})
