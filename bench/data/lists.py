@@ -70,7 +70,7 @@ def read_list(path: Path) -> pd.DataFrame:
     Raises:
         UserError: what is wrong, in which line, and what is allowed there.
     """
-    rows = _records(path)
+    rows = csv_records(path)
     _, header = next(rows, (1, []))
     _check_header(path, header)
     lines = {line: _record(f"{path}, line {line}", header, row) for line, row in rows}
@@ -81,7 +81,7 @@ def read_list(path: Path) -> pd.DataFrame:
     return pd.DataFrame(list(lines.values()), columns=columns, dtype="str")
 
 
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+def csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(number of its first line, fields) of every record that is not an empty line."""
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
