@@ -11,7 +11,7 @@ from numba import njit
 from bench.mini.world.parameters import Floats
 from bench.mini.world.surface import bump, hair_edge, hair_height, ramp
 
-_COMPILE = {"cache": True, "nogil": True}
+_COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @njit(**_COMPILE)

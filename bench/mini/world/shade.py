@@ -27,7 +27,7 @@ from bench.mini.world.surface import (
     ramp,
 )
 
-_COMPILE = {"cache": True, "nogil": True}
+_COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
 Paint = tuple[float, float, float, float, int]  # linear red, green, blue; gloss; label
 
 
@@ -181,7 +181,7 @@ def _face(theta: float, y: float, t: float, i: Identity, c: Chart, e: Expression
     """The paint at a point of the head."""
     X = HALF_WIDTH * sin(theta)
     front = cos(theta) > 0
-    if 0.0 < t < 1.0 and front:
+    if 0.01 < t < 0.99 and front:
         return _inside_mouth(X, t, c, e)
     out = _complexion(X if front else 9.0, y, i, e, p)
     if front:
@@ -291,6 +291,15 @@ def backdrop(x: float, y: float, b: Background) -> tuple[float, float, float]:
 
 
 @njit(**_COMPILE)
+def backdrops(b: Background, out: Floats) -> None:
+    """Fills a (size, size, 3) image with the background, linear."""
+    size = out.shape[0]
+    for y in range(size):
+        for x in range(size):
+            out[y, x, 0], out[y, x, 1], out[y, x, 2] = backdrop((x + 0.5) / size, (y + 0.5) / size, b)
+
+
+@njit(**_COMPILE)
 def _lit(a: Paint, nx: float, ny: float, nz: float, w: Light, soft: float) -> tuple[float, float, float]:
     """Light on paint: ambient from above, a key light that wraps (red furthest, as in skin), a soft highlight."""
     d = nx * w.direction_x + ny * w.direction_y + nz * w.direction_z
@@ -325,6 +334,8 @@ def shade(
     bottom: float,
     w: Light,
     g: Background,
+    behind: Floats,
+    step: int,
     colour: Floats,
     labels: Bytes,
 ) -> None:
@@ -334,7 +345,8 @@ def shade(
         for x in range(size):
             f = face[y, x]
             if f < 0:
-                colour[y, x, 0], colour[y, x, 1], colour[y, x, 2] = backdrop((x + 0.5) / size, (y + 0.5) / size, g)
+                for k in range(3):
+                    colour[y, x, k] = behind[y // step, x // step, k]
                 labels[y, x] = 0
             else:
                 ka, kb, kc = triangles[f, 0], triangles[f, 1], triangles[f, 2]
