@@ -71,7 +71,7 @@ def mesh() -> Mesh:
         (NECK, [(y, 0.0) for y in np.linspace(-0.35, -1.75, 12)], around),
         (CLOTH, [(y, 1.0) for y in (-1.28, -1.32, -1.4, -1.5, -1.62, -1.76, -1.95, -2.3, -2.8, -3.6)], around),
         (HAIR, _hair_rows(), np.linspace(-np.pi, np.pi, 73).astype(np.float32)),
-        (FRAME, [(k, r) for k in (-1.0, 1.0) for r in (1.0, 1.15)], np.linspace(0, 2 * np.pi, 33).astype(np.float32)),
+        (FRAME, [(k, r) for k in (-1.0, 1.0) for r in (1.0, 1.2)], np.linspace(0, 2 * np.pi, 33).astype(np.float32)),
         (FRAME, [(0.0, r) for r in (0.0, 1.0)], np.linspace(-1, 1, 9).astype(np.float32)),
         (FRAME, [(k, r) for k in (-2.0, 2.0) for r in (0.0, 1.0)], np.linspace(0, 1, 7).astype(np.float32)),
         (LENS, [(k, r) for k in (-1.0, 1.0) for r in (0.0, 1.0)], np.linspace(0, 2 * np.pi, 33).astype(np.float32)),

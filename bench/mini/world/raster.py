@@ -9,7 +9,7 @@ import numpy.typing as npt
 from numba import njit
 
 from bench.mini.world.parameters import Floats
-from bench.mini.world.surface import bump, hair_edge, hair_height, ramp
+from bench.mini.world.surface import bump, hair_cut, hair_height, ramp
 
 _COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
 
@@ -143,7 +143,7 @@ def cover(
         ax, ay, bx, by = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1]
         cx, cy = screen[c, 0], screen[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if abs(area) < 1e-6 or (p == 0 and area > 0):
+        if abs(area) < 1e-6 or ((p == 0 or p == 3 or p == 4) and area > 0):
             continue
         x0, x1 = max(int(np.ceil(min(ax, bx, cx))), 0), min(int(np.floor(max(ax, bx, cx))), size - 1)
         y0, y1 = max(int(np.ceil(min(ay, by, cy))), 0), min(int(np.floor(max(ay, by, cy))), size - 1)
@@ -161,8 +161,7 @@ def cover(
                     theta = wa * names[a, 0] + wb * names[b, 0] + wc * names[c, 0]
                     share = wa * names[a, 1] + wb * names[b, 1] + wc * names[c, 1]
                     high = hair_height(share, bottom)
-                    jag = 0.030 * sin(theta * 47) + 0.020 * sin(theta * 101 + 1)
-                    if high < hair_edge(theta, line) + jag:
+                    if high < hair_cut(theta, line):
                         continue
                 if p == 7:
                     lens[y, x] = f

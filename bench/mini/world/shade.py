@@ -18,6 +18,7 @@ from bench.mini.world.surface import (
     Chart,
     brow_line,
     bump,
+    hair_cut,
     hair_edge,
     hair_height,
     lid,
@@ -187,8 +188,7 @@ def _face(theta: float, y: float, t: float, i: Identity, c: Chart, e: Expression
     if front:
         out = _features(out, X, y, t, theta, i, c, e, p)
     if i.hair_amount > 0.06:
-        jag = 0.030 * sin(theta * 47) + 0.020 * sin(theta * 101 + 1)
-        cover = ramp(-0.035, 0.035, y - hair_edge(theta, line) - jag) * (0.6 + 0.4 * ramp(0.06, 0.2, i.hair_amount))
+        cover = ramp(-0.035, 0.035, y - hair_cut(theta, line)) * (0.6 + 0.4 * ramp(0.06, 0.2, i.hair_amount))
         if cover > 0:
             n = 0.55 + 0.6 * noise(theta * 40, y * 22, 8)
             out = _mix(out, p.hair[0] * n, p.hair[1] * n, p.hair[2] * n, cover)
@@ -275,10 +275,10 @@ def backdrop(x: float, y: float, b: Background) -> tuple[float, float, float]:
         q = bump(sqrt((x - b.blob1_x) ** 2 + (y - b.blob1_y) ** 2), b.blob1_radius)
         red, green, blue = red + (b.blob1_red - red) * q, green + (b.blob1_green - green) * q, blue + (b.blob1_blue - blue) * q
     if b.blob2_radius > 0:
-        q = ramp(1.05, 0.95, sqrt((x - b.blob2_x) ** 2 + (y - b.blob2_y) ** 2) / b.blob2_radius)
+        q = ramp(1.25, 0.75, sqrt((x - b.blob2_x) ** 2 + (y - b.blob2_y) ** 2) / b.blob2_radius)
         red, green, blue = red + (b.blob2_red - red) * q, green + (b.blob2_green - green) * q, blue + (b.blob2_blue - blue) * q
     if b.blob3_radius > 0:
-        q = ramp(1.05, 0.95, max(abs(x - b.blob3_x), abs(y - b.blob3_y)) / b.blob3_radius)
+        q = ramp(1.15, 0.85, max(abs(x - b.blob3_x), abs(y - b.blob3_y)) / b.blob3_radius)
         red, green, blue = red + (b.blob3_red - red) * q, green + (b.blob3_green - green) * q, blue + (b.blob3_blue - blue) * q
     tone = 1.0
     if b.noise > 0:

@@ -42,7 +42,7 @@ class Chart(NamedTuple):
 
 def chart(i: Identity) -> Chart:
     """The outlines of an identity's features."""
-    size = 1 + 0.17 * i.eye_size
+    size = 1.06 + 0.18 * i.eye_size
     return Chart(
         eye_half=0.150 * size,
         eye_up=0.078 * size * (1 + 0.25 * i.eye_openness),
@@ -53,9 +53,9 @@ def chart(i: Identity) -> Chart:
         brow_arch=0.040 + 0.035 * i.brow_arch,
         brow_tilt=0.025 * i.brow_tilt,
         brow_thick=0.034 * (1 + 0.55 * i.brow_thickness),
-        mouth_half=0.245 * (1 + 0.17 * i.mouth_width),
-        lip_up=0.062 * (1 + 0.50 * i.upper_lip),
-        lip_down=0.085 * (1 + 0.45 * i.lower_lip),
+        mouth_half=0.250 * (1 + 0.20 * i.mouth_width),
+        lip_up=0.064 * (1 + 0.55 * i.upper_lip),
+        lip_down=0.086 * (1 + 0.50 * i.lower_lip),
     )
 
 
@@ -111,12 +111,12 @@ def skull(theta: float, y: float, i: Identity) -> tuple[float, float, float]:
     """The head's form without its features: stacked sections, wide at the cheekbones, shifted forward at the chin."""
     s, c = sin(theta), cos(theta)
     r = max(1 - y * y, 0.0) ** 0.45
-    wide = 1 + 0.10 * i.head_width + 0.05 * bump(y + 0.62, 0.22) - 0.05 * bump(y + 0.95, 0.15)
+    wide = 1 + 0.12 * i.head_width + 0.05 * bump(y + 0.62, 0.22) - 0.05 * bump(y + 0.95, 0.15)
     wide += 0.08 * i.cheekbone_width * bump(y + 0.10, 0.24) + 0.15 * i.jaw_width * bump(y + 0.62, 0.24)
     wide += 0.09 * i.forehead_width * bump(y - 0.50, 0.36) + 0.16 * i.chin_width * bump(y + 0.93, 0.17)
     wide += 0.04 * bump(y - 0.5, 0.4)
     side = HALF_WIDTH * r * wide
-    inner = min(HALF_WIDTH * (1 + 0.10 * i.head_width), 1.35 * side)
+    inner = min(HALF_WIDTH * (1 + 0.12 * i.head_width), 1.35 * side)
     x = s * (inner * (1 - s * s) + side * s * s)
     deep = 1 + 0.08 * i.head_depth
     front = 0.80 * r * deep * (1 + 0.07 * bump(y - 0.6, 0.35) * (1 - i.forehead_slope))
@@ -138,10 +138,10 @@ def _face_depth(X: float, y: float, i: Identity) -> float:
     dz += 0.035 * (1 + i.cheekbone_width) * bump(a - 0.46, 0.16) * bump(y + 0.12, 0.12)
     dz += (0.01 + 0.07 * i.cheek_fullness) * bump(a - 0.40, 0.17) * bump(y + 0.42, 0.20)
     down = min(max((0.13 - y) / 0.44, 0.0), 1.0)
-    nose = (0.055 * (1 + 0.9 * i.nose_bridge)) * bump(y - 0.02, 0.20) + 0.195 * (1 + 0.28 * i.nose_projection) * down**1.2
+    nose = (0.055 * (1 + 0.9 * i.nose_bridge)) * bump(y - 0.02, 0.20) + 0.160 * (1 + 0.32 * i.nose_projection) * down**1.2
     nose *= ramp(-0.455, -0.325, y) * ramp(0.30, 0.05, y)
-    dz += nose * bump(X, 0.082 * (1 + 0.30 * i.nose_bridge_width) + 0.030 * down * (1 + 0.5 * i.nose_width))
-    dz += 0.050 * bump(X, 0.085 + 0.015 * i.nose_width) * bump(y + 0.315, 0.075)
+    dz += nose * bump(X, 0.088 * (1 + 0.30 * i.nose_bridge_width) + 0.035 * down * (1 + 0.5 * i.nose_width))
+    dz += 0.040 * bump(X, 0.090 + 0.015 * i.nose_width) * bump(y + 0.325, 0.080)
     dz += 0.100 * bump(a - 0.110 * (1 + 0.25 * i.nose_width), 0.050) * bump(y + 0.365, 0.055)
     dz += 0.060 * bump(X, 0.28) * bump(y + 0.58, 0.17)
     dz += 0.10 * (1 + i.chin_forward) * bump(X, 0.20) * bump(y + 0.90, 0.13)
@@ -161,10 +161,10 @@ def _lip_depth(X: float, y: float, c: Chart) -> float:
 def _shift(X: float, y: float, i: Identity) -> tuple[float, float]:
     """Where identity moves the features within the face (x, y)."""
     a, sign = abs(X), 1.0 if X > 0 else -1.0
-    dx = sign * 0.045 * i.eye_distance * bump(a - EYE_X, 0.20) * bump(y - 0.05, 0.22)
-    dx += 0.38 * X * i.nose_width * bump(X, 0.19) * bump(y + 0.37, 0.10)
+    dx = sign * 0.055 * i.eye_distance * bump(a - EYE_X, 0.20) * bump(y - 0.05, 0.22)
+    dx += 0.42 * X * i.nose_width * bump(X, 0.19) * bump(y + 0.37, 0.10)
     dy = 0.045 * i.eye_height * bump(a - EYE_X, 0.35) * bump(y - 0.05, 0.28)
-    dy -= 0.075 * i.nose_length * bump(X, 0.22) * bump(y + 0.35, 0.17)
+    dy -= 0.080 * i.nose_length * bump(X, 0.22) * bump(y + 0.35, 0.17)
     dy += 0.040 * i.nose_upturn * bump(X, 0.12) * bump(y + 0.30, 0.08)
     dy += 0.045 * i.mouth_height * bump(X, 0.40) * bump(y + 0.60, 0.17)
     dy += 0.030 * i.mouth_curve * (bump(a - 0.24, 0.13) - 0.4 * bump(X, 0.13)) * bump(y + 0.60, 0.14)
@@ -233,6 +233,18 @@ def hair_edge(theta: float, line: Floats) -> float:
     q = min(max((theta + pi) * 18 / pi, 0.0), 35.999)
     k = int(q)
     return line[k] + (line[k + 1] - line[k]) * (q - k)
+
+
+@njit(**_COMPILE)
+def _wave(x: float) -> float:
+    """Irregular, smooth, in [-1, 1], without sharp teeth."""
+    return 0.40 * sin(x) + 0.25 * sin(2.3 * x + 1.0) + 0.20 * sin(4.1 * x + 2.0) + 0.15 * sin(7.3 * x + 0.5)
+
+
+@njit(**_COMPILE)
+def hair_cut(theta: float, line: Floats) -> float:
+    """The hair's edge with its ragged ends."""
+    return hair_edge(theta, line) + 0.050 * _wave(theta * 17)
 
 
 @njit(**_COMPILE)
