@@ -101,7 +101,7 @@ def _complexion(X: float, y: float, i: Identity, e: Expression, p: Palette) -> P
     flush = (0.25 + 0.9 * i.blush) * (bump(a - 0.40, 0.15) * bump(y + 0.24, 0.13) + 0.5 * bump(X, 0.10) * bump(y + 0.32, 0.09))
     out = _times(out, 1 + 0.04 * flush, 1 - 0.22 * flush, 1 - 0.20 * flush)
     if i.freckles > 0 and y < 0.1 and y > -0.45:
-        speck = ramp(0.74 - 0.12 * i.freckles, 0.84, noise(X * 38 + 7, y * 38 + 3, 11))
+        speck = ramp(0.74 - 0.12 * i.freckles, 0.84, noise(X * 52 + 7, y * 52 + 3, 11))
         speck *= i.freckles * bump(a - 0.24, 0.28) * bump(y + 0.20, 0.17)
         out = _times(out, 1 - 0.45 * speck, 1 - 0.60 * speck, 1 - 0.68 * speck)
     lines = max(0.9 * e.brow_raise, 0.75 * i.wrinkles) * bump(X, 0.36) * bump(y - 0.43, 0.13)
@@ -164,16 +164,16 @@ def _lips(a: Paint, X: float, y: float, t: float, c: Chart, p: Palette) -> Paint
 @njit(**_COMPILE)
 def _inside_mouth(X: float, t: float, c: Chart, e: Expression) -> Paint:
     """Dark cavity, teeth that hang from above and stand below, tongue."""
-    open_ = mouth_opening(X, c.mouth_half) * (0.30 * e.jaw_open + 0.085 * e.lips_part) + 1e-6
+    open_ = mouth_opening(X, c.mouth_half) * (0.29 * e.jaw_open + 0.085 * e.lips_part) + 1e-6
     above, below = t * open_, (1 - t) * open_
-    gap = 0.80 + 0.20 * ramp(0.0, 0.25, abs(((abs(X) / 0.055) % 1.0) - 0.0))
+    gap = 0.62 + 0.38 * ramp(0.0, 0.22, 0.5 - abs((abs(X) / 0.058) % 1.0 - 0.5))
     fade = ramp(0.22, 0.10, abs(X))
     out = (0.055, 0.012, 0.012, 0.2, 11)
-    tongue = ramp(0.12, 0.05, abs(X)) * ramp(0.11, 0.05, below) * ramp(0.10, 0.2, open_)
+    tongue = ramp(0.15, 0.07, abs(X)) * ramp(0.15, 0.07, below + X * X) * ramp(0.10, 0.2, open_)
     out = _mix(out, 0.36, 0.10, 0.10, tongue)
-    teeth = ramp(0.080, 0.068, above) * fade
+    teeth = ramp(0.066, 0.056, above + 0.25 * X * X) * fade
     out = _mix(out, 0.78 * gap, 0.75 * gap, 0.68 * gap, teeth * 0.95)
-    teeth = ramp(0.040, 0.030, below) * fade * ramp(0.13, 0.20, open_)
+    teeth = ramp(0.036, 0.027, below) * fade * ramp(0.13, 0.20, open_)
     return _mix(out, 0.60 * gap, 0.57 * gap, 0.50 * gap, teeth * 0.9)
 
 
@@ -188,6 +188,8 @@ def _face(theta: float, y: float, t: float, i: Identity, c: Chart, e: Expression
     if front:
         out = _features(out, X, y, t, theta, i, c, e, p)
     if i.hair_amount > 0.06:
+        under = 0.30 * bump(y - hair_edge(theta, line), 0.09)
+        out = _times(out, 1 - 0.8 * under, 1 - under, 1 - under)
         cover = ramp(-0.035, 0.035, y - hair_cut(theta, line)) * (0.6 + 0.4 * ramp(0.06, 0.2, i.hair_amount))
         if cover > 0:
             n = 0.55 + 0.6 * noise(theta * 40, y * 22, 8)

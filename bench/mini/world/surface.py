@@ -121,7 +121,7 @@ def skull(theta: float, y: float, i: Identity) -> tuple[float, float, float]:
     deep = 1 + 0.08 * i.head_depth
     front = 0.80 * r * deep * (1 + 0.07 * bump(y - 0.6, 0.35) * (1 - i.forehead_slope))
     z = 0.33 * ramp(-0.20, -1.0, y) + (front if c > 0 else 0.98 * r * deep) * c
-    lift = 0.42 * ramp(-0.35, -1.0, y) * min(max((0.60 - z) / 1.3, 0.0), 1.0)
+    lift = ramp(-0.35, -1.0, y) * (0.20 * min(max((0.60 - z) / 1.3, 0.0), 1.0) + 0.42 * ramp(0.15, -0.75, z))
     crown = 0.10 * i.crown_height * ramp(0.3, 1.0, y)
     chin = 0.10 * i.chin_length * ramp(-0.55, -1.0, y)
     return x, y + lift + crown - chin, z
@@ -287,9 +287,9 @@ def ear_points(names: Floats, side: float, i: Identity, out: Floats) -> None:
         a, r = names[k, 0], names[k, 1]
         v = 0.235 * size * r * sin(a) * (1 - 0.06 * cos(a))
         u = 0.135 * size * r * cos(a) * (1 + 0.30 * sin(a))
-        rim = 0.035 * bump(r - 0.82, 0.16) - 0.035 * bump(r - 0.35, 0.30)
+        rim = 0.035 * bump(r - 0.82, 0.16) - 0.020 * bump(r - 0.40, 0.28)
         u += 0.135 * size
-        out[k, 0] = wx + side * (u * sin(turn) + rim * cos(turn) - 0.035)
+        out[k, 0] = wx + side * (u * sin(turn) + rim * cos(turn) - 0.020)
         out[k, 1] = v - 0.04 + 0.10 * u
         out[k, 2] = -0.02 - u * cos(turn) + rim * sin(turn)
 
@@ -299,10 +299,11 @@ def hairline(i: Identity) -> tuple[Floats, float]:
     long = float(np.clip((i.hair_length - 0.25) / 0.3, 0, 1))
     bottom = -0.66 - 1.25 * max(i.hair_length - 0.3, 0.0) / 0.7
     degrees = np.linspace(-180, 180, 37)
-    top = 0.62 + 0.09 * i.hairline
-    low = top - 0.36 * i.hair_fringe
+    top = 0.70 + 0.11 * i.hairline
+    low = 0.70 - 0.44 * i.hair_fringe
     short = np.interp(
-        np.abs(degrees), [0, 20, 38, 52, 64, 76, 84, 100, 112, 180], [top, top, top - 0.02, top - 0.16, 0.12, -0.12, 0.22, 0.2, -0.45, -0.55]
+        np.abs(degrees), [0, 18, 34, 46, 56, 66, 76, 84, 100, 112, 180],
+        [top - 0.03, top, top + 0.02, top - 0.09, 0.42, 0.16, -0.12, 0.22, 0.2, -0.45, -0.55],
     )
     fringe = np.interp(np.abs(degrees), [0, 48, 62], [low, low + 0.02, 3.0])
     hung = np.interp(np.abs(degrees), [0, 40, 50, 62, 72, 80, 180], [3.0, 3.0, 0.35, 0.0, bottom, bottom - 1, bottom - 1])
