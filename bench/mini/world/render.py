@@ -12,11 +12,9 @@ from bench.mini.world.palette import palette
 from bench.mini.world.parameters import Background, Bytes, Expression, Floats, Identity, Light, Render, Scene, record
 from bench.mini.world.raster import cover, glasses_points, normals, project, torso_points, turn
 from bench.mini.world.shade import backdrops, resolve, shade
-from bench.mini.world.surface import Chart, chart, ear_points, hair_points, hairline, skin_points
+from bench.mini.world.surface import BALD, Chart, chart, ear_points, hair_points, hairline, skin_points
 
 R = TypeVar("R", bound=NamedTuple)
-BALD = 0.15
-"""Below this `hair_amount` there is no volume of hair; below 0.06 no hair at all."""
 
 
 def _record(kind: type[R], row: Floats) -> R:
@@ -77,7 +75,9 @@ def _one(scene: Scene, k: int, size: int, step: int) -> tuple[Bytes, Bytes, Floa
     screen, normal, fine = np.empty_like(points), np.empty_like(points), size * step
     project(points, scene.camera[k], float(fine), screen)
     normals(points, triangles, normal)
-    shown = np.array([True] * 5 + [i.hair_amount >= BALD] + [i.glasses > 0.5] * 2)
+    hair = i.hair_amount >= BALD
+    ears = not (hair and i.hair_length > 0.5)
+    shown = np.array([True, ears, ears, True, True, hair, i.glasses > 0.5, i.glasses > 0.5])
     face, lens = np.empty((2, fine, fine), np.int32)
     weights, depth = np.empty((fine, fine, 2), np.float32), np.empty((fine, fine), np.float32)
     cover(screen, names, triangles, part, shown, line, bottom, face, weights, depth, lens)

@@ -112,7 +112,7 @@ def _tinted(rng: np.random.Generator, n: int, low: float, high: float, tint: flo
 def _light(rng: np.random.Generator, n: int) -> Floats:
     azimuth, height = np.radians(rng.uniform(-70, 70, n)), np.radians(rng.uniform(0, 60, n))
     direction = np.stack([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)], 1)
-    key, ambient = _tinted(rng, n, 0.75, 1.15, 0.16), _tinted(rng, n, 0.28, 0.5, 0.14)
+    key, ambient = _tinted(rng, n, 0.68, 1.08, 0.15), _tinted(rng, n, 0.30, 0.5, 0.12)
     return np.concatenate([direction, key, ambient], 1).astype(np.float32)
 
 

@@ -65,7 +65,7 @@ def _times(a: Paint, r: float, g: float, b: float) -> Paint:
 def _eyeball(u: float, v: float, gx: float, gy: float, top: float, i: Identity, p: Palette, label: int) -> Paint:
     """The eye at chart offsets u, v from its centre; `top` is the upper lid's height there."""
     shade = 1 - 0.45 * exp(-max(top - v, 0.0) / 0.022)
-    out = (0.80 * shade, 0.78 * shade, 0.76 * shade, 0.5, label)
+    out = (0.70 * shade, 0.68 * shade, 0.66 * shade, 0.5, label)
     radius = 0.068 * (1 + 0.15 * i.iris_size)
     d = sqrt((u - gx) ** 2 + (v - gy) ** 2)
     glow = (0.75 + 0.9 * ramp(0.2, 1.0, d / radius) * (0.5 - 0.5 * (v - gy) / radius)) * shade
@@ -191,6 +191,7 @@ def _face(theta: float, y: float, t: float, i: Identity, c: Chart, e: Expression
         under = 0.30 * bump(y - hair_edge(theta, line), 0.09)
         out = _times(out, 1 - 0.8 * under, 1 - under, 1 - under)
         cover = ramp(-0.035, 0.035, y - hair_cut(theta, line)) * (0.6 + 0.4 * ramp(0.06, 0.2, i.hair_amount))
+        cover *= ramp(-0.45, -0.30, y) if i.hair_length > 0.25 else 1.0
         if cover > 0:
             n = 0.55 + 0.6 * noise(theta * 40, y * 22, 8)
             out = _mix(out, p.hair[0] * n, p.hair[1] * n, p.hair[2] * n, cover)
@@ -361,7 +362,7 @@ def shade(
                 ny = wa * normal[ka, 1] + wb * normal[kb, 1] + wc * normal[kc, 1]
                 nz = wa * normal[ka, 2] + wb * normal[kb, 2] + wc * normal[kc, 2]
                 norm = sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-                if nz < 0 and part[f] != 0:
+                if nz < 0 and (part[f] == 1 or part[f] == 2 or part[f] >= 5):
                     norm = -norm
                 nx, ny, nz = nx / norm, ny / norm, nz / norm
                 kind = part[f]

@@ -20,6 +20,8 @@ HALF_WIDTH = 0.72
 MOUTH_Y = -0.60
 EYE_X, EYE_Y = 0.30, 0.0
 JAW_ANGLE = 0.40
+BALD = 0.15
+"""Below this `hair_amount` hair has no volume, below 0.06 there is none."""
 _COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -296,7 +298,7 @@ def ear_points(names: Floats, side: float, i: Identity, out: Floats) -> None:
 
 def hairline(i: Identity) -> tuple[Floats, float]:
     """(37,) heights where the hair ends, from longitude -pi to pi, and the height where hanging hair ends."""
-    long = float(np.clip((i.hair_length - 0.25) / 0.3, 0, 1))
+    long = float(np.clip((i.hair_length - 0.25) / 0.3, 0, 1)) if i.hair_amount >= BALD else 0.0
     bottom = -0.66 - 1.25 * max(i.hair_length - 0.3, 0.0) / 0.7
     degrees = np.linspace(-180, 180, 37)
     top = 0.70 + 0.11 * i.hairline
