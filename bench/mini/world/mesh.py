@@ -50,7 +50,9 @@ def _head_rows() -> list[tuple[float, float]]:
 
 
 def _head_columns() -> Floats:
-    front = np.concatenate([np.arange(0, 40, 2.5), np.arange(40, 70, 4), np.arange(70, 110, 6), np.arange(110, 181, 14)])
+    front = np.concatenate(
+        [np.arange(0, 40, 2.5), np.arange(40, 70, 4), np.arange(70, 110, 6), np.arange(110, 181, 14)]
+    )
     return np.radians(np.concatenate([-front[:0:-1], front])).astype(np.float32)
 
 
@@ -135,7 +137,9 @@ def landmark_names(c: Chart, e: Expression) -> Floats:
     jaw = [(float(np.radians(d)), y, 1.0 if y < MOUTH_Y else 0.0) for d, y in zip(_JAW_DEGREES, heights, strict=True)]
     brows = _brow_names(c, -1) + _brow_names(c, 1)
     nose = [_name(0.0, y, 0.0) for y in (0.08, -0.05, -0.18, -0.31)]
-    nose += [_name(x, y, 0.0) for x, y in ((-0.11, -0.395), (-0.055, -0.42), (0, -0.43), (0.055, -0.42), (0.11, -0.395))]
+    nose += [
+        _name(x, y, 0.0) for x, y in ((-0.11, -0.395), (-0.055, -0.42), (0, -0.43), (0.055, -0.42), (0.11, -0.395))
+    ]
     eyes = _eye_names(c, e, -1) + _eye_names(c, e, 1)
     pupils = [_name(side * EYE_X, EYE_Y, 0.0) for side in (-1, 1)]
     forehead = [_name(x, y, 0.0) for x, y in ((-0.45, 0.45), (0.0, 0.55), (0.45, 0.45))]

@@ -37,7 +37,10 @@ def _between(colours: Doubles, position: float) -> Doubles:
 def palette(i: Identity) -> Palette:
     """The colours of an identity."""
     skin = _between(_SKIN, i.skin_tone) * (1 + i.skin_warmth * np.array([0.03, -0.015, -0.09]))
-    lips = skin * np.array([0.92, 0.66, 0.68]) * (1 - 0.10 * i.lip_colour) + np.array([0.16, -0.03, 0.02]) * i.lip_colour * 0.6
+    lips = (
+        skin * np.array([0.92, 0.66, 0.68]) * (1 - 0.10 * i.lip_colour)
+        + np.array([0.16, -0.03, 0.02]) * i.lip_colour * 0.6
+    )
     red = max(i.hair_red - 0.2, 0.0) * 1.25
     hair = _between(_HAIR, i.hair_light) * (1 + red * np.array([0.35, -0.10, -0.40]))
     hair = hair * (1 - 0.8 * i.hair_grey) + 0.8 * i.hair_grey * np.array([0.74, 0.74, 0.76])

@@ -24,7 +24,9 @@ def _record(kind: type[R], row: Floats) -> R:
 
 def _glasses(names: Floats, i: Identity, c: Chart, out: Floats) -> None:
     """Frame and lenses sit before the eyes of this identity at rest; the temples end over the ears."""
-    places = np.array([[np.arcsin(0.31 / 0.72), -0.01, 0.0], [np.arcsin(0.12 / 0.72), 0.05, 0.0], [1.55, 0.02, 0.0]], np.float32)
+    places = np.array(
+        [[np.arcsin(0.31 / 0.72), -0.01, 0.0], [np.arcsin(0.12 / 0.72), 0.05, 0.0], [1.55, 0.02, 0.0]], np.float32
+    )
     at = np.empty_like(places)
     skin_points(places, i, c, _record(Expression, np.zeros(len(Expression._fields), np.float32)), at)
     wide, high = 0.225 * (1 + 0.14 * i.glasses_size), 0.170 * (1 + 0.20 * i.glasses_size)
@@ -50,7 +52,9 @@ def _points(i: Identity, c: Chart, e: Expression, line: Floats, bottom: float) -
     return out
 
 
-def _truth(i: Identity, c: Chart, e: Expression, pose: Floats, camera: Floats, size: int) -> tuple[Floats, Floats, Floats]:
+def _truth(
+    i: Identity, c: Chart, e: Expression, pose: Floats, camera: Floats, size: int
+) -> tuple[Floats, Floats, Floats]:
     """(4,) box, (5, 2) key points, (68, 2) landmarks."""
     names = m.landmark_names(c, e)
     points, flat = np.empty_like(names), np.empty_like(names)

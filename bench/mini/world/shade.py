@@ -70,7 +70,9 @@ def _eyeball(u: float, v: float, gx: float, gy: float, top: float, i: Identity, 
     d = sqrt((u - gx) ** 2 + (v - gy) ** 2)
     glow = (0.75 + 0.9 * ramp(0.2, 1.0, d / radius) * (0.5 - 0.5 * (v - gy) / radius)) * shade
     rim = 1 - 0.7 * ramp(0.78, 1.0, d / radius)
-    out = _mix(out, p.iris[0] * glow * rim, p.iris[1] * glow * rim, p.iris[2] * glow * rim, ramp(1.08, 0.94, d / radius))
+    out = _mix(
+        out, p.iris[0] * glow * rim, p.iris[1] * glow * rim, p.iris[2] * glow * rim, ramp(1.08, 0.94, d / radius)
+    )
     out = _mix(out, 0.004, 0.004, 0.005, ramp(0.50, 0.40, d / radius))
     spark = sqrt((u - gx + 0.022) ** 2 + (v - gy - 0.024) ** 2)
     return _mix(out, 1.6, 1.6, 1.6, ramp(0.022, 0.012, spark))
@@ -98,7 +100,9 @@ def _complexion(X: float, y: float, i: Identity, e: Expression, p: Palette) -> P
     a = abs(X)
     mottle = 0.95 + 0.10 * noise(X * 9 + 31, y * 9 + 17, 5)
     out = (p.skin[0] * mottle, p.skin[1] * mottle, p.skin[2] * mottle, 0.22, 1)
-    flush = (0.25 + 0.9 * i.blush) * (bump(a - 0.40, 0.15) * bump(y + 0.24, 0.13) + 0.5 * bump(X, 0.10) * bump(y + 0.32, 0.09))
+    flush = (0.25 + 0.9 * i.blush) * (
+        bump(a - 0.40, 0.15) * bump(y + 0.24, 0.13) + 0.5 * bump(X, 0.10) * bump(y + 0.32, 0.09)
+    )
     out = _times(out, 1 + 0.04 * flush, 1 - 0.22 * flush, 1 - 0.20 * flush)
     if i.freckles > 0 and y < 0.1 and y > -0.45:
         speck = ramp(0.74 - 0.12 * i.freckles, 0.84, noise(X * 52 + 7, y * 52 + 3, 11))
@@ -111,11 +115,13 @@ def _complexion(X: float, y: float, i: Identity, e: Expression, p: Palette) -> P
     smile_line = bump(a - 0.155 - 0.13 * along, 0.018) * ramp(-0.05, 0.25, along) * ramp(1.25, 0.85, along)
     fold += (0.25 + 0.75 * i.wrinkles + 0.6 * max(e.smile, 0.0)) * 0.8 * smile_line
     crow = i.wrinkles * bump(a - 0.51, 0.05) * bump(y, 0.09) * max(0.0, sin(y * 110)) ** 2
+    dimple = bump(a - 0.315 - 0.04 * i.mouth_width, 0.016) * bump(y - MOUTH_Y, 0.075)
+    fold += 1.2 * max(-e.pucker, 0.0) * dimple
     dark = min(fold + crow, 1.2) * 0.34
     hollow = 0.30 * bump(a - 0.165, 0.05) * bump(y - 0.03, 0.07) + 0.16 * bump(a - EYE_X, 0.19) * bump(y - 0.06, 0.10)
     hollow += 0.26 * bump(X, 0.14) * bump(y + 0.462, 0.035) + 0.20 * bump(X, 0.15) * bump(y + 0.735, 0.035)
     hollow += 0.22 * bump(a - 0.150 * (1 + 0.1 * i.nose_width), 0.022) * bump(y + 0.37, 0.05)
-    hollow += 0.30 * ramp(-0.93, -1.0, y)
+    hollow += 0.30 * ramp(-0.93, -1.0, y) + 0.24 * max(e.pucker, 0.0) * bump(a - 0.36, 0.08) * bump(y + 0.50, 0.13)
     keep = 1 - min(hollow, 0.7)
     return _times(out, (1 - dark) * keep**0.8, (1 - 1.15 * dark) * keep, (1 - 1.1 * dark) * keep)
 
@@ -188,7 +194,7 @@ def _face(theta: float, y: float, t: float, i: Identity, c: Chart, e: Expression
     if front:
         out = _features(out, X, y, t, theta, i, c, e, p)
     if i.hair_amount > 0.06:
-        under = 0.30 * bump(y - hair_edge(theta, line), 0.09)
+        under = 0.30 * bump(y - hair_edge(theta, line), 0.09) * ramp(0.50, 0.75, cos(theta))
         out = _times(out, 1 - 0.8 * under, 1 - under, 1 - under)
         cover = ramp(-0.035, 0.035, y - hair_cut(theta, line)) * (0.6 + 0.4 * ramp(0.06, 0.2, i.hair_amount))
         cover *= ramp(-0.45, -0.30, y) if i.hair_length > 0.25 else 1.0
@@ -276,13 +282,25 @@ def backdrop(x: float, y: float, b: Background) -> tuple[float, float, float]:
     blue = b.first_blue + (b.second_blue - b.first_blue) * share
     if b.blob1_radius > 0:
         q = bump(sqrt((x - b.blob1_x) ** 2 + (y - b.blob1_y) ** 2), b.blob1_radius)
-        red, green, blue = red + (b.blob1_red - red) * q, green + (b.blob1_green - green) * q, blue + (b.blob1_blue - blue) * q
+        red, green, blue = (
+            red + (b.blob1_red - red) * q,
+            green + (b.blob1_green - green) * q,
+            blue + (b.blob1_blue - blue) * q,
+        )
     if b.blob2_radius > 0:
         q = ramp(1.25, 0.75, sqrt((x - b.blob2_x) ** 2 + (y - b.blob2_y) ** 2) / b.blob2_radius)
-        red, green, blue = red + (b.blob2_red - red) * q, green + (b.blob2_green - green) * q, blue + (b.blob2_blue - blue) * q
+        red, green, blue = (
+            red + (b.blob2_red - red) * q,
+            green + (b.blob2_green - green) * q,
+            blue + (b.blob2_blue - blue) * q,
+        )
     if b.blob3_radius > 0:
         q = ramp(1.15, 0.85, max(abs(x - b.blob3_x), abs(y - b.blob3_y)) / b.blob3_radius)
-        red, green, blue = red + (b.blob3_red - red) * q, green + (b.blob3_green - green) * q, blue + (b.blob3_blue - blue) * q
+        red, green, blue = (
+            red + (b.blob3_red - red) * q,
+            green + (b.blob3_green - green) * q,
+            blue + (b.blob3_blue - blue) * q,
+        )
     tone = 1.0
     if b.noise > 0:
         s, seed = b.noise_scale, int(b.noise_seed)
@@ -379,6 +397,7 @@ def shade(
                 elif kind == 4:
                     a = _cloth(u, v, g)
                     soft = 0.5
+                    nz = max(nz, 0.35)
                 elif kind == 5:
                     a = _hair(u, v, i, p, line, bottom)
                     soft = 0.6

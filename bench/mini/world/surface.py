@@ -14,12 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from bench.mini.world.parameters import Expression, Floats, Identity
+from bench.mini.world.parameters import JAW_RADIANS, Expression, Floats, Identity
 
 HALF_WIDTH = 0.72
 MOUTH_Y = -0.60
 EYE_X, EYE_Y = 0.30, 0.0
-JAW_ANGLE = 0.40
 BALD = 0.15
 """Below this `hair_amount` hair has no volume, below 0.06 there is none."""
 _COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -47,15 +46,15 @@ def chart(i: Identity) -> Chart:
     size = 1.06 + 0.18 * i.eye_size
     return Chart(
         eye_half=0.150 * size,
-        eye_up=0.078 * size * (1 + 0.25 * i.eye_openness),
+        eye_up=0.072 * size * (1 + 0.25 * i.eye_openness),
         eye_down=0.046 * size * (1 + 0.20 * i.eye_openness),
         eye_tilt=0.030 * i.eye_tilt,
-        brow_y=0.205 + 0.035 * i.brow_height,
+        brow_y=0.205 + 0.030 * i.brow_height,
         brow_half=0.185 * (1 + 0.15 * i.brow_length),
         brow_arch=0.040 + 0.035 * i.brow_arch,
         brow_tilt=0.025 * i.brow_tilt,
         brow_thick=0.034 * (1 + 0.55 * i.brow_thickness),
-        mouth_half=0.250 * (1 + 0.20 * i.mouth_width),
+        mouth_half=0.250 * (1 + 0.16 * i.mouth_width),
         lip_up=0.064 * (1 + 0.55 * i.upper_lip),
         lip_down=0.086 * (1 + 0.50 * i.lower_lip),
     )
@@ -140,14 +139,16 @@ def _face_depth(X: float, y: float, i: Identity) -> float:
     dz += 0.035 * (1 + i.cheekbone_width) * bump(a - 0.46, 0.16) * bump(y + 0.12, 0.12)
     dz += (0.01 + 0.07 * i.cheek_fullness) * bump(a - 0.40, 0.17) * bump(y + 0.42, 0.20)
     down = min(max((0.13 - y) / 0.44, 0.0), 1.0)
-    nose = (0.055 * (1 + 0.9 * i.nose_bridge)) * bump(y - 0.02, 0.20) + 0.160 * (1 + 0.32 * i.nose_projection) * down**1.2
+    nose = (0.055 * (1 + 0.9 * i.nose_bridge)) * bump(y - 0.02, 0.20) + 0.160 * (
+        1 + 0.32 * i.nose_projection
+    ) * down**1.2
     nose *= ramp(-0.455, -0.325, y) * ramp(0.30, 0.05, y)
     dz += nose * bump(X, 0.088 * (1 + 0.30 * i.nose_bridge_width) + 0.035 * down * (1 + 0.5 * i.nose_width))
     dz += 0.040 * bump(X, 0.090 + 0.015 * i.nose_width) * bump(y + 0.325, 0.080)
     dz += 0.100 * bump(a - 0.110 * (1 + 0.25 * i.nose_width), 0.050) * bump(y + 0.365, 0.055)
     dz += 0.060 * bump(X, 0.28) * bump(y + 0.58, 0.17)
     dz += 0.10 * (1 + i.chin_forward) * bump(X, 0.20) * bump(y + 0.90, 0.13)
-    dz -= (0.010 + 0.020 * i.chin_cleft) * bump(X, 0.030) * bump(y + 0.90, 0.08)
+    dz -= (0.008 + 0.016 * i.chin_cleft) * bump(X, 0.042) * bump(y + 0.90, 0.08)
     return dz - 0.030 * bump(X, 0.20) * bump(y + 0.745, 0.045)
 
 
@@ -169,7 +170,7 @@ def _shift(X: float, y: float, i: Identity) -> tuple[float, float]:
     dy -= 0.080 * i.nose_length * bump(X, 0.22) * bump(y + 0.35, 0.17)
     dy += 0.040 * i.nose_upturn * bump(X, 0.12) * bump(y + 0.30, 0.08)
     dy += 0.045 * i.mouth_height * bump(X, 0.40) * bump(y + 0.60, 0.17)
-    dy += 0.030 * i.mouth_curve * (bump(a - 0.24, 0.13) - 0.4 * bump(X, 0.13)) * bump(y + 0.60, 0.14)
+    dy += 0.018 * i.mouth_curve * (bump(a - 0.24, 0.13) - 0.4 * bump(X, 0.13)) * bump(y + 0.60, 0.14)
     return dx, dy
 
 
@@ -181,9 +182,12 @@ def _act(X: float, y: float, t: float, c: Chart, e: Expression) -> tuple[float, 
     corner = bump(a - c.mouth_half, 0.15) * bump(y - MOUTH_Y, 0.17)
     around = bump(X, 0.42) * bump(y - MOUTH_Y, 0.20)
     cheek = bump(a - 0.40, 0.16) * bump(y + 0.30, 0.14)
-    dx = sign * corner * (0.075 * up - 0.01 * down) - X * around * (0.36 * e.pucker if e.pucker > 0 else 0.20 * e.pucker)
+    dx = sign * corner * (0.075 * up - 0.01 * down) - X * around * (
+        0.36 * e.pucker if e.pucker > 0 else 0.28 * e.pucker
+    )
     dy = corner * (0.085 * up - 0.085 * down) + 0.035 * up * cheek
-    dz = 0.045 * up * cheek - 0.02 * up * around + 0.09 * max(e.pucker, 0.0) * bump(X, 0.20) * bump(y - MOUTH_Y, 0.13)
+    dz = 0.045 * up * cheek - 0.02 * up * around + 0.12 * max(e.pucker, 0.0) * bump(X, 0.20) * bump(y - MOUTH_Y, 0.13)
+    dy += 0.30 * e.pucker * (y - MOUTH_Y) * bump(X, 0.26) * bump(y - MOUTH_Y, 0.14)
     gap = mouth_opening(X, c.mouth_half) * e.lips_part
     dy += gap * (0.028 * (1 - t) * bump(y - MOUTH_Y, 0.10) - 0.062 * t * bump(y - MOUTH_Y, 0.12))
     dy += 0.095 * e.brow_raise * bump(a - 0.28, 0.32) * bump(y - 0.26, 0.16)
@@ -213,7 +217,7 @@ def skin(theta: float, y: float, t: float, i: Identity, c: Chart, e: Expression)
         py += gate * (dy + ey)
         pz += gate * (_face_depth(X, y, i) + _lip_depth(X, y, c) + ez)
     share = _jaw_share(X, y, t, front, c)
-    turn = JAW_ANGLE * e.jaw_open * share
+    turn = JAW_RADIANS * e.jaw_open * share
     dy, dz = py + 0.05, pz
     py = -0.05 + dy * cos(turn) - dz * sin(turn)
     pz = dz * cos(turn) + dy * sin(turn)
@@ -304,11 +308,14 @@ def hairline(i: Identity) -> tuple[Floats, float]:
     top = 0.70 + 0.11 * i.hairline
     low = 0.70 - 0.44 * i.hair_fringe
     short = np.interp(
-        np.abs(degrees), [0, 18, 34, 46, 56, 66, 76, 84, 100, 112, 180],
+        np.abs(degrees),
+        [0, 18, 34, 46, 56, 66, 76, 84, 100, 112, 180],
         [top - 0.03, top, top + 0.02, top - 0.09, 0.42, 0.16, -0.12, 0.22, 0.2, -0.45, -0.55],
     )
     fringe = np.interp(np.abs(degrees), [0, 48, 62], [low, low + 0.02, 3.0])
-    hung = np.interp(np.abs(degrees), [0, 40, 50, 62, 72, 80, 180], [3.0, 3.0, 0.35, 0.0, bottom, bottom - 1, bottom - 1])
+    hung = np.interp(
+        np.abs(degrees), [0, 40, 50, 62, 72, 80, 180], [3.0, 3.0, 0.35, 0.0, bottom, bottom - 1, bottom - 1]
+    )
     line = np.where(np.abs(degrees) < 60, short, short * (1 - long) + np.minimum(short, hung) * long)
     line = np.where(i.hair_fringe > 0, np.minimum(line, fringe), line)
     part = 0.10 * i.hair_part * np.sin(np.radians(degrees)) * (np.abs(degrees) < 60)
