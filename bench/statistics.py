@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -138,16 +139,24 @@ def few(n_clusters: int) -> str:
 
 
 def _resampled_means(sums: Floats, counts: Floats, seed: int, resamples: int) -> Floats:
-    """(resamples,) bootstrap means, drawn in chunks of bounded memory."""
-    rng, size, columns = np.random.Generator(np.random.PCG64(seed)), len(sums), np.stack([sums, counts], axis=1)
-    means = []
-    for start in range(0, resamples, max(1, _CHUNK // size)):
-        rows = min(max(1, _CHUNK // size), resamples - start)
+    """(resamples,) bootstrap means, taken in chunks of bounded memory."""
+    columns, step = np.stack([sums, counts], axis=1), max(1, _CHUNK // len(sums))
+    weights = _weights(len(sums), seed, resamples)
+    totals = [weights[at : at + step].astype(np.float64) @ columns for at in range(0, resamples, step)]
+    return np.concatenate([part[:, 0] / part[:, 1] for part in totals])
+
+
+@lru_cache(maxsize=2)
+def _weights(size: int, seed: int, resamples: int) -> NDArray[np.uint16]:
+    """(resamples, size) how often each of `size` <= `LINEAR_ABOVE` clusters is drawn; the same for every statistic."""
+    rng, step = np.random.Generator(np.random.PCG64(seed)), max(1, _CHUNK // size)
+    weights = np.empty((resamples, size), dtype=np.uint16)
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
         drawn = rng.integers(0, size, size=(rows, size)) + size * np.arange(rows)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
-        totals = weights.astype(np.float64) @ columns
-        means.append(totals[:, 0] / totals[:, 1])
-    return np.concatenate(means)
+        weights[start : start + rows] = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
+    weights.setflags(write=False)
+    return weights
 
 
 def _linearised(sums: Floats, counts: Floats, tail: float) -> tuple[float, float]:
