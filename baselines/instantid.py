@@ -65,6 +65,11 @@ class InstantIDOptions(Spec):
     compile: diffusion.Switch = False
     attention: diffusion.Attention = "auto"
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What these options need of a reference."""
+        return frozenset({f"embedding:{self.recogniser}", "image", "face"})
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -82,7 +87,7 @@ class InstantID:
 
     def __init__(self, options: InstantIDOptions, runtime: Runtime) -> None:
         self.options = options
-        self.needs = frozenset({f"embedding:{options.recogniser}", "image", "face"})
+        self.needs = options.needs
         self.base = Base(options, runtime, euler, "instantid")
         if len(self.base.encoders) != 2:
             raise UserError(f"{options.base} is not Stable Diffusion XL, which InstantID is made for")

@@ -64,17 +64,22 @@ class PhotoMakerOptions(Spec):
     compile: diffusion.Switch = False
     attention: diffusion.Attention = "auto"
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What these options need of a reference."""
+        return frozenset({"image"} if self.version == "v1" else {"image", f"embedding:{self.recogniser}"})
+
 
 class PhotoMaker:
     """The method; see the module."""
 
     Options = PhotoMakerOptions
     needs = frozenset({"image", "embedding:w600k_r50"})
-    """Of v2; v1 needs the image alone, and an instance says so."""
+    """Of v2; `Options.needs` says what the version in hand needs."""
 
     def __init__(self, options: PhotoMakerOptions, runtime: Runtime) -> None:
         self.options = options
-        self.needs = frozenset({"image", *([f"embedding:{options.recogniser}"] if options.version == "v2" else [])})
+        self.needs = options.needs
         self.base = Base(options, runtime, euler, "photomaker")
         if len(self.base.encoders) != 2:
             raise UserError(f"{options.base} is not Stable Diffusion XL, which PhotoMaker is made for")
