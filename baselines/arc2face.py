@@ -87,6 +87,11 @@ class Arc2FaceOptions(Spec):
             raise UserError(f"arc2face: expression has {len(self.expression)} numbers, not {EXPRESSION}")
         return self
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What these options need of a reference."""
+        return frozenset({f"embedding:{self.recogniser}"} if self.embedding is None else ())
+
 
 def average(embeddings: NDArray[np.float32], how: Literal["raw", "normalised"]) -> NDArray[np.float32]:
     """One embedding, (d,), of several, (k, d): their mean, or the mean of their unit vectors.
@@ -193,7 +198,7 @@ class Arc2Face:
         weights.demand(options.model, ("arc2face/config.json", "encoder/config.json"), "arc2face")
         weights.demand(options.base, ("tokenizer", "vae/config.json", "scheduler"), "arc2face")
         self.options, self.device = options, runtime.device
-        self.needs = frozenset({f"embedding:{options.recogniser}"} if options.embedding is None else ())
+        self.needs = options.needs
         self._dtype = diffusion.torch_dtype(options.precision, runtime.device)
         self.prompts = load_prompts(options, runtime.device)
         self._load_networks()
