@@ -7,6 +7,7 @@ only reads what is there. What the table does not know (the sha256 of a file tha
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from bench.errors import UserError, unknown
+from bench.errors import UserError
 from bench.hashing import sha256_path
 
 TABLE = Path(__file__).with_name("assets.yaml")
@@ -94,7 +95,7 @@ class Asset(_Record):
     def paths(self) -> tuple[str, ...]:
         """Every place where it may lie under the weights folder, the usual one first.
 
-        >>> table().at("realvisxl_v3/vae/diffusion_pytorch_model.safetensors").paths[1]
+        >>> table().under("realvisxl_v3/vae/diffusion_pytorch_model.safetensors")[0].paths[1]
         'realvisxl_v3/vae/diffusion_pytorch_model.fp16.safetensors'
         """
         return (self.path, *(self.path.removesuffix(self.file) + name for name in self.alternatives))
@@ -158,16 +159,19 @@ class Table(_Record):
         """Name -> other names whose files it needs too, of all kinds."""
         return {name: needs for group in self.names.values() for name, needs in group.items()}
 
-    def at(self, path: str) -> Asset:
-        """The file that lies at `path` under the weights folder.
+    def under(self, path: str) -> list[Asset]:
+        """The file at `path` under the weights folder, or all files in that folder.
 
         Raises:
             UserError: there is none; the message has the nearest.
         """
-        for asset in self.assets:
-            if path in asset.paths:
-                return asset
-        raise unknown("file", path, [asset.path for asset in self.assets])
+        path = path.rstrip("/")
+        found = [a for a in self.assets if any(p.rstrip("/") == path or p.startswith(f"{path}/") for p in a.paths)]
+        if path and found:
+            return found
+        near = difflib.get_close_matches(path, [asset.path for asset in self.assets], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"no file {path!r} in the table{hint} `python -m bench fetch --list` shows all")
 
     def closure(self, names: Iterable[str]) -> set[str]:
         """The names and all that they need; a name that the table does not know needs nothing.
@@ -351,7 +355,7 @@ def _locate(path: Path) -> tuple[Asset, Path] | None:
     for start in range(len(parts)):
         tail = "/".join(parts[start:])
         for asset in table().assets:
-            if any(name == tail or name.startswith(tail + "/") for name in asset.paths):
+            if any(name.rstrip("/") == tail or name.startswith(tail + "/") for name in asset.paths):
                 return asset, Path(*parts[:start])
     return None
 

@@ -35,7 +35,7 @@ _EPILOG = """what to fetch, any number of:
   method=arc2face,instantid   all that these methods read
   extractor=inception         likewise detector=, landmarker=, parser=, recognisers by recogniser=, dataset=
   profile=paper               the evaluation of a profile (its methods come by method=)
-  file=sd15/vae/config.json   one file, by its path under the weights folder"""
+  file=sd15/vae               a file, or all of a folder, by its path under the weights folder"""
 
 
 class _StoppedError(Exception):
@@ -108,7 +108,7 @@ def select(what: Sequence[str], known: Table) -> list[Asset]:
         kind, _, values = text.partition("=")
         for value in values.split(","):
             if kind == "file":
-                files.add(known.at(value).path)
+                files.update(asset.path for asset in known.under(value))
             else:
                 names.update(_names(kind, value, known))
     wanted = set(known.wanted(names))
@@ -174,12 +174,9 @@ def _say_licences(wanted: Sequence[Asset]) -> None:
 def _fetch(chosen: Sequence[Asset], options: argparse.Namespace) -> list[str]:
     """Brings all files; says which came, and returns what went wrong."""
     faults: list[str] = []
-    with _progress(chosen, options.dir) as progress, _pool(options.jobs) as pool:
+    with _pool(options.jobs) as pool, _progress(chosen, options.dir) as progress:
         place = Place(options.dir, options.mirror, progress)
-        running: list[tuple[Job, Future[list[str]]]] = [
-            (job, pool.submit(bring, job, place)) for job in jobs_of(chosen)
-        ]
-        for _, future in running:
+        for future in [pool.submit(bring, job, place) for job in jobs_of(chosen)]:
             try:
                 for path in future.result():
                     sys.stdout.write(f"got {path}\n")
