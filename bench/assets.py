@@ -223,6 +223,8 @@ def _faults_of(asset: Asset, names: Mapping[str, Any]) -> Iterator[str]:
         yield f"used by {', '.join(asset.used_by) or 'nobody'}"
     if sum(origin is not None for origin in (asset.hub, asset.url, asset.archive)) != asset.automatic:
         yield f"gate {asset.gate} does not go with its origin"
+    if asset.is_folder and asset.automatic and asset.archive is None:
+        yield "a folder comes out of an archive, or by hand"
 
 
 def is_inside(path: str) -> bool:

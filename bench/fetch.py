@@ -262,8 +262,7 @@ def _as_text(chosen: Sequence[Asset], root: Path) -> str:
     rows = _rows(chosen, root)
     lines = [f"{r['state']:<8} {size(r['size']):>10}  {r['gate']:<13} {r['path']}  ({r['licence']})" for r in rows]
     absent = [row for row in rows if row["state"] != "here"]
-    known, unknown_sizes = sum(row["size"] or 0 for row in absent), sum(row["size"] is None for row in absent)
-    lines.append(
-        f"{len(rows)} files in {root}, {len(absent)} not there: {size(known)}, {unknown_sizes} of unknown size"
-    )
+    known, unsized = sum(row["size"] or 0 for row in absent), sum(row["size"] is None for row in absent)
+    total = f"{size(known)}, and {unsized} of unknown size" if unsized else size(known)
+    lines.append(f"{len(rows)} files, {len(absent)} not there ({total}); folder {root}")
     return "\n".join(lines) + "\n"

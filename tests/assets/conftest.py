@@ -6,12 +6,15 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import constants
 
 from bench import assets
+from bench.fetch import main
 from bench.fetching import transport
 from tests.assets.server import serving
 
@@ -34,17 +37,25 @@ def quick(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+HUB_URL = "{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+Done = namedtuple("Done", "returncode stdout stderr")
+
+
 class World:
     """A table of our own, a weights folder, and `fetch` as a process."""
 
-    def __init__(self, folder: Path, server, monkeypatch) -> None:
-        self.folder, self.server, self.monkeypatch = folder, server, monkeypatch
+    def __init__(self, folder: Path, server, monkeypatch, capture) -> None:
+        self.folder, self.server, self.monkeypatch, self.capture = folder, server, monkeypatch, capture
         self.root = folder / "weights"
         self.path = folder / "assets.yaml"
         self.sources: list[dict] = []
         self.add = lambda **source: self.table({"folder": "f", "licence": "MIT", "use": "open", "page": "P", **source})
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("HF_", "IDBENCH_")) and "proxy" not in k.lower()},
+            **{
+                k: v
+                for k, v in os.environ.items()
+                if not k.startswith(("HF_", "IDBENCH_")) and "proxy" not in k.lower()
+            },
             "PYTHONPATH": str(ROOT),
             "HF_HOME": str(folder / "hf"),
             "HF_ENDPOINT": server.address,
@@ -69,7 +80,15 @@ class World:
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "tests.assets.cli", str(self.path), "fetch", "--dir", str(self.root), *words]
 
-    def fetch(self, *words: str, **environment: str) -> subprocess.CompletedProcess:
+    def fetch(self, *words: str) -> Done:
+        """The verb, in this process."""
+        before = self.capture.readouterr()
+        assert not before.err
+        code = main(["--dir", str(self.root), *words])
+        return Done(code, *self.capture.readouterr())
+
+    def process(self, *words: str, **environment: str) -> subprocess.CompletedProcess:
+        """The verb as a process of its own."""
         return subprocess.run(
             self.command(*words),
             env=self.environment | environment,
@@ -82,8 +101,17 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path, server, monkeypatch):
-    return World(tmp_path, server, monkeypatch)
+def world(tmp_path, server, monkeypatch, capsys):
+    return World(tmp_path, server, monkeypatch, capsys)
+
+
+@pytest.fixture
+def hub(world, monkeypatch):
+    """The same, with the library's constants (read from the environment at its import) set to our server."""
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", HUB_URL.format(address=world.server.address))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(world.folder / "hf/hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    return world
 
 
 def sha256(data: bytes) -> str:

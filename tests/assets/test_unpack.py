@@ -30,12 +30,12 @@ def test_a_name_with_folders_tells_two_apart(tmp_path):
     archive = pack(tmp_path / "a.zip", {"m/a/net.ckpt": b"a", "m/b/net.ckpt": b"b"})
     extract_file(archive, "b/net.ckpt", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == b"b"
-    with pytest.raises(DownloadError, match="holds 2 files net.ckpt"):
+    with pytest.raises(DownloadError, match=r"holds 2 files net\.ckpt"):
         extract_file(archive, "net.ckpt", tmp_path / "out")
 
 
 def test_a_file_that_only_ends_alike_is_not_it(tmp_path):
-    with pytest.raises(DownloadError, match="holds no files net.onnx"):
+    with pytest.raises(DownloadError, match=r"holds no files net\.onnx"):
         extract_file(pack(tmp_path / "a.zip", {"xnet.onnx": b"x"}), "net.onnx", tmp_path / "out")
 
 
