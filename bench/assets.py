@@ -30,6 +30,9 @@ SCRATCH = ".fetch"
 """Folder under the weights folder for what is still arriving; nothing else ever lies there."""
 ENVIRONMENT = "IDBENCH_WEIGHTS"
 
+PICKLED = (".ckpt", ".pt", ".tar", ".pth", ".bin")
+"""Endings of checkpoints that may hold more than tensors; `convert` writes `.safetensors` beside them."""
+
 Gate = Literal["free", "click-through", "e-mail", "manual"]
 """free: anyone; click-through: after reading terms; e-mail: on request; manual: no direct address, a person gets it."""
 Use = Literal["open", "rail", "research"]
@@ -346,9 +349,19 @@ def missing_file(path: Path, user: str | None = None) -> UserError:
     """
     found = _locate(path)
     if found is None:
-        return UserError(f"no file at {path}; the table of assets does not know it, so check the path")
+        return _unconverted(path, user) or UserError(f"no file at {path}; the table of assets does not know that path")
     asset, root = found
     return UserError(f"no file at {path} (licence: {asset.licence}; gate: {asset.gate}); {remedy(asset, root, user)}")
+
+
+def _unconverted(path: Path, user: str | None) -> UserError | None:
+    """The error for a safetensors file that `convert` makes of a checkpoint in the table."""
+    sources = [path.with_suffix(ending) for ending in PICKLED if path.suffix == ".safetensors"]
+    source = next((source for source in sources if _locate(source)), None)
+    if source is None:
+        return None
+    first = "" if source.exists() else f"{missing_file(source, user)}, and then "
+    return UserError(f"{first}`python -m bench convert {shlex.quote(str(source))}` makes {path.name}")
 
 
 def _locate(path: Path) -> tuple[Asset, Path] | None:

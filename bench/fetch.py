@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,14 +123,14 @@ def _names(kind: str, value: str, known: Table) -> tuple[str, ...]:
     if kind not in KINDS:
         raise unknown("kind of thing to fetch", kind, [*KINDS, "profile", "file"])
     allowed = {name for group in KINDS[kind] for name in known.names[group]}
-    if value not in allowed and value not in registry.targets(registry_group(kind)):
+    if value not in allowed and value not in _without_files(kind):
         raise unknown(kind, value, allowed)
     return (value,)
 
 
-def registry_group(kind: str) -> str:
-    """The registry's group of a kind; recognisers are extractors there."""
-    return "extractors" if kind == "recogniser" else f"{kind}s"
+def _without_files(kind: str) -> Collection[str]:
+    """Registered names of that kind that may read no file of the table: the controls, and what others installed."""
+    return registry.targets(f"{kind}s") if kind in ("method", "dataset") else ()
 
 
 def _run(options: argparse.Namespace) -> int:

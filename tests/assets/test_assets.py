@@ -16,9 +16,8 @@ DATA = b"\x08\x06data"
 @pytest.fixture
 def two(world):
     world.serve("a.onnx", DATA, sha256(DATA), len(DATA))
-    world.add(
-        url=world.server.put("/b", DATA), use="research", licence="NC", files=[{"file": "b/", "used_by": ["two"]}]
-    )
+    archive = {"url": "https://x/b.zip"}
+    world.add(archive=archive, use="research", licence="NC", files=[{"file": "b/", "used_by": ["two"]}])
     return world
 
 
@@ -95,7 +94,7 @@ def test_a_path_is_recognised_by_its_ending_only_if_it_is_whole(two, tail):
     known = tail == "f/b"
     said = str(assets.missing_file(Path("/any/where") / tail))
     assert ("fetch method=two --dir /any/where" in said) == known
-    assert ("check the path" in said) == (not known)
+    assert ("does not know that path" in said) == (not known)
 
 
 def test_a_gated_file_names_its_terms_and_the_flag(two):
@@ -112,6 +111,16 @@ def test_a_file_that_no_program_can_get_names_the_page_and_the_place(two):
     two.add(gate="manual", page="https://drive/x", files=[{"file": "m", "used_by": ["net"]}])
     said = str(assets.missing_file(Path("weights/f/m")))
     assert said.endswith("get it by hand from https://drive/x and put it at weights/f/m")
+
+
+def test_a_converted_checkpoint_names_both_steps(two):
+    two.add(url="https://x/c", files=[{"file": "c.ckpt", "used_by": ["net"]}])
+    wanted = two.root / "f/c.safetensors"
+    said = str(assets.missing_file(wanted))
+    assert said.startswith(f"no file at {two.root}/f/c.ckpt (licence: MIT")
+    assert said.endswith(f"and then `python -m bench convert {two.root}/f/c.ckpt` makes c.safetensors")
+    place(two, "c.ckpt", b"raw")
+    assert str(assets.missing_file(wanted)) == f"`python -m bench convert {two.root}/f/c.ckpt` makes c.safetensors"
 
 
 def test_a_folder_with_a_space_is_quoted_in_the_command(two):

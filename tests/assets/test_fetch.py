@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 
-from bench import assets
+from bench import assets, registry
 from tests.assets.conftest import sha256
 from tests.assets.server import COMMIT
 
@@ -57,6 +57,13 @@ def test_what_is_there_is_not_fetched_again(world):
     done = world.fetch("method=one")
     assert (done.returncode, done.stdout) == (0, f"all 1 files are in {world.root}\n")
     assert len(world.server.gets("/a.onnx")) == 1
+
+
+def test_a_registered_name_without_files_is_no_mistake(world, monkeypatch):
+    world.serve("a.onnx", ONNX)
+    monkeypatch.setattr(registry, "targets", lambda group: {"copy": "x:Y"} if group == "methods" else {"scrfd": "x:Y"})
+    assert world.fetch("method=copy").stdout == f"all 0 files are in {world.root}\n"
+    assert world.fetch("detector=scrfd").returncode == 2
 
 
 def test_several_selections_name_each_file_once(world):

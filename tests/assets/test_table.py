@@ -9,8 +9,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from bench import assets, registry
-from bench.fetch import KINDS, registry_group, select
+from bench import assets
+from bench.fetch import KINDS, select
 from bench.fetching.transport import check_url
 
 TABLE = assets.read_table(assets.TABLE)
@@ -104,8 +104,6 @@ def test_arc2face_brings_the_published_layout():
 
 def test_every_kind_can_be_asked_for():
     assert {kind for kinds in KINDS.values() for kind in kinds} == set(TABLE.names)
-    for kind in KINDS:
-        assert registry_group(kind) in registry.BUILT_IN
     assert select(["recogniser=arcface"], TABLE) == select(["extractor=arcface"], TABLE)
     assert select(["profile=mini"], TABLE) == []
 
