@@ -7,6 +7,7 @@ only reads what is there. What the table does not know (the sha256 of a file tha
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from bench.errors import UserError, unknown
+from bench.errors import UserError
 from bench.hashing import sha256_path
 
 TABLE = Path(__file__).with_name("assets.yaml")
@@ -28,6 +29,9 @@ LOCK = "assets.lock.json"
 SCRATCH = ".fetch"
 """Folder under the weights folder for what is still arriving; nothing else ever lies there."""
 ENVIRONMENT = "IDBENCH_WEIGHTS"
+
+PICKLED = (".ckpt", ".pt", ".tar", ".pth", ".bin")
+"""Endings of checkpoints that may hold more than tensors; `convert` writes `.safetensors` beside them."""
 
 Gate = Literal["free", "click-through", "e-mail", "manual"]
 """free: anyone; click-through: after reading terms; e-mail: on request; manual: no direct address, a person gets it."""
@@ -94,7 +98,7 @@ class Asset(_Record):
     def paths(self) -> tuple[str, ...]:
         """Every place where it may lie under the weights folder, the usual one first.
 
-        >>> table().at("realvisxl_v3/vae/diffusion_pytorch_model.safetensors").paths[1]
+        >>> table().under("realvisxl_v3/vae/diffusion_pytorch_model.safetensors")[0].paths[1]
         'realvisxl_v3/vae/diffusion_pytorch_model.fp16.safetensors'
         """
         return (self.path, *(self.path.removesuffix(self.file) + name for name in self.alternatives))
@@ -158,16 +162,19 @@ class Table(_Record):
         """Name -> other names whose files it needs too, of all kinds."""
         return {name: needs for group in self.names.values() for name, needs in group.items()}
 
-    def at(self, path: str) -> Asset:
-        """The file that lies at `path` under the weights folder.
+    def under(self, path: str) -> list[Asset]:
+        """The file at `path` under the weights folder, or all files in that folder.
 
         Raises:
             UserError: there is none; the message has the nearest.
         """
-        for asset in self.assets:
-            if path in asset.paths:
-                return asset
-        raise unknown("file", path, [asset.path for asset in self.assets])
+        path = path.rstrip("/")
+        found = [a for a in self.assets if any(p.rstrip("/") == path or p.startswith(f"{path}/") for p in a.paths)]
+        if path and found:
+            return found
+        near = difflib.get_close_matches(path, [asset.path for asset in self.assets], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"no file {path!r} in the table{hint} `python -m bench fetch --list` shows all")
 
     def closure(self, names: Iterable[str]) -> set[str]:
         """The names and all that they need; a name that the table does not know needs nothing.
@@ -219,6 +226,8 @@ def _faults_of(asset: Asset, names: Mapping[str, Any]) -> Iterator[str]:
         yield f"used by {', '.join(asset.used_by) or 'nobody'}"
     if sum(origin is not None for origin in (asset.hub, asset.url, asset.archive)) != asset.automatic:
         yield f"gate {asset.gate} does not go with its origin"
+    if asset.is_folder and asset.automatic and asset.archive is None:
+        yield "a folder comes out of an archive, or by hand"
 
 
 def is_inside(path: str) -> bool:
@@ -340,9 +349,19 @@ def missing_file(path: Path, user: str | None = None) -> UserError:
     """
     found = _locate(path)
     if found is None:
-        return UserError(f"no file at {path}; the table of assets does not know it, so check the path")
+        return _unconverted(path, user) or UserError(f"no file at {path}; the table of assets does not know that path")
     asset, root = found
     return UserError(f"no file at {path} (licence: {asset.licence}; gate: {asset.gate}); {remedy(asset, root, user)}")
+
+
+def _unconverted(path: Path, user: str | None) -> UserError | None:
+    """The error for a safetensors file that `convert` makes of a checkpoint in the table."""
+    sources = [path.with_suffix(ending) for ending in PICKLED if path.suffix == ".safetensors"]
+    source = next((source for source in sources if _locate(source)), None)
+    if source is None:
+        return None
+    first = "" if source.exists() else f"{missing_file(source, user)}, and then "
+    return UserError(f"{first}`python -m bench convert {shlex.quote(str(source))}` makes {path.name}")
 
 
 def _locate(path: Path) -> tuple[Asset, Path] | None:
@@ -351,7 +370,7 @@ def _locate(path: Path) -> tuple[Asset, Path] | None:
     for start in range(len(parts)):
         tail = "/".join(parts[start:])
         for asset in table().assets:
-            if any(name == tail or name.startswith(tail + "/") for name in asset.paths):
+            if any(name.rstrip("/") == tail or name.startswith(tail + "/") for name in asset.paths):
                 return asset, Path(*parts[:start])
     return None
 

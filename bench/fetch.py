@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +35,7 @@ _EPILOG = """what to fetch, any number of:
   method=arc2face,instantid   all that these methods read
   extractor=inception         likewise detector=, landmarker=, parser=, recognisers by recogniser=, dataset=
   profile=paper               the evaluation of a profile (its methods come by method=)
-  file=sd15/vae/config.json   one file, by its path under the weights folder"""
+  file=sd15/vae               a file, or all of a folder, by its path under the weights folder"""
 
 
 class _StoppedError(Exception):
@@ -108,7 +108,7 @@ def select(what: Sequence[str], known: Table) -> list[Asset]:
         kind, _, values = text.partition("=")
         for value in values.split(","):
             if kind == "file":
-                files.add(known.at(value).path)
+                files.update(asset.path for asset in known.under(value))
             else:
                 names.update(_names(kind, value, known))
     wanted = set(known.wanted(names))
@@ -123,14 +123,14 @@ def _names(kind: str, value: str, known: Table) -> tuple[str, ...]:
     if kind not in KINDS:
         raise unknown("kind of thing to fetch", kind, [*KINDS, "profile", "file"])
     allowed = {name for group in KINDS[kind] for name in known.names[group]}
-    if value not in allowed and value not in registry.targets(registry_group(kind)):
+    if value not in allowed and value not in _without_files(kind):
         raise unknown(kind, value, allowed)
     return (value,)
 
 
-def registry_group(kind: str) -> str:
-    """The registry's group of a kind; recognisers are extractors there."""
-    return "extractors" if kind == "recogniser" else f"{kind}s"
+def _without_files(kind: str) -> Collection[str]:
+    """Registered names of that kind that may read no file of the table: the controls, and what others installed."""
+    return registry.targets(f"{kind}s") if kind in ("method", "dataset") else ()
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -174,12 +174,9 @@ def _say_licences(wanted: Sequence[Asset]) -> None:
 def _fetch(chosen: Sequence[Asset], options: argparse.Namespace) -> list[str]:
     """Brings all files; says which came, and returns what went wrong."""
     faults: list[str] = []
-    with _progress(chosen, options.dir) as progress, _pool(options.jobs) as pool:
+    with _pool(options.jobs) as pool, _progress(chosen, options.dir) as progress:
         place = Place(options.dir, options.mirror, progress)
-        running: list[tuple[Job, Future[list[str]]]] = [
-            (job, pool.submit(bring, job, place)) for job in jobs_of(chosen)
-        ]
-        for _, future in running:
+        for future in [pool.submit(bring, job, place) for job in jobs_of(chosen)]:
             try:
                 for path in future.result():
                     sys.stdout.write(f"got {path}\n")
@@ -265,8 +262,7 @@ def _as_text(chosen: Sequence[Asset], root: Path) -> str:
     rows = _rows(chosen, root)
     lines = [f"{r['state']:<8} {size(r['size']):>10}  {r['gate']:<13} {r['path']}  ({r['licence']})" for r in rows]
     absent = [row for row in rows if row["state"] != "here"]
-    known, unknown_sizes = sum(row["size"] or 0 for row in absent), sum(row["size"] is None for row in absent)
-    lines.append(
-        f"{len(rows)} files in {root}, {len(absent)} not there: {size(known)}, {unknown_sizes} of unknown size"
-    )
+    known, unsized = sum(row["size"] or 0 for row in absent), sum(row["size"] is None for row in absent)
+    total = f"{size(known)}, and {unsized} of unknown size" if unsized else size(known)
+    lines.append(f"{len(rows)} files, {len(absent)} not there ({total}); folder {root}")
     return "\n".join(lines) + "\n"
