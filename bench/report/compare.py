@@ -172,13 +172,14 @@ def _notes(comparison: Comparison) -> str:
 HEADLINES = {
     "id_similarity": ("mean_detected", "mean_failures_as_zero", "detection_rate"),
     "target_similarity": ("mean_detected",),
-    "verification": ("fnmr_at_fmr_1e-2", "fnmr_at_fmr_1e-3"),
+    "verification": ("fnmr@1e-2", "fnmr@1e-3"),
     "retrieval": ("rank1",),
     "lpips_diversity": ("mean_items",),
     "expression_diversity": ("mean_items",),
     "pose_diversity": ("mean_items",),
-    "fid": ("value",),
-    "kid": ("same_subject_excluded",),
+    "fid": ("distance",),
+    "kid": ("excluded",),
+    "fd_dinov2": ("distance",),
 }
 """metric -> statistics that the overview shows, in this order."""
 

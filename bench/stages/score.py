@@ -50,11 +50,8 @@ def assemble(job: Job) -> Evaluation:
     photo_faces = read_faces(photos, spec)
     photo_rows = photos.frame[["item", "subject", "image", *groups]].assign(status=photo_faces["status"].to_numpy())
     references = photo_rows[roles == "reference"].reset_index(drop=True)
-    features = {
-        name: _features(job, name, roles == "reference", targets)
-        for name, part in parts(spec).items()
-        if not is_pairwise(part)
-    }
+    single = [name for name, part in parts(spec).items() if not is_pairwise(part)]
+    features = {name: _features(job, name, roles == "reference", targets) for name in single}
     return Evaluation(
         samples=_samples(samples.frame, read_faces(samples, spec), references, groups),
         references=references,

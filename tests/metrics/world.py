@@ -33,8 +33,7 @@ def evaluation(items=24, per_item=5, per_subject=1, targets=2, dims=None, seed=0
         columns=["subject", "image", "status"],
     )
     features = {
-        name: _features(rng, size, owner, item, len(people), targets, keep)
-        for name, size in (dims or TINY).items()
+        name: _features(rng, size, owner, item, len(people), targets, keep) for name, size in (dims or TINY).items()
     }
     return Evaluation(
         samples=samples,
@@ -94,7 +93,10 @@ def fail(given, rows, status):
 
 def _without(table, gone):
     ends = [end for end in ("i", "j") if end in table]
-    keep = [not any((item, row[end]) in gone for end in ends) for item, (_, row) in zip(table["item"], table.iterrows(), strict=True)]
+    keep = [
+        not any((item, row[end]) in gone for end in ends)
+        for item, (_, row) in zip(table["item"], table.iterrows(), strict=True)
+    ]
     return table[keep].reset_index(drop=True)
 
 
