@@ -82,17 +82,30 @@ def read_features(table: Table, shards: int) -> NDArray[np.float32]:
     return out
 
 
-def extract(pictures: Pictures, spec: RunSpec, names: Sequence[str], what: str) -> None:
-    """Finds the faces of all pictures and runs the networks `names` where their results are missing."""
+def extract(
+    pictures: Pictures, spec: RunSpec, names: Sequence[str], what: str, references: Pictures | None = None
+) -> None:
+    """Finds the faces of all pictures and runs the networks `names` where their results are missing.
+
+    Args:
+        pictures: a run's samples or a dataset's photos.
+        spec: protocol, evaluator and execution.
+        names: extractors; a pair extractor needs `references`.
+        what: the progress bar's label.
+        references: the dataset's photos, extracted before: a pair extractor also compares each sample with its item's.
+    """
     tables = [faces_table(pictures, spec), *(feature_table(pictures, spec, name) for name in names)]
     if any(view_of(parts(spec)[name]) != "arcface112" for name in names):
         tables += [t for t in [landmarks_table(pictures, spec)] if t is not None]
     todo = [s for s in range(pictures.shards) if not all(t.has(s) for t in tables)]
-    run_shards(partial(_setup, pictures, spec, tuple(names)), todo, pictures.sizes(), spec.execution, what)
+    setup = partial(_setup, pictures, spec, tuple(names), references)
+    run_shards(setup, todo, pictures.sizes(), spec.execution, what)
 
 
-def _setup(pictures: Pictures, spec: RunSpec, names: tuple[str, ...]) -> Work:
-    return partial(_shard, Networks(spec), pictures, spec, names)
+def _setup(pictures: Pictures, spec: RunSpec, names: tuple[str, ...], references: Pictures | None) -> Work:
+    networks = Networks(spec)
+    portraits = Portraits(networks, references, spec) if references is not None else None
+    return partial(_shard, networks, pictures, spec, names, portraits)
 
 
 class Networks:
@@ -111,7 +124,13 @@ class Networks:
 
 
 def _shard(
-    networks: Networks, pictures: Pictures, spec: RunSpec, names: Sequence[str], shard: int, advance: Advance
+    networks: Networks,
+    pictures: Pictures,
+    spec: RunSpec,
+    names: Sequence[str],
+    portraits: Portraits | None,
+    shard: int,
+    advance: Advance,
 ) -> None:
     missing = [name for name in names if not feature_table(pictures, spec, name).has(shard)]
     rows = pictures.shard(shard)
@@ -119,16 +138,35 @@ def _shard(
     for name in missing:
         part = parts(spec)[name]
         network, crops = networks.part("extractors", part), views[view_of(part)]
-        run = _pairs if is_pairwise(part) else _features
-        feature_table(pictures, spec, name).write(shard, run(network, part, rows, crops))
+        if is_pairwise(part):
+            assert portraits is not None
+            found = _pairs(network, rows, crops, portraits.of(rows["item"].unique(), view_of(part)))
+        else:
+            found = _features(network, part, rows, crops)
+        feature_table(pictures, spec, name).write(shard, found)
 
 
 def _views(
     networks: Networks, pictures: Pictures, spec: RunSpec, shard: int, wanted: Sequence[str], advance: Advance
 ) -> dict[str, list[View]]:
     """All wanted views of a shard's pictures; commits its faces and landmarks on the way."""
-    rows, finder = pictures.shard(shard), FaceFinder(networks, pictures, spec, shard)
-    marks = any(view != "arcface112" for view in wanted)
+    rows, found = pictures.shard(shard), (faces_table(pictures, spec), landmarks_table(pictures, spec))
+    finder = FaceFinder(networks, spec, *(_by_row(table, [shard]) for table in found))
+    marks = any(view != "arcface112" for view in wanted) and found[1] is not None
+    views = _cut_all(networks, spec, rows, finder, wanted, marks, advance)
+    finder.commit(shard, found[0], found[1] if marks else None)
+    return views
+
+
+def _cut_all(
+    networks: Networks,
+    spec: RunSpec,
+    rows: pd.DataFrame,
+    finder: FaceFinder,
+    wanted: Sequence[str],
+    marks: bool,
+    advance: Advance,
+) -> dict[str, list[View]]:
     with ThreadPoolExecutor(2) as pool:
         cuts = []
         for (_, row), image in zip(rows.iterrows(), _decoded(pool, rows), strict=True):
@@ -136,7 +174,6 @@ def _views(
             cuts.append(pool.submit(_cut, image, found["status"], face, wanted, spec))
             advance(1)
         views = [future.result() for future in cuts]
-    finder.commit(marks)
     return {view: _masked(networks, spec, view, [v[view] for v in views]) for view in wanted}
 
 

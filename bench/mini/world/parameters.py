@@ -173,7 +173,19 @@ JAW: tuple[str, ...] = ("jaw_open",)
 EYELIDS: tuple[str, ...] = ("eye_close_left", "eye_close_right")
 POSE: tuple[str, ...] = ("yaw", "pitch", "roll")
 AMOUNTS: frozenset[str] = frozenset(
-    "hair_grey hair_amount hair_length hair_fringe hair_curl beard moustache wrinkles freckles blush glasses".split()
+    [
+        "hair_grey",
+        "hair_amount",
+        "hair_length",
+        "hair_fringe",
+        "hair_curl",
+        "beard",
+        "moustache",
+        "wrinkles",
+        "freckles",
+        "blush",
+        "glasses",
+    ]
 )
 JAW_RADIANS = 0.40
 """How far `jaw_open` = 1 turns the jaw about its hinge, downwards."""
@@ -185,9 +197,27 @@ def record(row: NamedTuple) -> np.record:
     return np.array(tuple(row), kind)[()]  # type: ignore[no-any-return]
 
 
-LABELS: tuple[str, ...] = (
-    "background skin l_brow r_brow l_eye r_eye eye_g l_ear r_ear ear_r nose mouth u_lip l_lip neck neck_l cloth hair hat"
-).split()  # type: ignore[assignment]
+LABELS: tuple[str, ...] = [
+    "background",
+    "skin",
+    "l_brow",
+    "r_brow",
+    "l_eye",
+    "r_eye",
+    "eye_g",
+    "l_ear",
+    "r_ear",
+    "ear_r",
+    "nose",
+    "mouth",
+    "u_lip",
+    "l_lip",
+    "neck",
+    "neck_l",
+    "cloth",
+    "hair",
+    "hat",
+]  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, eq=False)
