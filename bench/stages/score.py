@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -57,7 +58,7 @@ def assemble(job: Job) -> Evaluation:
         references=references,
         targets=photo_rows[targets].reset_index(drop=True),
         features=features,
-        pairs={name: _pairs(job, name) for name, part in parts(spec).items() if is_pairwise(part)},
+        pairs=_pairs(job, [name for name, part in parts(spec).items() if is_pairwise(part)]),
         recognisers={name: spec.method.card.relation(name) for name in spec.evaluator.recognisers},
         groups=groups,
         seed=spec.protocol.seed,
@@ -89,10 +90,15 @@ def _features(job: Job, name: str, references: NDArray[np.bool_], targets: NDArr
     return Features(of_samples, of_photos[references], of_photos[targets])
 
 
-def _pairs(job: Job, name: str) -> pd.DataFrame:
-    samples = job.sample_pictures()
-    rows = feature_table(samples, job.spec, name).read(samples.shards)
-    return rows.loc[rows["status"] == "ok", ["item", "subject", "i", "j", "value"]].reset_index(drop=True)
+def _pairs(job: Job, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """By pair extractor: item, i, j, value among samples; and as "<name>_reference": item, i, value to the reference."""
+    samples, found = job.sample_pictures(), {}
+    for name in names:
+        rows = feature_table(samples, job.spec, name).read(samples.shards)
+        rows = rows.loc[rows["status"] == "ok", ["item", "subject", "i", "j", "value"]]
+        found[name] = rows[rows["j"] >= 0].reset_index(drop=True)
+        found[f"{name}_reference"] = rows[rows["j"] < 0].drop(columns="j").reset_index(drop=True)
+    return found
 
 
 def scores_table(metrics: list[Metric], results: dict[str, Result], evaluation: Evaluation) -> pd.DataFrame:
