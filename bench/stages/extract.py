@@ -140,7 +140,9 @@ def _shard(
         network, crops = networks.part("extractors", part), views[view_of(part)]
         if is_pairwise(part):
             assert portraits is not None
-            found = _pairs(network, rows, crops, portraits.of(rows["item"].unique(), view_of(part)))
+            found = _pairs(
+                network, rows, crops, portraits.of([str(item) for item in rows["item"].unique()], view_of(part))
+            )
         else:
             found = _features(network, part, rows, crops)
         feature_table(pictures, spec, name).write(shard, found)
@@ -362,7 +364,7 @@ def _pairs(network: Any, rows: pd.DataFrame, views: Sequence[View], portraits: M
     for item, group in rows[KEYS].reset_index(drop=True).groupby("item", sort=False):
         members = [*(views[i] for i in group.index), portraits[str(item)]]
         distances = network.distances(np.stack([view.crop for view in members]))
-        keys = [*group.to_dict("records"), {"index": -1}]
+        keys: list[dict[Any, Any]] = [*group.to_dict("records"), {"index": -1}]
         table += [
             _pair(keys[a], keys[b], members[a], members[b], distances[a, b])
             for a, b in combinations(range(len(members)), 2)

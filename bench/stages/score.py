@@ -91,7 +91,7 @@ def _features(job: Job, name: str, references: NDArray[np.bool_], targets: NDArr
 
 
 def _pairs(job: Job, names: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """By pair extractor: item, i, j, value among samples; and as "<name>_reference": item, i, value to the reference."""
+    """By pair extractor: item, i, j, value among samples; as "<name>_reference": item, i, value to the reference."""
     samples, found = job.sample_pictures(), {}
     for name in names:
         rows = feature_table(samples, job.spec, name).read(samples.shards)
