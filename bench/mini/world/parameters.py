@@ -86,8 +86,8 @@ class Identity(NamedTuple):
 class Expression(NamedTuple):
     """What the face does; `smile`, `pucker` and gaze in [-1, 1], the rest in [0, 1].
 
-    `smile` below 0 is a frown, `pucker` below 0 widens the lips; gaze is positive to the viewer's right and upwards. The
-    first five are FLAME-like expression components, `jaw_open` is the jaw, `eye_close_*` the eyelids (viewer's left and
+    `smile` below 0 is a frown, `pucker` below 0 widens the lips; gaze is positive to the viewer's right and upwards.
+    The first five are FLAME-like expression components, `jaw_open` is the jaw, `eye_close_*` the eyelids (viewer's left and
     right); gaze belongs to none of them.
     """
 
