@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
+R = TypeVar("R", bound=NamedTuple)
 
 
 class Identity(NamedTuple):
@@ -83,10 +84,11 @@ class Identity(NamedTuple):
 
 
 class Expression(NamedTuple):
-    """What the face does. `smile` below 0 is a frown, `pucker` below 0 widens the lips, gaze is in [-1, 1] (+x: viewer's right, +y: up); the rest in [0, 1].
+    """What the face does; `smile`, `pucker` and gaze in [-1, 1], the rest in [0, 1].
 
-    The first five are FLAME-like expression components, `jaw_open` is the jaw, `eye_close_*` the eyelids (viewer's
-    left and right); gaze belongs to none of them.
+    `smile` below 0 is a frown, `pucker` below 0 widens the lips; gaze is positive to the viewer's right and upwards.
+    The first five are FLAME-like expression components, `jaw_open` is the jaw, `eye_close_*` the eyelids (viewer's left and
+    right); gaze belongs to none of them.
     """
 
     smile: float
@@ -116,7 +118,10 @@ class Light(NamedTuple):
 
 
 class Camera(NamedTuple):
-    """Perspective from `distance` half-heads; the head (chin to crown) takes `zoom` of the frame's height; its centre lies `offset` (fractions of the frame, x right, y down) from the frame's."""
+    """Perspective from `distance` half-heads; the head (chin to crown) takes `zoom` of the frame's height.
+
+    Its centre lies `offset` (fractions of the frame, x right, y down) from the frame's.
+    """
 
     distance: float
     zoom: float
@@ -125,7 +130,7 @@ class Camera(NamedTuple):
 
 
 class Background(NamedTuple):
-    """Everything behind the head, and the clothes: two colours of a gradient, three blobs, noise, stripes. Linear RGB."""
+    """What is behind the head, and the clothes: a gradient of two colours, three blobs, noise, stripes; linear RGB."""
 
     first_red: float
     first_green: float
@@ -173,7 +178,7 @@ JAW: tuple[str, ...] = ("jaw_open",)
 EYELIDS: tuple[str, ...] = ("eye_close_left", "eye_close_right")
 POSE: tuple[str, ...] = ("yaw", "pitch", "roll")
 AMOUNTS: frozenset[str] = frozenset(
-    [
+    (
         "hair_grey",
         "hair_amount",
         "hair_length",
@@ -185,19 +190,19 @@ AMOUNTS: frozenset[str] = frozenset(
         "freckles",
         "blush",
         "glasses",
-    ]
+    )
 )
 JAW_RADIANS = 0.40
 """How far `jaw_open` = 1 turns the jaw about its hinge, downwards."""
 
 
-def record(row: NamedTuple) -> np.record:
-    """The same values and names, as compiled code takes them: by reference."""
+def record(row: R) -> R:
+    """The same values under the same names, as compiled code takes them: by reference."""
     kind = np.dtype((np.record, [(name, np.float64) for name in row._fields]))
-    return np.array(tuple(row), kind)[()]  # type: ignore[no-any-return]
+    return cast(R, np.array(tuple(row), kind)[()])
 
 
-LABELS: tuple[str, ...] = [
+LABELS: tuple[str, ...] = (
     "background",
     "skin",
     "l_brow",
@@ -217,7 +222,7 @@ LABELS: tuple[str, ...] = [
     "cloth",
     "hair",
     "hat",
-]  # type: ignore[assignment]
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,9 +232,9 @@ class Scene:
     Attributes:
         identity: (n, len(IDENTITY)).
         expression: (n, len(EXPRESSION)).
-        pose: (n, 3) yaw, pitch, roll in radians, right-handed about y (up), x (viewer's right), z (to the viewer): yaw > 0
-            turns the nose to the viewer's right, pitch > 0 looks down, roll > 0 turns counterclockwise in the image. The
-            head's rotation is Rz(roll) Ry(yaw) Rx(pitch).
+        pose: (n, 3) yaw, pitch, roll in radians, right-handed about y (up), x (viewer's right), z (to the viewer):
+            yaw > 0 turns the nose to the viewer's right, pitch > 0 looks down, roll > 0 turns counterclockwise in the
+            image. The head's rotation is Rz(roll) Ry(yaw) Rx(pitch).
         light: (n, len(LIGHT)).
         camera: (n, len(CAMERA)).
         background: (n, len(BACKGROUND)).

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 from math import cos, sin
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from bench.mini.world.compiled import compiled, helper
+from bench.mini.world.hair import hair_cut, hair_height
+from bench.mini.world.head import Head
+from bench.mini.world.mesh import CLOTH, HAIR, HEAD, LENS, NECK, Mesh
 from bench.mini.world.parameters import Floats
-from bench.mini.world.surface import bump, hair_cut, hair_height, ramp
+from bench.mini.world.surface import ramp
 
-_COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
+Corners = tuple[int, int, int]
 
 
-@njit(**_COMPILE)
+class Layers(NamedTuple):
+    """What each of (size, size) samples sees.
+
+    Attributes:
+        face: int32 index of the triangle in front, -1 where none.
+        weights: (size, size, 2) float32, barycentric weights of that triangle's first two corners.
+        depth: float32 1 / depth, 0 where nothing is.
+        lens: int32 index of the lens' triangle before it, -1 where none.
+    """
+
+    face: npt.NDArray[np.int32]
+    weights: Floats
+    depth: Floats
+    lens: npt.NDArray[np.int32]
+
+
+def layers(size: int) -> Layers:
+    """Layers to be filled."""
+    face, lens = np.empty((2, size, size), np.int32)
+    return Layers(face, np.empty((size, size, 2), np.float32), np.empty((size, size), np.float32), lens)
+
+
+@compiled
 def turn(points: Floats, pose: Floats, fixed: bool) -> None:
     """Turns (n, 3) head space points by the pose, in place; `fixed` ones less the lower they lie (neck, shoulders)."""
     for k in range(points.shape[0]):
@@ -27,7 +53,7 @@ def turn(points: Floats, pose: Floats, fixed: bool) -> None:
         points[k, 2] = z
 
 
-@njit(**_COMPILE)
+@compiled
 def project(points: Floats, camera: Floats, size: float, out: Floats) -> None:
     """(n, 3) turned points to pixel x, y (centres at integers) and 1 / depth, for a frame of `size` pixels."""
     distance, half = camera[0], 0.5 * camera[1] * size
@@ -38,7 +64,7 @@ def project(points: Floats, camera: Floats, size: float, out: Floats) -> None:
         out[k, 2] = near
 
 
-@njit(**_COMPILE)
+@compiled
 def normals(points: Floats, triangles: npt.NDArray[np.int32], out: Floats) -> None:
     """(n, 3) unit normals at the vertices: mean of their triangles', weighted by area."""
     out[:] = 0
@@ -57,119 +83,71 @@ def normals(points: Floats, triangles: npt.NDArray[np.int32], out: Floats) -> No
             out[k, j] /= n
 
 
-@njit(**_COMPILE)
-def torso_points(names: Floats, width: float, out: Floats) -> None:
-    """Positions of (n, 3) names (theta, y, 0 neck | 1 clothes); `width` of the neck."""
-    for k in range(names.shape[0]):
-        theta, y, cloth = names[k, 0], names[k, 1], names[k, 2]
-        s, c = sin(theta), cos(theta)
-        if cloth < 0.5:
-            flare = 0.16 * ramp(-1.05, -1.7, y)
-            rx, rz, zc = width + flare, width * 1.12 + flare * 0.6, -0.20 - 0.06 * ramp(-0.5, -1.5, y)
-            out[k, 1] = y
-        else:
-            wide = ramp(-1.30, -1.85, y) ** 0.8
-            rx = width + 0.12 + 1.15 * wide + 0.10 * ramp(-1.8, -3.0, y)
-            rz = width * 1.12 + 0.10 + 0.30 * wide + 0.2 * ramp(-1.6, -3.0, y)
-            zc = -0.26
-            out[k, 1] = y - 0.20 * ramp(-0.2, 1.0, c) * ramp(-1.9, -1.3, y) + 0.06 * bump(y + 1.28, 0.06)
-        out[k, 0] = rx * s
-        out[k, 2] = zc + rz * c
+@helper
+def _cut_away(mesh: Mesh, abc: Corners, wa: float, wb: float, head: Head) -> bool:
+    """Whether a sample of the hair's shell lies beyond the hair's edge."""
+    a, b, c = abc
+    wc = 1 - wa - wb
+    theta = wa * mesh.names[a, 0] + wb * mesh.names[b, 0] + wc * mesh.names[c, 0]
+    share = wa * mesh.names[a, 1] + wb * mesh.names[b, 1] + wc * mesh.names[c, 1]
+    return hair_height(share, head.bottom) < hair_cut(theta, head.line)
 
 
-@njit(**_COMPILE)
-def glasses_points(
-    names: Floats, eye: Floats, wide: float, high: float, power: float, ear: Floats, out: Floats
-) -> None:
-    """Positions of (n, 3) names of frame and lens; `eye` is the viewer's right lens' centre, `ear` the temple's end."""
-    for k in range(names.shape[0]):
-        a, kind, r = names[k, 0], names[k, 1], names[k, 2]
-        if kind == 0:
-            inner = eye[0] - wide
-            out[k, 0] = a * inner * 1.05
-            out[k, 1] = eye[1] + 0.055 + 0.02 * (1 - a * a) - 0.03 * r
-            out[k, 2] = eye[2] + 0.03 + 0.06 * (1 - a * a)
-        elif abs(kind) == 2:
-            x0 = eye[0] + wide * 1.1
-            out[k, 0] = (x0 + (ear[0] - x0) * a**0.6) * (1.0 if kind > 0 else -1.0)
-            out[k, 1] = eye[1] + 0.07 + (ear[1] - eye[1] - 0.07) * a - 0.045 * r
-            out[k, 2] = eye[2] - 0.06 + (ear[2] - eye[2] + 0.06) * a
-        else:
-            s, c = sin(a), cos(a)
-            q = r / (abs(c) ** power + abs(s) ** power) ** (1 / power)
-            out[k, 0] = kind * (eye[0] + wide * q * c)
-            out[k, 1] = eye[1] + high * q * s
-            out[k, 2] = eye[2] - 0.07 * max(q * c, 0.0) ** 2
+@helper
+def _span(a: float, b: float, c: float, size: int) -> tuple[int, int]:
+    """First and last sample between the least and the greatest of three places."""
+    return max(int(np.ceil(min(a, b, c))), 0), min(int(np.floor(max(a, b, c))), size - 1)
 
 
-@njit(**_COMPILE)
-def cover(
-    screen: Floats,
-    names: Floats,
-    triangles: npt.NDArray[np.int32],
-    part: npt.NDArray[np.int8],
-    shown: npt.NDArray[np.bool_],
-    line: Floats,
-    bottom: float,
-    face: npt.NDArray[np.int32],
-    weights: Floats,
-    depth: Floats,
-    lens: npt.NDArray[np.int32],
-) -> None:
-    """Which triangle each pixel sees, and where in it; hair is cut along its edge; lenses go to a layer of their own.
+@helper
+def _fill(f: int, area: float, screen: Floats, mesh: Mesh, head: Head, layers: Layers) -> None:
+    """Enters triangle f wherever it is in front; `area` is twice its signed area on the screen."""
+    a, b, c = mesh.triangles[f, 0], mesh.triangles[f, 1], mesh.triangles[f, 2]
+    ax, ay = float(screen[a, 0]), float(screen[a, 1])
+    bx, by = float(screen[b, 0]), float(screen[b, 1])
+    cx, cy = float(screen[c, 0]), float(screen[c, 1])
+    ka, kb = (bx * cy - by * cx) / area, (cx * ay - cy * ax) / area
+    xa, ya, xb, yb = (by - cy) / area, (cx - bx) / area, (cy - ay) / area, (ax - cx) / area
+    x0, x1 = _span(ax, bx, cx, layers.face.shape[0])
+    y0, y1 = _span(ay, by, cy, layers.face.shape[0])
+    for y in range(y0, y1 + 1):
+        for x in range(x0, x1 + 1):
+            wa, wb = ka + xa * x + ya * y, kb + xb * x + yb * y
+            wc = 1 - wa - wb
+            if wa < -1e-6 or wb < -1e-6 or wc < -1e-6:
+                continue
+            z = wa * screen[a, 2] + wb * screen[b, 2] + wc * screen[c, 2]
+            if z <= layers.depth[y, x] or (mesh.part[f] == HAIR and _cut_away(mesh, (a, b, c), wa, wb, head)):
+                continue
+            if mesh.part[f] == LENS:
+                layers.lens[y, x] = f
+                continue
+            layers.face[y, x] = f
+            layers.weights[y, x, 0], layers.weights[y, x, 1] = wa, wb
+            layers.depth[y, x] = z
+
+
+@compiled
+def cover(screen: Floats, mesh: Mesh, shown: npt.NDArray[np.bool_], head: Head, layers: Layers) -> None:
+    """Fills the layers: which triangle each sample sees. Hair is cut along its edge; lenses don't hide what is behind.
 
     Args:
-        screen: (V, 3) pixel x, y, 1 / depth.
-        names: (V, 3).
-        triangles: (T, 3).
-        part: (T,) 0 head ... 7 lens, lenses last.
+        screen: (V, 3) pixel x, y and 1 / depth of the mesh's vertices.
+        mesh: the mesh; lenses come last.
         shown: (8,) whether a part is drawn.
-        line: (37,) the hair's edge.
-        bottom: where hanging hair ends.
-        face: (size, size) out: index of the triangle, -1 where none.
-        weights: (size, size, 2) out: barycentric weights of the triangle's first two corners.
-        depth: (size, size) out: 1 / depth.
-        lens: (size, size) out: index of the lens' triangle in front, -1 where none.
+        head: whose hair's edge cuts.
+        layers: out.
     """
-    size = face.shape[0]
-    face[:] = -1
-    lens[:] = -1
-    depth[:] = 0
-    for f in range(triangles.shape[0]):
-        p = part[f]
-        if not shown[p]:
-            continue
-        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
-        ax, ay = float(screen[a, 0]), float(screen[a, 1])
-        bx, by = float(screen[b, 0]), float(screen[b, 1])
-        cx, cy = float(screen[c, 0]), float(screen[c, 1])
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if abs(area) < 1e-6 or ((p == 0 or p == 3 or p == 4) and area > 0):
-            continue
-        ka, kb = (bx * cy - by * cx) / area, (cx * ay - cy * ax) / area
-        xa, ya, xb, yb = (by - cy) / area, (cx - bx) / area, (cy - ay) / area, (ax - cx) / area
-        za, zb, zc = screen[a, 2], screen[b, 2], screen[c, 2]
-        x0, x1 = max(int(np.ceil(min(ax, bx, cx))), 0), min(int(np.floor(max(ax, bx, cx))), size - 1)
-        y0, y1 = max(int(np.ceil(min(ay, by, cy))), 0), min(int(np.floor(max(ay, by, cy))), size - 1)
-        for y in range(y0, y1 + 1):
-            for x in range(x0, x1 + 1):
-                wa = ka + xa * x + ya * y
-                wb = kb + xb * x + yb * y
-                wc = 1 - wa - wb
-                if wa < -1e-6 or wb < -1e-6 or wc < -1e-6:
-                    continue
-                z = wa * za + wb * zb + wc * zc
-                if z <= depth[y, x]:
-                    continue
-                if p == 5:
-                    theta = wa * names[a, 0] + wb * names[b, 0] + wc * names[c, 0]
-                    share = wa * names[a, 1] + wb * names[b, 1] + wc * names[c, 1]
-                    high = hair_height(share, bottom)
-                    if high < hair_cut(theta, line):
-                        continue
-                if p == 7:
-                    lens[y, x] = f
-                    continue
-                face[y, x] = f
-                weights[y, x, 0], weights[y, x, 1] = wa, wb
-                depth[y, x] = z
+    layers.face[:] = -1
+    layers.lens[:] = -1
+    layers.depth[:] = 0
+    for f in range(mesh.triangles.shape[0]):
+        kind = mesh.part[f]
+        if shown[kind]:
+            a, b, c = mesh.triangles[f, 0], mesh.triangles[f, 1], mesh.triangles[f, 2]
+            ux, uy = float(screen[b, 0]) - float(screen[a, 0]), float(screen[b, 1]) - float(screen[a, 1])
+            vx, vy = float(screen[c, 0]) - float(screen[a, 0]), float(screen[c, 1]) - float(screen[a, 1])
+            area = ux * vy - uy * vx
+            away = area > 0 and kind in (HEAD, NECK, CLOTH)
+            if abs(area) >= 1e-6 and not away:
+                _fill(f, area, screen, mesh, head, layers)

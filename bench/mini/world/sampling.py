@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import UserError
-from bench.mini.world.parameters import AMOUNTS, BACKGROUND, CAMERA, EXPRESSION, IDENTITY, LIGHT, Floats, Scene
+from bench.mini.world.parameters import AMOUNTS, BACKGROUND, EXPRESSION, IDENTITY, Floats, Scene
 
 Doubles = npt.NDArray[np.float64]
 
@@ -40,8 +40,8 @@ def _directions() -> Doubles:
 def split_of(identities: Floats) -> npt.NDArray[np.int8]:
     """(n,) the part of the identity space that each row lies in: 1 train, -1 eval, 0 the gap between them.
 
-    Two fixed directions cut the space into four quadrants. Where the projections on them have equal signs identities are
-    for training, where the signs differ for evaluation; within 0.06 of either cut lies nobody. So every training
+    Two fixed directions cut the space into four quadrants. Where the projections on them have equal signs identities
+    are for training, where the signs differ for evaluation; within 0.06 of either cut lies nobody. So every training
     identity is at least 0.12 (Euclidean) from every evaluation identity, and each single parameter is distributed
     alike in both.
     """
@@ -152,7 +152,7 @@ def sample_scenes(identities: Floats, seed: int, *, frontal: float = 0.0) -> Sce
     Args:
         identities: rows as `sample_identities` gives them.
         seed: of expression, pose, light, camera, background.
-        frontal: 0 (everything that the world can) to 1 (neutral and straight into the camera); scales pose and expression.
+        frontal: 0 (all that the world can) to 1 (neutral, straight into the camera); scales pose and expression.
 
     Raises:
         UserError: `frontal` is outside [0, 1].
@@ -169,6 +169,3 @@ def sample_scenes(identities: Floats, seed: int, *, frontal: float = 0.0) -> Sce
         camera=_camera(streams[3], n),
         background=_background(streams[4], n),
     )
-
-
-assert len(LIGHT) == 9 and len(CAMERA) == 4

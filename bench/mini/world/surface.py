@@ -1,27 +1,22 @@
-"""Where the parts of a head lie in space, compiled.
+"""The skin of a head in space, compiled.
 
-Head space: x to the viewer's right, y up, z to the viewer, chin at y = -1 and crown at y = 1 for the average head. A point
-of the head's skin is named by (theta, y, t): longitude (0 in front, pi/2 at the viewer's right), canonical height, and
-the side of the mouth's slit (0 above, 1 below, between them inside the mouth). Expression and identity move the point; its
-name stays. `X = 0.72 sin(theta)` is the canonical distance from the middle of the face.
+Head space: x to the viewer's right, y up, z to the viewer, chin at y = -1 and crown at y = 1 for the average head. A
+point of the skin is named by (theta, y, t): longitude (0 in front, pi/2 at the viewer's right), canonical height, and
+the side of the mouth's slit (0 above, 1 below, between them inside the mouth). Expression and identity move the point;
+its name stays. `X = 0.72 sin(theta)` is the canonical distance from the middle of the face.
 """
 
 from __future__ import annotations
 
-from math import cos, pi, sin, sqrt
+from math import cos, sin
 from typing import NamedTuple
 
-import numpy as np
-from numba import njit
-
+from bench.mini.world.compiled import compiled, helper
 from bench.mini.world.parameters import JAW_RADIANS, Expression, Floats, Identity
 
 HALF_WIDTH = 0.72
 MOUTH_Y = -0.60
 EYE_X, EYE_Y = 0.30, 0.0
-BALD = 0.15
-"""Below this `hair_amount` hair has no volume, below 0.06 there is none."""
-_COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 class Chart(NamedTuple):
@@ -60,54 +55,54 @@ def chart(i: Identity) -> Chart:
     )
 
 
-@njit(**_COMPILE)
+@compiled
 def bump(x: float, width: float) -> float:
     """A hill of height 1 at x = 0: (1 - q^2 / 6)^6 with q = x / width, close to exp(-q^2), and 0 beyond 2.45 widths."""
     p = 1 - x * x / (6 * width * width)
     return p * p * p * p * p * p if p > 0 else 0.0
 
 
-@njit(**_COMPILE)
+@helper
 def ramp(low: float, high: float, x: float) -> float:
     """Smooth step from 0 at `low` to 1 at `high` (which may be the smaller)."""
     q = min(max((x - low) / (high - low), 0.0), 1.0)
     return q * q * (3 - 2 * q)
 
 
-@njit(**_COMPILE)
+@compiled
 def lid(u: float, height: float, tilt: float) -> float:
     """Height of a lid's edge over the eye's centre at u in [-1, 1] across the eye (+1: outer corner)."""
     return tilt * u + height * (1 - u * u) * (1 - 0.18 * u)
 
 
-@njit(**_COMPILE)
+@helper
 def mouth_opening(X: float, half: float) -> float:
     """How far the mouth opens at X, relative to its middle: 0 at the corners and beyond."""
     q = X / half
     return (1 - q * q) ** 0.6 if -1 < q < 1 else 0.0
 
 
-@njit(**_COMPILE)
+@compiled
 def lip_upper(X: float, half: float, height: float) -> float:
     """Height of the upper lip's outer edge over the mouth's line."""
     q = min(abs(X) / half, 1.0)
     return height * (1 - q * q) * (1 - 0.28 * bump(X, 0.035)) * (1 + 0.18 * bump(abs(X) - 0.06, 0.05))
 
 
-@njit(**_COMPILE)
+@compiled
 def lip_lower(X: float, half: float, height: float) -> float:
     """Depth of the lower lip's outer edge below the mouth's line."""
     q = min(abs(X) / half, 1.0)
     return height * (1 - q * q) ** 0.75
 
 
-@njit(**_COMPILE)
+@compiled
 def brow_line(v: float, c: Chart) -> float:
     """Height of the brow's middle line at v in [-1, 1] (+1: outer end)."""
     return c.brow_y + c.brow_arch * (1 - (v - 0.35) ** 2) - c.brow_arch * 0.7 + c.brow_tilt * v
 
 
-@njit(**_COMPILE)
+@helper
 def skull(theta: float, y: float, i: Identity) -> tuple[float, float, float]:
     """The head's form without its features: stacked sections, wide at the cheekbones, shifted forward at the chin."""
     s, c = sin(theta), cos(theta)
@@ -128,7 +123,7 @@ def skull(theta: float, y: float, i: Identity) -> tuple[float, float, float]:
     return x, y + lift + crown - chin, z
 
 
-@njit(**_COMPILE)
+@helper
 def _face_depth(X: float, y: float, i: Identity) -> float:
     """How far the features of the face stand out (z)."""
     a = abs(X)
@@ -152,7 +147,7 @@ def _face_depth(X: float, y: float, i: Identity) -> float:
     return dz - 0.030 * bump(X, 0.20) * bump(y + 0.745, 0.045)
 
 
-@njit(**_COMPILE)
+@helper
 def _lip_depth(X: float, y: float, c: Chart) -> float:
     middle = bump(X, c.mouth_half * 0.75)
     dz = 0.55 * c.lip_up * middle * bump(y - MOUTH_Y - 0.45 * c.lip_up, 0.55 * c.lip_up)
@@ -160,7 +155,7 @@ def _lip_depth(X: float, y: float, c: Chart) -> float:
     return dz - 0.012 * bump(X, 0.028) * bump(y + 0.485, 0.05)
 
 
-@njit(**_COMPILE)
+@helper
 def _shift(X: float, y: float, i: Identity) -> tuple[float, float]:
     """Where identity moves the features within the face (x, y)."""
     a, sign = abs(X), 1.0 if X > 0 else -1.0
@@ -174,7 +169,7 @@ def _shift(X: float, y: float, i: Identity) -> tuple[float, float]:
     return dx, dy
 
 
-@njit(**_COMPILE)
+@helper
 def _act(X: float, y: float, t: float, c: Chart, e: Expression) -> tuple[float, float, float]:
     """Where expression moves the skin, the jaw's turn apart."""
     a, sign = abs(X), 1.0 if X > 0 else -1.0
@@ -196,14 +191,14 @@ def _act(X: float, y: float, t: float, c: Chart, e: Expression) -> tuple[float, 
     return dx, dy, dz
 
 
-@njit(**_COMPILE)
+@helper
 def _jaw_share(X: float, y: float, t: float, front: float, c: Chart) -> float:
     """The share of the jaw's turn that a point takes part in."""
     slow = ramp(-0.38, -0.82, y)
     return ramp(-0.25, 0.35, front) * (slow + mouth_opening(X, c.mouth_half) * (t - slow))
 
 
-@njit(**_COMPILE)
+@helper
 def skin(theta: float, y: float, t: float, i: Identity, c: Chart, e: Expression) -> tuple[float, float, float]:
     """Where the skin's point (theta, y, t) lies in head space."""
     px, py, pz = skull(theta, y, i)
@@ -226,97 +221,8 @@ def skin(theta: float, y: float, t: float, i: Identity, c: Chart, e: Expression)
     return px, py, pz
 
 
-@njit(**_COMPILE)
+@compiled
 def skin_points(names: Floats, i: Identity, c: Chart, e: Expression, out: Floats) -> None:
     """Head space positions of (n, 3) skin names."""
     for k in range(names.shape[0]):
         out[k, 0], out[k, 1], out[k, 2] = skin(names[k, 0], names[k, 1], names[k, 2], i, c, e)
-
-
-@njit(**_COMPILE)
-def hair_edge(theta: float, line: Floats) -> float:
-    """Where the hair ends at longitude theta: `line` holds 37 heights from -pi to pi."""
-    q = min(max((theta + pi) * 18 / pi, 0.0), 35.999)
-    k = int(q)
-    return line[k] + (line[k + 1] - line[k]) * (q - k)
-
-
-@njit(**_COMPILE)
-def _wave(x: float) -> float:
-    """Irregular, smooth, in [-1, 1], without sharp teeth."""
-    return 0.40 * sin(x) + 0.25 * sin(2.3 * x + 1.0) + 0.20 * sin(4.1 * x + 2.0) + 0.15 * sin(7.3 * x + 0.5)
-
-
-@njit(**_COMPILE)
-def hair_cut(theta: float, line: Floats) -> float:
-    """The hair's edge with its ragged ends."""
-    return hair_edge(theta, line) + 0.050 * _wave(theta * 17)
-
-
-@njit(**_COMPILE)
-def hair_height(share: float, bottom: float) -> float:
-    """The canonical height of the hair's row at `share` of its length; `bottom` is where hanging hair ends."""
-    if share < 0.62:
-        return sin(pi / 2 * (1 - 1.35 * share / 0.62))
-    return -0.5225 + (share - 0.62) / 0.38 * (bottom + 0.5225)
-
-
-@njit(**_COMPILE)
-def hair_points(names: Floats, i: Identity, line: Floats, bottom: float, out: Floats) -> None:
-    """Positions of (n, 3) hair names (theta, height share s in [0, 1] from the crown, unused)."""
-    hang = ramp(0.25, 0.55, i.hair_length)
-    for k in range(names.shape[0]):
-        theta = names[k, 0]
-        y = hair_height(names[k, 1], bottom)
-        yy = max(y, -0.9)
-        x0, y0, z0 = skull(theta, max(yy, -0.15) if hang > 0 else yy, i)
-        x1, y1, z1 = skull(theta, yy, i)
-        x, z = x1 + (x0 - x1) * hang, z1 + (z0 - z1) * hang
-        y2 = y + (y1 - yy) if y > -0.2 else y + (y1 - yy) * (1 - hang)
-        over = ramp(0.0, 0.30, y - hair_edge(theta, line))
-        thick = 0.035 + over * (0.05 + 0.11 * (1 + i.hair_volume) * i.hair_amount)
-        thick += 0.09 * (1 + i.hair_top) * i.hair_amount * ramp(0.45, 1.0, y) * over
-        thick += 0.05 * i.hair_curl * over * sin(theta * 11 + 2.5 * sin(y * 9)) * sin(y * 17 + theta * 3)
-        flat = sqrt(x * x + max(y2, 0.0) ** 2 + z * z) + 1e-6
-        out[k, 0] = x + thick * x / flat * (1.0 + 0.3 * hang * ramp(-0.2, -1.0, y))
-        out[k, 1] = y2 + thick * max(y2, 0.0) / flat
-        out[k, 2] = z + thick * z / flat
-
-
-@njit(**_COMPILE)
-def ear_points(names: Floats, side: float, i: Identity, out: Floats) -> None:
-    """Positions of (n, 3) ear names (angle, radius in [0, 1], unused) on the viewer's left (-1) or right (1)."""
-    size = 1 + 0.22 * i.ear_size
-    wx, _, _ = skull(side * 1.62, 0.0, i)
-    turn = 0.50 + 0.30 * i.ear_angle
-    for k in range(names.shape[0]):
-        a, r = names[k, 0], names[k, 1]
-        v = 0.235 * size * r * sin(a) * (1 - 0.06 * cos(a))
-        u = 0.135 * size * r * cos(a) * (1 + 0.30 * sin(a))
-        rim = 0.035 * bump(r - 0.82, 0.16) - 0.020 * bump(r - 0.40, 0.28)
-        u += 0.135 * size
-        out[k, 0] = wx + side * (u * sin(turn) + rim * cos(turn) - 0.020)
-        out[k, 1] = v - 0.04 + 0.10 * u
-        out[k, 2] = -0.02 - u * cos(turn) + rim * sin(turn)
-
-
-def hairline(i: Identity) -> tuple[Floats, float]:
-    """(37,) heights where the hair ends, from longitude -pi to pi, and the height where hanging hair ends."""
-    long = float(np.clip((i.hair_length - 0.25) / 0.3, 0, 1)) if i.hair_amount >= BALD else 0.0
-    bottom = -0.66 - 1.25 * max(i.hair_length - 0.3, 0.0) / 0.7
-    degrees = np.linspace(-180, 180, 37)
-    top = 0.70 + 0.11 * i.hairline
-    low = 0.70 - 0.44 * i.hair_fringe
-    short = np.interp(
-        np.abs(degrees),
-        [0, 18, 34, 46, 56, 66, 76, 84, 100, 112, 180],
-        [top - 0.03, top, top + 0.02, top - 0.09, 0.42, 0.16, -0.12, 0.22, 0.2, -0.45, -0.55],
-    )
-    fringe = np.interp(np.abs(degrees), [0, 48, 62], [low, low + 0.02, 3.0])
-    hung = np.interp(
-        np.abs(degrees), [0, 40, 50, 62, 72, 80, 180], [3.0, 3.0, 0.35, 0.0, bottom, bottom - 1, bottom - 1]
-    )
-    line = np.where(np.abs(degrees) < 60, short, short * (1 - long) + np.minimum(short, hung) * long)
-    line = np.where(i.hair_fringe > 0, np.minimum(line, fringe), line)
-    part = 0.10 * i.hair_part * np.sin(np.radians(degrees)) * (np.abs(degrees) < 60)
-    return (line + part * (1 + i.hair_fringe)).astype(np.float32), bottom
