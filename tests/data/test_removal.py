@@ -59,7 +59,7 @@ def make_run(folder, photos, stop=False):
     write_table(folder / "tables" / "pairs" / "00000.parquet", pairs)
     write_table(folder / "scores" / "samples.parquet", samples)
     (folder / "report").mkdir()
-    (folder / "report" / "page.html").write_text("Anna")
+    (folder / "report" / "page.html").write_text(" ".join(items["item"]))
 
 
 def snapshot(folder):
@@ -126,6 +126,16 @@ def test_scores_and_pages_go_so_that_they_are_made_again(world):
         assert (runs / "other-01234567" / name).exists()
         assert runs / "copy-01234567" / name in found.deleted
     assert (runs / "copy-01234567" / "run.json").exists()
+
+
+def test_comparisons_go_too(world):
+    table = world / "runs" / "compare" / "folder" / "table.md"
+    table.parent.mkdir(parents=True)
+    table.write_text("| copy | 1.0 |")
+    take_out(world, "Anna", dry_run=True)
+    assert table.exists()
+    take_out(world, "Anna")
+    assert not table.parent.exists()
 
 
 def test_runs_that_show_others_go_as_a_whole(world):
