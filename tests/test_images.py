@@ -188,7 +188,7 @@ def test_the_limit_of_pixels():
 
 def test_a_text_bomb_is_refused():
     texts = PngInfo()
-    texts.add_text("Comment", "0" * 100_000_000, zip=True)
+    texts.add_text("Comment", "0" * 4_000_000, zip=True)
     with pytest.raises(ImageError, match=r"broken|too large"):
         decode(encoded(PIXELS, pnginfo=texts))
 

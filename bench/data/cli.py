@@ -215,6 +215,8 @@ def _removed(found: Any, verb: str) -> list[str]:
     lines = [f"{verb} {rows} rows of {path}" for path, rows in (found.lists | found.tables).items()]
     lines += [f"{verb} {path}" for path in found.deleted]
     if found.runs:
-        lines.append("scores and reports of these runs are made again by: python -m bench score, then report")
+        lines.append(
+            "scores and reports went with them: the command of a run makes them again, without the person's photos"
+        )
     lines += [f"still there, and yours to delete: {photo}" for photo in found.photos]
     return lines + [f"still names the person: {path}" for path in found.mentions]

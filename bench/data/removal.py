@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NOTE = "removed.json"
 REBUILT = ("scores", "report")  # made from the tables by the stages that come later
+COMPARED = "compare"  # folder of comparisons among the runs; they are made of all their runs' scores
 SHOWS_OTHERS = "shuffle-"  # runs of this control show people under the names of others
 TEXTS = {".csv", ".html", ".json", ".jsonl", ".log", ".md", ".svg", ".tex", ".txt", ".yaml"}
 
@@ -59,10 +60,10 @@ class Person(NamedTuple):
 def remove(subject: str, *, runs: Path, lists: Path, dry_run: bool = False) -> Removal:
     """Removes a subject, by its exact name.
 
-    The scores and the report of every run that held the person are deleted, to be made again from what is left; so are
-    whole runs of the control `shuffle`, which show each person under other people's names. Every such folder gets a
-    note `removed.json` with the number of rows that went, without a name. Folders that a running process holds are
-    waited for.
+    The scores and the report of every run that held the person are deleted, and all comparisons of runs, to be made
+    again; so are whole runs of the control `shuffle`, which show each person under other people's names. Every folder
+    that lost rows gets a note `removed.json` with their number, without a name. Folders that a running process holds
+    are waited for.
 
     Args:
         subject: as in the column `subject` of lists and tables.
@@ -73,27 +74,39 @@ def remove(subject: str, *, runs: Path, lists: Path, dry_run: bool = False) -> R
     Raises:
         UserError: nobody of that name is found; the message has the nearest names.
     """
-    found = _find(subject, _run_folders(runs), lists)
+    people = _people(subject, _run_folders(runs))
+    found = _find(subject, people, lists)
+    found.deleted.extend(sorted((runs / COMPARED).glob("*")) if found.runs else [])
     if not (found.lists or found.tables or found.deleted):
         raise _nobody(subject, runs, lists)
     found = found._replace(mentions=_mentions(found, subject, (runs, lists)))
     if not dry_run:
         for folder in found.runs:
             with locked(folder):
-                _purge(folder, subject, found)
+                _purge(folder, people[folder], found)
+        for path in [path for path in found.deleted if path.parent == runs / COMPARED]:
+            _delete(path)
         for path in found.lists:
             _rewrite_list(path, subject)
     return found
 
 
-def _find(subject: str, folders: list[Path], lists: Path) -> Removal:
+def _people(subject: str, folders: list[Path]) -> dict[Path, Person]:
+    """Who the person is in each folder.
+
+    A run that was stopped before its first rows doesn't say whose its pictures are: the dataset's other folders do.
+    """
+    own = {folder: _person(subject, folder) for folder in folders}
+    silent = [folder for folder in folders if not any("subject" in _names(path) for path in _tables(folder))]
+    for folder in silent:
+        own[folder] = _merged(subject, [own[other] for other in folders if other.parent == folder.parent])
+    return own
+
+
+def _find(subject: str, people: dict[Path, Person], lists: Path) -> Removal:
     in_lists = {path: count for path in _lists(lists) if (count := _rows_in_list(path, subject))}
     found = Removal(in_lists, {}, [], [], [], [])
-    known = {folder: _person(subject, folder) for folder in folders}
-    for folder in folders:
-        person = known[folder]
-        if not person.items:  # a run that was stopped before its first row: the dataset's other folders know
-            person = _merged(subject, [known[other] for other in folders if other.parent == folder.parent])
+    for folder, person in people.items():
         _find_in_run(folder, person, found)
     return found
 
@@ -120,22 +133,27 @@ def _shows(path: Path, person: Person) -> bool:
     return path.name in person.keys or (path.suffix in SUFFIXES and path.stem in person.keys)
 
 
-def _purge(folder: Path, subject: str, found: Removal) -> None:
+def _purge(folder: Path, person: Person, found: Removal) -> None:
     """What says who the person is goes last, so that a removal that was killed can be started again."""
     for path in [path for path in found.deleted if path.is_relative_to(folder)]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _delete(path)
     if folder in found.deleted:
         return
-    rows, person = 0, _person(subject, folder)
     tables = [path for path in found.tables if path.is_relative_to(folder)]
-    for path in sorted(tables, key=lambda path: "subject" in _names(path)):
-        rows += _rewrite_table(path, person)
+    rows = sum(_rewrite_table(path, person) for path in sorted(tables, key=lambda path: "subject" in _names(path)))
     before = read_json(folder / NOTE)["rows"] if (folder / NOTE).exists() else 0
     write_json(folder / NOTE, {"rows": before + rows})
 
 
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def _run_folders(runs: Path) -> list[Path]:
-    return sorted(path for path in runs.glob("*/*") if path.is_dir()) if runs.is_dir() else []
+    return sorted(path for path in runs.glob("*/*") if path.is_dir() and path.parent.name != COMPARED)
 
 
 def _lists(lists: Path) -> list[Path]:
