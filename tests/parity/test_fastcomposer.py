@@ -61,6 +61,7 @@ def test_caption_and_fusion(method, gold):
     np.testing.assert_array_equal(ids[0], gold["input_ids"])
     np.testing.assert_array_equal(mask[0], gold["image_token_mask"])
     np.testing.assert_array_equal(mask[0].nonzero().flatten(), gold["image_token_idx"])
+    assert torch.equal(method.base.ids(method.without_marker(str(gold["caption"])))[0], ids)
     with torch.inference_mode():
         fused = method.merged(formula.given("prompt_embeds", 1, 77, 64), mask, both(method, gold))
     formula.check(fused[mask], gold["fused_rows"], 2e-5, "fused_rows")
