@@ -110,6 +110,10 @@ class FastComposer:
         mask[:, [place for place in places[:-1] if place < row.shape[1]]] = True
         return row, mask
 
+    def without_marker(self, prompt: str) -> str:
+        """The prompt as the first steps see it."""
+        return "".join(fusion.pieces(prompt, self.options.class_word, MARKER))
+
     def embed(self, pictures: torch.Tensor) -> torch.Tensor:
         """(n, 3, r, r) pictures in [0, 1] to (n, d) embeddings, not normalised."""
         import torch
@@ -138,7 +142,7 @@ class FastComposer:
     def _plan(self, batch: Sequence[Request], fused: Mapping[tuple[int, str], Text]) -> diffusion.Predict:
         base, last = self.base, self.options.start_merge_step
         negative = base.text(self.options.negative_prompt)
-        alone = base.condition([Text(base.encode([self.marked(r.prompt)[0]]).tokens) for r in batch], negative)
+        alone = base.condition([base.text(self.without_marker(r.prompt)) for r in batch], negative)
         person = base.condition([fused[id(r.reference), r.prompt] for r in batch], negative)
         return lambda index, timestep, rows: base.predict(rows, timestep, alone if index <= last else person)
 

@@ -93,7 +93,7 @@ class InstantID:
             raise UserError(f"{options.base} is not Stable Diffusion XL, which InstantID is made for")
         self._load_adapter()
         self._load_controlnet()
-        with diffusion.running(options.attention):
+        with weights.wrong_base(options.checkpoint), diffusion.running(options.attention):
             self.unconditional = self.tokens(np.zeros((1, EMBEDDING), np.float32))
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:

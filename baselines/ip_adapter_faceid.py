@@ -92,7 +92,7 @@ class IPAdapterFaceID:
         self.project = self._load_adapter()
         self.clip = None if options.image_encoder is None else self._load_clip(options.image_encoder)
         self.base.place()
-        with diffusion.running(options.attention):
+        with weights.wrong_base(options.checkpoint), diffusion.running(options.attention):
             self.unconditional = self._unconditional()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:

@@ -6,7 +6,10 @@ import torch
 
 from baselines import clip, fusion
 from baselines.photomaker import PhotoMaker, PhotoMakerOptions
+from baselines.protocol import Reference, Request
+from bench.errors import UserError
 from bench.runtime import Runtime
+from tests.parity import end_to_end
 from tests.parity import generation_formula as formula
 from tests.parity import generation_models as models
 from tests.shared import needs
@@ -22,6 +25,7 @@ def made(request, tmp_path_factory):
     options = PhotoMakerOptions(
         version=version,
         clip_heads=4,
+        batch=2,
         negative_prompt="",
         start_merge_step=int(sampling["start_merge_step"]),
         steps=int(sampling["num_inference_steps"]),
@@ -129,3 +133,36 @@ def test_when_the_person_is_seen(made):
         predict(index, None, None)
     method.base.predict = kept
     np.testing.assert_array_equal([condition == "person" for condition in seen], gold["id_branch_used"])
+
+
+def test_whole_method(made):
+    _, _, method = made
+    end_to_end.check_method(method, 128)
+    person = end_to_end.reference(1, "w600k_r50")
+    end_to_end.check_refuses(method, Request(person, 0, 0, "photo of a dog"), "no word 'person'")
+    end_to_end.check_refuses(method, Request(Reference("nobody", "s"), 0, 0, "a person"), "no image")
+
+
+def test_trigger_is_put_behind_the_class_word(made):
+    _, _, method = made
+    assert method.without_trigger("photo of a person") == "photo of a person"
+    for plain, triggered in (("photo of a person", "photo of a person img"), ("a person, hat", "a person img, hat")):
+        for one, other in zip(*(method.expanded(p, 3)[0] for p in (plain, triggered)), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_checkpoint_of_the_other_version(made):
+    _, _, method = made
+    other = {"v1": "v2", "v2": "v1"}[method.options.version]
+    with pytest.raises(UserError, match=f"version={other}"):
+        PhotoMaker(method.options.model_copy(update={"version": other}), Runtime())
+
+
+def test_clip_crop():
+    """CLIP's own image processor, in its Pillow version."""
+    from transformers import CLIPImageProcessorPil
+
+    for height, width in ((300, 451), (451, 300), (224, 224), (100, 90)):
+        image = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+        expected = CLIPImageProcessorPil()(image, return_tensors="pt").pixel_values
+        torch.testing.assert_close(clip.pixels(clip.centre(image)), expected, rtol=0, atol=1e-5)
