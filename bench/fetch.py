@@ -260,9 +260,16 @@ def _as_json(chosen: Sequence[Asset], root: Path) -> str:
 
 def _as_text(chosen: Sequence[Asset], root: Path) -> str:
     rows = _rows(chosen, root)
-    lines = [f"{r['state']:<8} {size(r['size']):>10}  {r['gate']:<13} {r['path']}  ({r['licence']})" for r in rows]
+    lines = [line for row in rows for line in _lines(row)]
     absent = [row for row in rows if row["state"] != "here"]
     known, unsized = sum(row["size"] or 0 for row in absent), sum(row["size"] is None for row in absent)
     total = f"{size(known)}, and {unsized} of unknown size" if unsized else size(known)
     lines.append(f"{len(rows)} files, {len(absent)} not there ({total}); folder {root}")
     return "\n".join(lines) + "\n"
+
+
+def _lines(row: dict[str, Any]) -> Iterator[str]:
+    yield f"{row['state']:<8} {size(row['size']):>10}  {row['gate']:<13} {row['path']}  ({row['licence']})"
+    if row["state"] != "here":
+        yield f"{'':<34}{row['get']}"
+        yield from [f"{'':<34}{row['note']}"] if row["note"] else []

@@ -45,18 +45,18 @@ class Server:
         self.files[path] = File(data, **how)
         return self.address + path
 
-    def put_on_hub(self, repository: str, name: str, data: bytes, **how) -> None:
+    def put_on_hub(self, repository: str, name: str, data: bytes, commit: str = COMMIT, **how) -> None:
         """As the Hub serves a big file: a redirect that tells commit and sha256, then the bytes from elsewhere."""
         self.put(f"/cdn/{repository}/{name}", data, **how)
         told = {
-            "X-Repo-Commit": COMMIT,
+            "X-Repo-Commit": commit,
             "X-Linked-ETag": f'"{hashlib.sha256(data).hexdigest()}"',
             "X-Linked-Size": str(len(data)),
             "ETag": f'"{hashlib.sha1(data).hexdigest()}"',
         }
         elsewhere = self.address.replace("127.0.0.1", "localhost")  # another host, for what follows redirects
         location = f"{elsewhere}/cdn/{repository}/{name}?Signature=secret"
-        for revision in ("main", COMMIT):
+        for revision in ("main", commit):
             self.put(f"/{repository}/resolve/{revision}/{name}", b"", redirect=location, headers=told)
 
     def gets(self, path: str) -> list[dict[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from bench.errors import UserError
 from tests.assets.conftest import sha256
 
 DATA = b"\x08\x06data"
+CLOCK = itertools.count(1)
 
 
 @pytest.fixture
@@ -25,6 +28,8 @@ def place(world, name, data):
     path = world.root / "f" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+    later = path.stat().st_mtime_ns + 10**9 * next(CLOCK)  # two writes within a tick of the clock look like one
+    os.utime(path, ns=(later, later))
 
 
 def paths(found):

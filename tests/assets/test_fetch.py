@@ -9,8 +9,10 @@ import signal
 import subprocess
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
+import yaml
 
 from bench import assets, registry
 from tests.assets.conftest import sha256
@@ -194,6 +196,7 @@ def test_a_damaged_file_is_noticed_by_its_time_of_change(world):
     world.serve("a.onnx", ONNX, sha256(ONNX))
     assert world.fetch("method=one").returncode == 0
     (world.root / "f/a.onnx").write_bytes(ONNX[::-1])
+    os.utime(world.root / "f/a.onnx", ns=(1, 1))
     assert world.fetch("method=one").returncode == 0
     assert (world.root / "f/a.onnx").read_bytes() == ONNX
 
@@ -333,7 +336,8 @@ def test_the_list_tells_what_is_there_and_what_is_not(world):
     world.fetch("method=one")
     done = world.fetch("--list")
     assert done.returncode == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["here", "missing", "2"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["here", "missing", "get", "2"]
+    assert f"get it by hand from P and put it at {world.root}/f/m.tar" in done.stdout
     assert "1 not there (0 B, and 1 of unknown size)" in done.stdout
     listed = json.loads(world.fetch("--list", "--json", "extractor=net").stdout)["files"]
     assert [(row["path"], row["state"], row["gate"]) for row in listed] == [("f/m.tar", "missing", "manual")]
@@ -462,3 +466,42 @@ def test_an_endpoint_that_is_not_https_is_refused(hub):
     hub.add(hub="an/repo", revision=COMMIT, files=[{"file": "m.onnx"}])
     done = hub.process("method=one", HF_ENDPOINT="http://hub.example.org")
     assert (done.returncode, "only https" in done.stderr) == (1, True)
+
+
+SMALL = {
+    ".json": b"{}",
+    ".safetensors": b"\x02\0\0\0\0\0\0\0{}",
+    ".bin": b"PK\x03\x04",
+    ".onnx": b"\x08\x06",
+    ".txt": b"#version",
+}
+
+
+def test_every_hub_file_of_the_project_lands_where_its_readers_look(hub, monkeypatch):
+    """The project's own table, with small files in the place of the large ones at every repository and revision."""
+    whole = yaml.safe_load(assets.TABLE.read_text("utf-8"))
+    hub.sources = [source for source in whole["sources"] if "hub" in source]
+    for source in hub.sources:
+        for file in source["files"]:
+            data = SMALL[Path(file["file"]).suffix] + file["file"].encode() * (Path(file["file"]).suffix == ".txt")
+            file.pop("size", None)
+            file["sha256"] = sha256(data)
+            hub.server.put_on_hub(source["hub"], file["file"], data, source.get("revision", COMMIT))
+    hub.path.write_text(yaml.safe_dump(whole | {"sources": hub.sources}), "utf-8")
+    monkeypatch.setattr(assets, "TABLE", hub.path)
+    names = [f"method={name}" for name in whole["names"]["methods"]]
+    done = hub.fetch(*names, "extractor=clip,dinov2")
+    assert (done.returncode, done.stdout.count("got ")) == (0, len(assets.table().assets))
+    for path in (
+        "arc2face/arc2face/diffusion_pytorch_model.safetensors",
+        "arc2face/encoder/pytorch_model.bin",
+        "sd15/tokenizer/merges.txt",
+        "sdxl/unet/diffusion_pytorch_model.fp16.safetensors",
+        "instantid/ControlNetModel/config.json",
+        "clip_vit_h14/model.safetensors",
+        "insightface/scrfd_10g_bnkps.onnx",
+        "dinov2_large/config.json",
+    ):
+        assert (hub.root / path).is_file(), path
+    assert {entry["revision"] for entry in lock(hub).values()} > {COMMIT}
+    assert hub.fetch(*names).stdout.startswith("all ")

@@ -88,6 +88,15 @@ def test_a_passing_fault_is_tried_again(server, part, status):
     assert len(server.gets("/x")) == 3
 
 
+def test_a_server_that_asks_for_patience_gets_it_within_bounds(server, part, monkeypatch):
+    waited = []
+    monkeypatch.setattr(transport, "_pause", lambda seconds, progress: waited.append(seconds))
+    download(Remote(server.put("/x", DATA, errors=[429], headers={"Retry-After": "7"})), part, "x")
+    part.unlink()
+    download(Remote(server.put("/x", DATA, errors=[503], headers={"Retry-After": "86400"})), part, "x")
+    assert waited == [7, transport.LONGEST_PAUSE]
+
+
 def test_it_gives_up_after_a_bounded_number_of_tries(server, part):
     url = server.put("/x", DATA, errors=[500] * 50)
     with pytest.raises(DownloadError, match="500 Internal Server Error; gave up after 5 tries"):
