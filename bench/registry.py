@@ -29,6 +29,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "agedb": "bench.data.agedb:AgeDB",
         "folder": "bench.data.folder:Folder",
         "london": "bench.data.london:London",
+        "mini": "bench.data.mini:Mini",
         "synth500": "bench.data.synth500:Synth500",
     },
     "detectors": {

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import UserError
+from bench.images import write_png
 from bench.mini.world import EXPRESSION, IDENTITY, POSE, Render, Scene, render, sample_identities, sample_scenes
 from bench.mini.world.parameters import Bytes
 
@@ -17,6 +18,7 @@ SEED = 20240
 """Of the identities and of every scene."""
 REFERENCE_FRONTAL, TARGET_FRONTAL = 0.8, 0.3
 KEYPOINTS = ("left_eye", "right_eye", "nose_tip", "left_mouth", "right_mouth")
+TRUTH = "truth.csv"  # written last: where it is, the dataset is whole
 SOFTWARE = "idbench mini world"
 COMMENT = "AI-generated: a synthetic face, rendered from parameters; this person does not exist"
 
@@ -93,20 +95,8 @@ def make(out: Path, subjects: int = 16, targets: int = 3, size: int = 256) -> No
     rows = []
     try:
         for picture in pictures(subjects, targets, size):
-            path = out / picture.name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _save(picture.image, path)
+            write_png(picture.image, out / picture.name, {"Software": SOFTWARE, "Comment": COMMENT})
             rows.append(row(picture))
-        pd.DataFrame(rows).to_csv(out / "truth.csv", index=False, float_format="%.6f", lineterminator="\n")
+        pd.DataFrame(rows).to_csv(out / TRUTH, index=False, float_format="%.6f", lineterminator="\n")
     except OSError as error:
         raise UserError(f"the mini dataset can't be written to {out}: {error.strerror}") from error
-
-
-def _save(image: Bytes, path: Path) -> None:
-    """A PNG that says of itself that it is synthetic."""
-    from PIL import Image, PngImagePlugin
-
-    words = PngImagePlugin.PngInfo()
-    words.add_text("Software", SOFTWARE)
-    words.add_text("Comment", COMMENT)
-    Image.fromarray(image).save(path, "PNG", pnginfo=words)
