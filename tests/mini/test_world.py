@@ -132,7 +132,7 @@ def test_landmarks_are_where_the_labels_are() -> None:
         for k in range(3):
             marks = result.landmarks[k, list(points)]
             truth = np.concatenate([marks.min(0), marks.max(0)])
-            assert np.abs(extent(result.labels[k], *names) - truth).max() < 5, (names, k)
+            assert np.abs(extent(result.labels[k], *names) - truth).max() < 2, (names, k)
     inside = result.landmarks.round().astype(int)
     for k in range(3):
         seen = result.labels[k][inside[k, :, 1], inside[k, :, 0]]
@@ -253,7 +253,7 @@ def test_light_and_background_leave_the_person_alone() -> None:
 def test_each_identity_parameter_shows() -> None:
     """A parameter that moves no pixel would be a lie in the identity vector."""
     base = plain(1).identity[0]
-    shown = {"hair_amount": 0.6, "hair_length": 0.1, "glasses": 1.0, "beard": 0.6, "hair_curl": 0.3, "hair_fringe": 0.0}
+    shown = {"hair_amount": 0.6, "hair_length": 0.1, "glasses": 1.0, "hair_curl": 0.3}
     for name, value in shown.items():
         base[IDENTITY.index(name)] = value
     scene = plain(1 + len(IDENTITY), yaw=0.35)

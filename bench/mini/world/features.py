@@ -139,7 +139,8 @@ def features(out: Paint, X: float, y: float, t: float, theta: float, h: Head) ->
     if y < 0.16 and _nose_label(X, y, i):
         out = labelled(out, 0.32, 10)
     if y < -0.05:
-        out = _nostril(out, X, y, i)
+        if -0.45 < y < -0.38:
+            out = _nostril(out, X, y, i)
         if i.beard > 0 or i.moustache > 0:
             out = beard(out, X, y, theta, i, h.chart, h.palette)
         if y < -0.5 and y > -0.75:

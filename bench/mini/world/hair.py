@@ -10,6 +10,8 @@ from bench.mini.world.compiled import compiled, helper
 from bench.mini.world.parameters import Floats, Identity
 from bench.mini.world.surface import ramp, skull
 
+HAIR_RAGGED = 0.051
+"""The ragged ends lie nearer than this to the hair's edge."""
 BALD = 0.15
 """Below this `hair_amount` hair has no volume, below 0.06 there is none."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import asin
+
 import numpy as np
 
 from bench.mini.world.parameters import Expression, Floats
@@ -9,7 +11,7 @@ from bench.mini.world.surface import EYE_X, EYE_Y, HALF_WIDTH, MOUTH_Y, Chart, b
 
 
 def _name(X: float, y: float, t: float) -> tuple[float, float, float]:
-    return float(np.arcsin(np.clip(X / HALF_WIDTH, -1, 1))), y, t
+    return asin(min(max(X / HALF_WIDTH, -1.0), 1.0)), y, t
 
 
 def _eye_names(c: Chart, e: Expression, side: int) -> list[tuple[float, float, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -87,8 +88,8 @@ class Expression(NamedTuple):
     """What the face does; `smile`, `pucker` and gaze in [-1, 1], the rest in [0, 1].
 
     `smile` below 0 is a frown, `pucker` below 0 widens the lips; gaze is positive to the viewer's right and upwards.
-    The first five are FLAME-like expression components, `jaw_open` is the jaw, `eye_close_*` the eyelids (viewer's left and
-    right); gaze belongs to none of them.
+    The first five are FLAME-like expression components, `jaw_open` is the jaw, `eye_close_*` the eyelids (viewer's left
+    and right); gaze belongs to none of them.
     """
 
     smile: float
@@ -196,10 +197,14 @@ JAW_RADIANS = 0.40
 """How far `jaw_open` = 1 turns the jaw about its hinge, downwards."""
 
 
+@cache
+def _layout(names: tuple[str, ...]) -> np.dtype[np.record]:
+    return np.dtype((np.record, [(name, np.float64) for name in names]))
+
+
 def record(row: R) -> R:
     """The same values under the same names, as compiled code takes them: by reference."""
-    kind = np.dtype((np.record, [(name, np.float64) for name in row._fields]))
-    return cast(R, np.array(tuple(row), kind)[()])
+    return cast(R, np.array(tuple(row), _layout(row._fields))[()])
 
 
 LABELS: tuple[str, ...] = (

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.mini.world.compiled import compiled, helper
-from bench.mini.world.hair import hair_cut, hair_height
+from bench.mini.world.hair import HAIR_RAGGED, hair_cut, hair_edge, hair_height
 from bench.mini.world.head import Head
 from bench.mini.world.mesh import CLOTH, HAIR, HEAD, LENS, NECK, Mesh
 from bench.mini.world.parameters import Floats
@@ -90,6 +90,9 @@ def _cut_away(mesh: Mesh, abc: Corners, wa: float, wb: float, head: Head) -> boo
     wc = 1 - wa - wb
     theta = wa * mesh.names[a, 0] + wb * mesh.names[b, 0] + wc * mesh.names[c, 0]
     share = wa * mesh.names[a, 1] + wb * mesh.names[b, 1] + wc * mesh.names[c, 1]
+    over = hair_height(share, head.bottom) - hair_edge(theta, head.line)
+    if abs(over) > HAIR_RAGGED:
+        return over < 0
     return hair_height(share, head.bottom) < hair_cut(theta, head.line)
 
 

@@ -17,27 +17,34 @@ from bench.mini.world.surface import EYE_X, MOUTH_Y, Chart, bump, ramp
 @helper
 def _folds(X: float, y: float, i: Identity, e: Expression) -> float:
     """How dark wrinkles and folds make the skin: of age, and of what the face does."""
-    a = abs(X)
-    lines = max(0.9 * e.brow_raise, 0.75 * i.wrinkles) * bump(X, 0.36) * bump(y - 0.43, 0.13)
-    fold = lines * max(0.0, sin(y * 70 + 3 * X * X)) ** 3
-    fold += max(0.9 * e.brow_lower, 0.5 * i.wrinkles) * bump(a - 0.045, 0.016) * bump(y - 0.22, 0.09)
-    along = (y + 0.36) / -0.28
-    smile_line = bump(a - 0.155 - 0.13 * along, 0.018) * ramp(-0.05, 0.25, along) * ramp(1.25, 0.85, along)
-    fold += (0.25 + 0.75 * i.wrinkles + 0.6 * max(e.smile, 0.0)) * 0.8 * smile_line
-    crow = i.wrinkles * bump(a - 0.51, 0.05) * bump(y, 0.09) * max(0.0, sin(y * 110)) ** 2
-    dimple = bump(a - 0.315 - 0.04 * i.mouth_width, 0.016) * bump(y - MOUTH_Y, 0.075)
-    fold += 1.2 * max(-e.pucker, 0.0) * dimple
+    a, fold, crow = abs(X), 0.0, 0.0
+    if y > -0.01:
+        lines = max(0.9 * e.brow_raise, 0.75 * i.wrinkles) * bump(X, 0.36) * bump(y - 0.43, 0.13)
+        fold = lines * max(0.0, sin(y * 70 + 3 * X * X)) ** 3
+        fold += max(0.9 * e.brow_lower, 0.5 * i.wrinkles) * bump(a - 0.045, 0.016) * bump(y - 0.22, 0.09)
+    if -0.80 < y < -0.30:
+        along = (y + 0.36) / -0.28
+        smile_line = bump(a - 0.155 - 0.13 * along, 0.018) * ramp(-0.05, 0.25, along) * ramp(1.25, 0.85, along)
+        fold += (0.25 + 0.75 * i.wrinkles + 0.6 * max(e.smile, 0.0)) * 0.8 * smile_line
+        dimple = bump(a - 0.315 - 0.04 * i.mouth_width, 0.016) * bump(y - MOUTH_Y, 0.075)
+        fold += 1.2 * max(-e.pucker, 0.0) * dimple
+    if i.wrinkles > 0 and -0.23 < y < 0.23:
+        crow = i.wrinkles * bump(a - 0.51, 0.05) * bump(y, 0.09) * max(0.0, sin(y * 110)) ** 2
     return min(fold + crow, 1.2) * 0.34
 
 
 @helper
 def _hollows(X: float, y: float, i: Identity, e: Expression) -> float:
     """How much light hollows lose: eye sockets, around the nose, under lip and chin, drawn-in cheeks."""
-    a = abs(X)
-    hollow = 0.30 * bump(a - 0.165, 0.05) * bump(y - 0.03, 0.07) + 0.16 * bump(a - EYE_X, 0.19) * bump(y - 0.06, 0.10)
-    hollow += 0.26 * bump(X, 0.14) * bump(y + 0.462, 0.035) + 0.20 * bump(X, 0.15) * bump(y + 0.735, 0.035)
-    hollow += 0.22 * bump(a - 0.150 * (1 + 0.1 * i.nose_width), 0.022) * bump(y + 0.37, 0.05)
-    hollow += 0.30 * ramp(-0.93, -1.0, y) + 0.24 * max(e.pucker, 0.0) * bump(a - 0.36, 0.08) * bump(y + 0.50, 0.13)
+    a, hollow = abs(X), 0.0
+    if -0.19 < y < 0.31:
+        socket = 0.16 * bump(a - EYE_X, 0.19) * bump(y - 0.06, 0.10)
+        hollow = 0.30 * bump(a - 0.165, 0.05) * bump(y - 0.03, 0.07) + socket
+    if y < -0.17:
+        hollow += 0.26 * bump(X, 0.14) * bump(y + 0.462, 0.035) + 0.20 * bump(X, 0.15) * bump(y + 0.735, 0.035)
+        hollow += 0.22 * bump(a - 0.150 * (1 + 0.1 * i.nose_width), 0.022) * bump(y + 0.37, 0.05)
+        cheek = 0.24 * max(e.pucker, 0.0) * bump(a - 0.36, 0.08) * bump(y + 0.50, 0.13)
+        hollow += 0.30 * ramp(-0.93, -1.0, y) + cheek
     return min(hollow, 0.7)
 
 
@@ -45,10 +52,10 @@ def _hollows(X: float, y: float, i: Identity, e: Expression) -> float:
 def _flush(out: Paint, X: float, y: float, i: Identity) -> Paint:
     """Red cheeks and nose tip; freckles."""
     a = abs(X)
-    flush = (0.25 + 0.9 * i.blush) * (
-        bump(a - 0.40, 0.15) * bump(y + 0.24, 0.13) + 0.5 * bump(X, 0.10) * bump(y + 0.32, 0.09)
-    )
-    out = times(out, 1 + 0.04 * flush, 1 - 0.22 * flush, 1 - 0.20 * flush)
+    if -0.57 < y < 0.09:
+        cheek, tip = bump(a - 0.40, 0.15) * bump(y + 0.24, 0.13), 0.5 * bump(X, 0.10) * bump(y + 0.32, 0.09)
+        flush = (0.25 + 0.9 * i.blush) * (cheek + tip)
+        out = times(out, 1 + 0.04 * flush, 1 - 0.22 * flush, 1 - 0.20 * flush)
     if i.freckles > 0 and y < 0.1 and y > -0.45:
         speck = ramp(0.74 - 0.12 * i.freckles, 0.84, noise(X * 52 + 7, y * 52 + 3, 11))
         speck *= i.freckles * bump(a - 0.24, 0.28) * bump(y + 0.20, 0.17)
@@ -98,8 +105,10 @@ def beard(a: Paint, X: float, y: float, theta: float, i: Identity, c: Chart, p: 
 @helper
 def scalp(out: Paint, theta: float, y: float, h: Head) -> Paint:
     """The skin under the hair, dark along its edge; cropped hair is all paint."""
-    i, p = h.identity, h.palette
-    under = 0.30 * bump(y - hair_edge(theta, h.line), 0.09) * ramp(0.50, 0.75, cos(theta))
+    i, p, edge = h.identity, h.palette, hair_edge(theta, h.line)
+    if y < edge - 0.23:
+        return out
+    under = 0.30 * bump(y - edge, 0.09) * ramp(0.50, 0.75, cos(theta))
     out = times(out, 1 - 0.8 * under, 1 - under, 1 - under)
     cover = ramp(-0.035, 0.035, y - hair_cut(theta, h.line)) * (0.6 + 0.4 * ramp(0.06, 0.2, i.hair_amount))
     cover *= ramp(-0.45, -0.30, y) if i.hair_length > 0.25 else 1.0
