@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,16 +58,22 @@ def _torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        if "weights_only" in str(error) and "GLOBAL" in str(error):
+        if "GLOBAL" in str(error):
             raise UserError(
                 f"{path} holds Python objects beside its tensors, which would be executed by loading it; "
                 f"convert it once: python -m bench convert {path}"
             ) from error
-        raise UserError(f"{path} is not a checkpoint that torch can read: {_first_line(error)}") from error
+        raise UserError(f"{path} is not a checkpoint that torch can read: {cause(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def cause(error: Exception) -> str:
+    """The line of an exception's message that says what happened: the first, but where `torch.load` gives advice first.
+
+    >>> cause(ValueError("Weights only load failed. Advice.\\n\\nUnsupported operand 60\\n\\nCheck the documentation."))
+    'Unsupported operand 60'
+    """
+    lines = str(error).partition("\n\nCheck the documentation")[0].strip().splitlines() or [type(error).__name__]
+    return lines[-1 if lines[0].startswith("Weights only load failed") else 0].strip()
 
 
 def flatten(content: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -130,7 +137,11 @@ def _faults(wanted: State, state: State) -> Iterator[str]:
     extra = [key for key in state if key not in wanted]
     for what, keys in (("missing", missing), ("of another shape", shapes), ("unexpected", extra)):
         if keys:
-            yield f"{len(keys)} of {len(wanted)} keys {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+            yield _some(keys, what)
+
+
+def _some(keys: Sequence[str], what: str) -> str:
+    return f"{len(keys)} keys {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
 
 
 def pixels(crops: NDArray[np.uint8], device: str) -> Tensor:
@@ -158,3 +169,59 @@ def bicubic(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
     filter_ = Image.Resampling.BICUBIC
     return np.stack([np.asarray(Image.fromarray(crop).resize((size, size), filter_)) for crop in crops])
+
+
+def from_folder(architecture: Any, folder: Path, unused: Sequence[str] = ()) -> Any:
+    """A transformers model in float32 from a local folder in Hugging Face layout (config.json beside the weights).
+
+    Args:
+        architecture: a model class of transformers.
+        folder: holds config.json and safetensors (or a torch file of plain tensors).
+        unused: prefixes of keys that the folder may hold and this model does not need.
+
+    Raises:
+        UserError: no such folder, no config or weights in it, or those of another model.
+    """
+    import torch
+
+    if not (Path(folder) / "config.json").is_file():
+        raise UserError(f"no config.json in {folder}: expected a folder in Hugging Face layout")
+    try:
+        with quiet_transformers():
+            model, report = architecture.from_pretrained(
+                str(folder),
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported below
+                dtype=torch.float32,
+            )
+    except (OSError, RuntimeError, ValueError, AttributeError) as error:
+        raise UserError(f"{folder} does not hold a {architecture.__name__}: {cause(error)}") from error
+    faults = list(_reported(report, tuple(unused)))
+    if faults:
+        raise UserError(f"{folder} does not hold a {architecture.__name__}: " + "; ".join(faults))
+    return model.eval().requires_grad_(False)
+
+
+def _reported(report: Mapping[str, Any], unused: tuple[str, ...]) -> Iterator[str]:
+    shapes = [f"{key} {tuple(found)}, expected {tuple(wanted)}" for key, found, wanted in report["mismatched_keys"]]
+    extra = [key for key in report["unexpected_keys"] if not key.startswith(unused)]
+    for what, keys in (("missing", report["missing_keys"]), ("of another shape", shapes), ("unexpected", extra)):
+        if keys:
+            yield _some(sorted(keys), what)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without progress bars and without the table of unused keys: what matters of it is checked and raised."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

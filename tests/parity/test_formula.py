@@ -1,15 +1,14 @@
 """The formula itself, against the golden probe of every network's parameters."""
 
 import hashlib
-import json
 
 import numpy as np
 import pytest
 
 from tests.parity.formula import parameter, simg, timg, uniform
-from tests.shared import GOLDEN, needs
+from tests.parity.official import PROBE, salt, shape_of
+from tests.shared import needs
 
-PROBE = GOLDEN / "metrics" / "weights_and_images_probe.npz"
 pytestmark = needs(PROBE)
 
 
@@ -18,13 +17,8 @@ def probe():
     return np.load(PROBE)
 
 
-@pytest.fixture(scope="module")
-def salt():
-    return json.loads((GOLDEN / "set.json").read_text())["salt"]
-
-
-def test_uniform(probe, salt):
-    np.testing.assert_array_equal(uniform(salt, "example", 8), probe["unit_example"])
+def test_uniform(probe):
+    np.testing.assert_array_equal(uniform(salt(), "example", 8), probe["unit_example"])
 
 
 def test_images(probe):
@@ -35,14 +29,10 @@ def test_images(probe):
 
 
 @pytest.mark.parametrize("net", ["alexnet", "bisenet", "smirk", "ir_50"])
-def test_parameters(probe, salt, net):
+def test_parameters(probe, net):
     keys, shapes, prelu = (probe[f"{net}_{part}"] for part in ("keys", "shapes", "is_prelu"))
     for i in range(0, len(keys), 7):
-        value = parameter(salt, str(keys[i]), shape_of(shapes[i]), bool(prelu[i]))
+        value = parameter(salt(), str(keys[i]), shape_of(shapes[i]), bool(prelu[i]))
         assert value.flat[0] == probe[f"{net}_first"][i]
         assert value.flat[-1] == probe[f"{net}_last"][i]
         assert np.abs(value, dtype=np.float64).sum() == pytest.approx(probe[f"{net}_abs_sum"][i], rel=1e-12)
-
-
-def shape_of(text):
-    return tuple(int(part) for part in str(text).split("x"))
