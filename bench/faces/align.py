@@ -34,7 +34,7 @@ FACEXLIB = np.array(
 FACEXLIB_BORDER = (132, 133, 135)  # RGB; facexlib says it in BGR
 
 FLAME_SIZE = 224
-FFHQ_STRIP = 16  # columns of the FFHQ crop made at a time: what they need of the supersampled image stays in the cache
+STRIP, TILE = 16, 256  # columns of the FFHQ crop, and samples of its height, at a time: they stay in the cache
 
 
 def _points(points: ArrayLike, count: int) -> Points:
@@ -279,24 +279,34 @@ def _supersample(image: Image, quad: Points, output: int, transform: int) -> Ima
     """Pillow's QUAD transform (bilinear) to `transform` pixels, then its Lanczos reduction to `output`.
 
     Pillow cuts samples down to whole grey levels and rounds again between the reduction's two passes; both shift
-    results and are repeated here. The big image exists in strips only, transposed: the first pass is a matrix product.
+    results and are repeated here. The big image exists in tiles only, transposed: the first pass is a matrix product.
     """
     import cv2
 
-    right, down = (quad[[3, 1]] - quad[0]) / transform
-    first = quad[0] + (right + down) / 2
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).astype(np.float32)  # three channels warp three times slower
     weights = _lanczos(transform, output)
     crop = np.empty((output, output, 3), np.uint8)
-    for start in range(0, output, FFHQ_STRIP):
-        rows = weights[start : start + FFHQ_STRIP]
-        taps = np.flatnonzero(rows.any(0))
-        low, high = int(taps[0]), int(taps[-1]) + 1
-        matrix = np.column_stack([down, right, first + low * right])
-        strip = cv2.warpAffine(pixels, matrix, (transform, high - low), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        half = rows[:, low:high] @ np.floor(strip, out=strip).reshape(high - low, -1)
-        crop[:, start : start + len(rows)] = _second_pass(half.reshape(len(rows), transform, 4), output)
+    for start in range(0, output, STRIP):
+        half = _first_pass(pixels, quad, weights[start : start + STRIP])
+        crop[:, start : start + len(half)] = _second_pass(half, output)
     return crop
+
+
+def _first_pass(pixels: NDArray[np.float32], quad: Points, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(k, transform, 4): k columns of the crop, still at full height, given their (k, transform) weights."""
+    import cv2
+
+    transform, flags = weights.shape[1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    right, down = (quad[[3, 1]] - quad[0]) / transform
+    taps = np.flatnonzero(weights.any(0))
+    count, near = len(taps), np.ascontiguousarray(weights[:, taps])
+    corner = quad[0] + (right + down) / 2 + taps[0] * right
+    tiles = []
+    for top in range(0, transform, TILE):
+        matrix = np.column_stack([down, right, corner + top * down])
+        samples = cv2.warpAffine(pixels, matrix, (min(TILE, transform - top), count), flags=flags)
+        tiles.append((near @ np.floor(samples, out=samples).reshape(count, -1)).reshape(len(near), -1, 4))
+    return np.concatenate(tiles, axis=1)
 
 
 def _second_pass(half: NDArray[np.float32], output: int) -> Image:
