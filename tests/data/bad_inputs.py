@@ -152,6 +152,10 @@ def bad_files() -> dict[str, tuple[bytes, Expected]]:
         "stub.jpg": (jpeg[:30], Expected("undecodable", "truncated", "truncated")),
         "text.jpg": (b"this is no picture\n" * 20, Expected("undecodable", "not an image", "not an image")),
         "html.png": (html, Expected("undecodable", "not an image", "not an image")),
+        "telephone.heic": (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            Expected("undecodable", "unsupported: HEIF", "unsupp"),
+        ),
         "postscript.jpg": (b"%!PS-Adobe-3.0\n", Expected("undecodable", "not an image", "not an image")),
         "bomb.png": (png_header(60000, 60000), Expected("undecodable", "too large: 60000x60000", "too large: 60000x6")),
         "bad_pixels.png": (flipped(png, len(png) // 2), Expected(decode="broken")),
