@@ -37,8 +37,8 @@ def portrait(which: int = 0, side: int = 256) -> Image.Image:
     """A real face where the shared photos are here, else a picture with as much detail."""
     if PORTRAITS[which].exists():
         return Image.open(PORTRAITS[which]).convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
-    noise = np.random.default_rng(which).integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(which).integers(0, 256, (side // 8, side // 8), dtype=np.uint8)
+    return Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC).convert("RGB")
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
