@@ -87,6 +87,11 @@ class Arc2FaceOptions(Spec):
             raise UserError(f"arc2face: expression has {len(self.expression)} numbers, not {EXPRESSION}")
         return self
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What these options need of a reference."""
+        return frozenset({f"embedding:{self.recogniser}"} if self.embedding is None else ())
+
 
 def average(embeddings: NDArray[np.float32], how: Literal["raw", "normalised"]) -> NDArray[np.float32]:
     """One embedding, (d,), of several, (k, d): their mean, or the mean of their unit vectors.
@@ -193,7 +198,7 @@ class Arc2Face:
         weights.demand(options.model, ("arc2face/config.json", "encoder/config.json"), "arc2face")
         weights.demand(options.base, ("tokenizer", "vae/config.json", "scheduler"), "arc2face")
         self.options, self.device = options, runtime.device
-        self.needs = frozenset({f"embedding:{options.recogniser}"} if options.embedding is None else ())
+        self.needs = options.needs
         self._dtype = diffusion.torch_dtype(options.precision, runtime.device)
         self.prompts = load_prompts(options, runtime.device)
         self._load_networks()
@@ -239,7 +244,7 @@ class Arc2Face:
         """Samples from start noise (n, c, h, w) and prompts (n, tokens, width) against (1, tokens, width)."""
         options = self.options
         text = diffusion.guided(unconditional, prompts, options.guidance_scale).to(self._dtype)
-        extra = self._expression(len(prompts))
+        extra = {} if self._tokens is None else self._expression(len(prompts), *self._tokens)
 
         def predict(_index: int, timestep: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
             rows = rows.to(self._dtype)
@@ -287,14 +292,16 @@ class Arc2Face:
 
     def _load_adapters(self) -> None:
         options = self.options
+        self._tokens: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.controlnet: Any = None
         if options.lcm_lora is not None:
             diffusion.load_lora(self.unet, self.scheduler, weights.read(options.lcm_lora), options.lcm_lora)
         if options.exp_adapter is not None:
             checkpoint = weights.read(options.exp_adapter)
             scale = options.expression_scale
             load = diffusion.load_ip_adapter
-            self._project = load(self.unet, self.scheduler, checkpoint, options.exp_adapter, scale)
-        self.controlnet = None
+            project = load(self.unet, self.scheduler, checkpoint, options.exp_adapter, scale)
+            self._tokens = self._expression_tokens(project, options.exp_adapter)
         if options.controlnet is not None and options.normal_map is not None:
             self._load_controlnet(options.controlnet, options.normal_map)
 
@@ -316,15 +323,16 @@ class Arc2Face:
         )
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
 
-    def _expression(self, count: int) -> dict[str, Any]:
+    def _expression_tokens(self, project: Any, source: Path) -> tuple[torch.Tensor, torch.Tensor]:
         import torch
 
-        if self.options.expression is None:
-            return {}
-        self._project.to(self.device)
-        row = torch.tensor([self.options.expression], dtype=self._dtype, device=self.device)
-        tokens, none = self._project(row), self._project(torch.zeros_like(row))
-        return {"added_cond_kwargs": diffusion.added([tokens] * count, none, self.options.guidance_scale)}
+        row = torch.tensor([self.options.expression], dtype=self._dtype)
+        with weights.wrong_base(source), torch.inference_mode():
+            return project(row).to(self.device), project(torch.zeros_like(row)).to(self.device)
+
+    def _expression(self, count: int, tokens: torch.Tensor, unconditional: torch.Tensor) -> dict[str, Any]:
+        added = diffusion.added([tokens] * count, unconditional, self.options.guidance_scale)
+        return {"added_cond_kwargs": added}
 
 
 def load_prompts(options: Arc2FaceOptions, device: str) -> PromptEncoder:

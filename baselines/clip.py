@@ -27,7 +27,15 @@ def pixels(image: Image) -> torch.Tensor:
     import torch
 
     scaled = torch.tensor(np.ascontiguousarray(image), dtype=torch.float32) / 255
-    return ((scaled - torch.tensor(MEAN)) / torch.tensor(STD)).permute(2, 0, 1)[None]
+    return normalised(scaled.permute(2, 0, 1)[None])
+
+
+def normalised(pictures: torch.Tensor) -> torch.Tensor:
+    """(n, 3, H, W) RGB in [0, 1] on CLIP's scale."""
+    import torch
+
+    mean, std = (torch.tensor(values, device=pictures.device)[:, None, None] for values in (MEAN, STD))
+    return (pictures - mean) / std
 
 
 def centre(image: Image, side: int = 224) -> Image:

@@ -73,7 +73,7 @@ def torch_dtype(precision: str, device: str) -> torch.dtype:
     import torch
 
     if precision == "fp16" and device == "cpu":
-        raise UserError("fp16 networks need a GPU; on a CPU take precision=fp32 (an fp16 file is then upcast) or bf16")
+        raise UserError("fp16 networks need a GPU; on a CPU say method.precision=fp32 (fp16 files are upcast)")
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 

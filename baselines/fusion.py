@@ -6,13 +6,52 @@ et al., CVPR 2024) does the same with an embedding of a person; its second versi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
 Tensors = Mapping[str, "torch.Tensor"]
+
+
+def pieces(prompt: str, noun: str, marker: str) -> list[str]:
+    """A prompt cut at its markers; without one, behind the last occurrence of the noun that stands for the person.
+
+    Raises:
+        UserError: neither marker nor noun is in it, or a marker follows nothing.
+
+    >>> pieces("photo of a person, smiling", "person", "img")
+    ['photo of a person', ', smiling']
+    >>> pieces("a man img in imgur", "person", "img")
+    ['a man ', ' in imgur']
+    """
+    found = re.split(rf"(?<!\w){re.escape(marker)}(?!\w)", prompt)
+    if len(found) == 1:
+        nouns = list(re.finditer(rf"\b{re.escape(noun)}\b", prompt))
+        found = [prompt[: nouns[-1].end()], prompt[nouns[-1].end() :]] if nouns else [""]
+    if not found[0].strip():
+        raise UserError(
+            f"the prompt {prompt!r} has no word {noun!r} (nor {marker!r} behind another) to put the person at"
+        )
+    return found
+
+
+def tokens(tokenizer: Any, text: str) -> list[int]:
+    """A text's ids without start and end."""
+    return tokenizer(text, add_special_tokens=False).input_ids
+
+
+def framed(tokenizer: Any, ids: Sequence[int]) -> torch.Tensor:
+    """(1, 77) ids with start and end, cut (the end too, as the official code does) or padded."""
+    import torch
+
+    length = tokenizer.model_max_length
+    row = [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id][:length]
+    return torch.tensor([row + [tokenizer.pad_token_id] * (length - len(row))])
 
 
 def group(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:

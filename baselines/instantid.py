@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from baselines import diffusion, weights
 from baselines.protocol import Image, Output, Reference, Request
-from baselines.text_to_image import Base, BaseFolder
+from baselines.text_to_image import Base, BaseFolder, euler
 from bench.errors import UserError
 from bench.identity import CONTENT, Spec, WeightFile
 from bench.runtime import Runtime
@@ -65,6 +65,11 @@ class InstantIDOptions(Spec):
     compile: diffusion.Switch = False
     attention: diffusion.Attention = "auto"
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What these options need of a reference."""
+        return frozenset({f"embedding:{self.recogniser}", "image", "face"})
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -82,13 +87,13 @@ class InstantID:
 
     def __init__(self, options: InstantIDOptions, runtime: Runtime) -> None:
         self.options = options
-        self.needs = frozenset({f"embedding:{options.recogniser}", "image", "face"})
+        self.needs = options.needs
         self.base = Base(options, runtime, euler, "instantid")
         if len(self.base.encoders) != 2:
             raise UserError(f"{options.base} is not Stable Diffusion XL, which InstantID is made for")
         self._load_adapter()
         self._load_controlnet()
-        with diffusion.running(options.attention):
+        with weights.wrong_base(options.checkpoint), diffusion.running(options.attention):
             self.unconditional = self.tokens(np.zeros((1, EMBEDDING), np.float32))
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
@@ -182,13 +187,6 @@ class InstantID:
         network = weights.load(ControlNetModel, self.options.controlnet, self.base.dtype)
         diffusion.check_fit(network, self.base.vae, self.base.unet.config.cross_attention_dim, self.options.controlnet)
         self.controlnet = diffusion.placed(network, self.options, self.base.device)
-
-
-def euler(config: dict[str, Any]) -> Any:
-    """Euler's method with the base's noise schedule."""
-    from diffusers import EulerDiscreteScheduler
-
-    return EulerDiscreteScheduler.from_config(config)
 
 
 def placed_keypoints(reference: Reference, canvas: tuple[int, int]) -> NDArray[np.float32]:

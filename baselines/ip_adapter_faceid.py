@@ -71,23 +71,28 @@ class FaceIDOptions(Spec):
             )
         return self
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What these options need of a reference."""
+        pictures = () if self.version == "faceid" else ("image", "face")
+        return frozenset({f"embedding:{self.recogniser}", *pictures})
+
 
 class IPAdapterFaceID:
     """The method; see the module."""
 
     Options = FaceIDOptions
     needs = frozenset({"embedding:w600k_r50", "image", "face"})
-    """Of the Plus versions; an instance says what its version needs."""
+    """Of the Plus versions; `Options.needs` says what the version in hand needs."""
 
     def __init__(self, options: FaceIDOptions, runtime: Runtime) -> None:
         self.options = options
-        pictures = () if options.image_encoder is None else ("image", "face")
-        self.needs = frozenset({f"embedding:{options.recogniser}", *pictures})
+        self.needs = options.needs
         self.base = Base(options, runtime, ddim, "ip_adapter_faceid")
         self.project = self._load_adapter()
         self.clip = None if options.image_encoder is None else self._load_clip(options.image_encoder)
         self.base.place()
-        with diffusion.running(options.attention):
+        with weights.wrong_base(options.checkpoint), diffusion.running(options.attention):
             self.unconditional = self._unconditional()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:

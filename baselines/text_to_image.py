@@ -61,18 +61,25 @@ class Base:
         runtime: where to run.
         scheduler: from the configuration of the base's own scheduler, a dict, to one of diffusers.
         method: its name, for messages.
+        unet: loads another UNet than the base's, from the folder of the base's UNet and a type.
 
     Raises:
         UserError: files are missing or belong to another base.
     """
 
     def __init__(
-        self, options: BaseOptions, runtime: Runtime, scheduler: Callable[[dict[str, Any]], Any], method: str
+        self,
+        options: BaseOptions,
+        runtime: Runtime,
+        scheduler: Callable[[dict[str, Any]], Any],
+        method: str,
+        unet: Callable[[Path, torch.dtype], Any] | None = None,
     ) -> None:
         self.options, self.device = options, runtime.device
         self.dtype = diffusion.torch_dtype(options.precision, runtime.device)
         weights.demand(options.base, ("text_encoder", "tokenizer", "unet/config.json", "scheduler"), method)
         self.scheduler = scheduler(weights.config(options.base / "scheduler", "scheduler_config.json"))
+        self.unet = (unet or load_unet)(options.base / "unet", self.dtype)
         self._load()
         self._known: dict[str, Text] = {}
 
@@ -142,13 +149,12 @@ class Base:
         return self.size[0] * factor, self.size[1] * factor
 
     def _load(self) -> None:
-        from diffusers import AutoencoderKL, UNet2DConditionModel
+        from diffusers import AutoencoderKL
 
         options = self.options
         vae_dtype = diffusion.torch_dtype(options.vae_precision, self.device)
         self.encoders = self._load_encoders()
         self.vae = weights.load(AutoencoderKL, options.vae or options.base / "vae", vae_dtype).to(self.device)
-        self.unet = weights.load(UNet2DConditionModel, options.base / "unet", self.dtype)
         width = sum(int(encoder.config.hidden_size) for _, encoder in self.encoders)
         diffusion.check_fit(self.unet, self.vae, width, options.base)
         if (self.unet.config.addition_embed_type == "text_time") != (len(self.encoders) == 2):
@@ -171,6 +177,20 @@ class Base:
         # SDXL is told the original size, the crop's corner and the target size.
         sizes = [*self.pixels, 0, 0, *self.pixels]
         return torch.tensor([sizes], dtype=self.dtype, device=self.device).expand(count, -1)
+
+
+def euler(config: dict[str, Any]) -> Any:
+    """Euler's method with the base's noise schedule."""
+    from diffusers import EulerDiscreteScheduler
+
+    return EulerDiscreteScheduler.from_config(config)
+
+
+def load_unet(folder: Path, dtype: torch.dtype) -> Any:
+    """The base's own UNet."""
+    from diffusers import UNet2DConditionModel
+
+    return weights.load(UNet2DConditionModel, folder, dtype)
 
 
 def tokenise(tokenizer: Any, text: str) -> torch.Tensor:

@@ -104,6 +104,8 @@ def tokenizer(folder: Path) -> Any:
     """
     from transformers import CLIPTokenizer
 
+    if not isinstance(config(folder, "vocab.json"), dict):
+        raise UserError(f"{folder / 'vocab.json'} is not a vocabulary; fetch it again")
     try:
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError) as error:

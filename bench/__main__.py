@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 # Sums of BLAS depend on the number of threads in the last digits; numbers repeat only where it is fixed.
 for _name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-    os.environ.setdefault(_name, "2")
+    os.environ.setdefault(_name, "1")
 
 HYDRA_VERBS = {
     "run": "make samples, find and measure faces, score, report (all four stages)",

@@ -58,16 +58,22 @@ def _torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        if "weights_only" in str(error) and "GLOBAL" in str(error):
+        if "GLOBAL" in str(error):
             raise UserError(
                 f"{path} holds Python objects beside its tensors, which would be executed by loading it; "
                 f"convert it once: python -m bench convert {path}"
             ) from error
-        raise UserError(f"{path} is not a checkpoint that torch can read: {_first_line(error)}") from error
+        raise UserError(f"{path} is not a checkpoint that torch can read: {cause(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def cause(error: Exception) -> str:
+    """The line of an exception's message that says what happened: the first, but where `torch.load` gives advice first.
+
+    >>> cause(ValueError("Weights only load failed. Long advice.\\n\\nUnsupported operand 60\\n\\nCheck the documentation."))
+    'Unsupported operand 60'
+    """
+    lines = str(error).partition("\n\nCheck the documentation")[0].strip().splitlines() or [type(error).__name__]
+    return lines[-1 if lines[0].startswith("Weights only load failed") else 0].strip()
 
 
 def flatten(content: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -183,7 +189,7 @@ def from_folder(architecture: Any, folder: Path, unused: Sequence[str] = ()) -> 
                 str(folder), local_files_only=True, output_loading_info=True, dtype=torch.float32
             )
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
-        raise UserError(f"{folder} does not hold a {architecture.__name__}: {_first_line(error)}") from error
+        raise UserError(f"{folder} does not hold a {architecture.__name__}: {cause(error)}") from error
     extra = [key for key in report["unexpected_keys"] if not key.startswith(tuple(unused))]
     faults = sorted(report["missing_keys"]) + sorted(extra)
     if faults:

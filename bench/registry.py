@@ -29,6 +29,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "agedb": "bench.data.agedb:AgeDB",
         "folder": "bench.data.folder:Folder",
         "london": "bench.data.london:London",
+        "mini": "bench.data.mini:Mini",
         "synth500": "bench.data.synth500:Synth500",
     },
     "detectors": {
@@ -54,7 +55,26 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "lpips": "bench.extractors.lpips:Lpips",
         "smirk": "bench.extractors.flame:Smirk",
     },
-    "metrics": {},
+    "metrics": {
+        "cmmd": "bench.metrics.cmmd:METRIC",
+        "copy_paste": "bench.metrics.copy_paste:METRIC",
+        "copying": "bench.metrics.copying:METRIC",
+        "copying_lpips": "bench.metrics.copying_lpips:METRIC",
+        "expression_diversity": "bench.metrics.expression_diversity:METRIC",
+        "failure_to_acquire": "bench.metrics.failure_to_acquire:METRIC",
+        "fd_dinov2": "bench.metrics.fd_dinov2:METRIC",
+        "fid": "bench.metrics.fid:METRIC",
+        "groups": "bench.metrics.groups:METRIC",
+        "id_similarity": "bench.metrics.id_similarity:METRIC",
+        "kid": "bench.metrics.kid:METRIC",
+        "lpips_diversity": "bench.metrics.lpips_diversity:METRIC",
+        "pose_diversity": "bench.metrics.pose_diversity:METRIC",
+        "precision_recall": "bench.metrics.precision_recall:METRIC",
+        "retrieval": "bench.metrics.retrieval:METRIC",
+        "target_similarity": "bench.metrics.target_similarity:METRIC",
+        "verification": "bench.metrics.verification:METRIC",
+        "within_similarity": "bench.metrics.within_similarity:METRIC",
+    },
 }
 """group -> name -> "module:attribute"."""
 

@@ -28,12 +28,21 @@ class Part(Spec):
 
 
 class Card(Spec):
-    """What a method declares about itself (its relation to each recogniser): nothing here changes a sample."""
+    """What a method declares about itself: nothing here changes a sample.
+
+    `relations` says for each recogniser of the panel how the method depends on it; the name "*" stands for all others.
+    `sees_targets` says that it was shown the subjects' other photos, so that none is left unseen.
+    """
 
     relations: Annotated[dict[str, Relation], RECORDED] = Field(default_factory=dict)
+    sees_targets: Annotated[bool, RECORDED] = False
     training_sets: Annotated[tuple[str, ...], RECORDED] = ()
     licence: Annotated[str, RECORDED] = ""
     source: Annotated[str, RECORDED] = ""
+
+    def relation(self, recogniser: str) -> Relation:
+        """The method's relation to a recogniser."""
+        return self.relations.get(recogniser, self.relations.get("*", "unknown"))
 
 
 class MethodSpec(Part):
@@ -87,7 +96,7 @@ class Execution(Spec):
 
     device: Annotated[str, RECORDED] = "cpu"
     workers: Annotated[int, RECORDED] = 1
-    threads: Annotated[int, RECORDED] = 2  # of every process; another number changes last digits
+    threads: Annotated[int, RECORDED] = 1  # of every process; another number changes last digits
     shard_size: Annotated[int, RECORDED] = 16  # items
     order: Annotated[Literal["list", "reversed", "shuffled"], RECORDED] = "list"  # in which shards run
     on_existing: Annotated[Literal["only_missing", "never", "always"], RECORDED] = "only_missing"

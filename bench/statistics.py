@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -138,16 +139,24 @@ def few(n_clusters: int) -> str:
 
 
 def _resampled_means(sums: Floats, counts: Floats, seed: int, resamples: int) -> Floats:
-    """(resamples,) bootstrap means, drawn in chunks of bounded memory."""
-    rng, size, columns = np.random.Generator(np.random.PCG64(seed)), len(sums), np.stack([sums, counts], axis=1)
-    means = []
-    for start in range(0, resamples, max(1, _CHUNK // size)):
-        rows = min(max(1, _CHUNK // size), resamples - start)
+    """(resamples,) bootstrap means, taken in chunks of bounded memory."""
+    columns, step = np.stack([sums, counts], axis=1), max(1, _CHUNK // len(sums))
+    weights = _weights(len(sums), seed, resamples)
+    totals = [weights[at : at + step].astype(np.float64) @ columns for at in range(0, resamples, step)]
+    return np.concatenate([part[:, 0] / part[:, 1] for part in totals])
+
+
+@lru_cache(maxsize=2)
+def _weights(size: int, seed: int, resamples: int) -> NDArray[np.uint16]:
+    """(resamples, size) how often each of `size` <= `LINEAR_ABOVE` clusters is drawn; the same for every statistic."""
+    rng, step = np.random.Generator(np.random.PCG64(seed)), max(1, _CHUNK // size)
+    weights = np.empty((resamples, size), dtype=np.uint16)
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
         drawn = rng.integers(0, size, size=(rows, size)) + size * np.arange(rows)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
-        totals = weights.astype(np.float64) @ columns
-        means.append(totals[:, 0] / totals[:, 1])
-    return np.concatenate(means)
+        weights[start : start + rows] = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
+    weights.setflags(write=False)
+    return weights
 
 
 def _linearised(sums: Floats, counts: Floats, tail: float) -> tuple[float, float]:
@@ -212,7 +221,7 @@ def _signs(size: int, seed: int, resamples: int) -> Iterator[Floats]:
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         bits = np.unpackbits(np.frombuffer(rng.bytes(rows * (-(-size // 8))), np.uint8).reshape(rows, -1), axis=1)
-        yield bits[:, :size] * 2.0 - 1.0
+        yield bits[:, :size].astype(np.float64) * 2 - 1
 
 
 def holm(p_values: Iterable[float | None]) -> list[float | None]:
@@ -327,30 +336,55 @@ def clustered_rate(errors: ArrayLike, clusters: Sequence[Any] | NDArray[Any], le
     return Interval(*wilson(rate, _effective(rate, variance, total, size), level), size, few(size))
 
 
-def dyadic_rate(errors: Floats, trials: Floats, level: float = 0.95) -> Interval:
-    """Score interval of a rate over comparisons between different subjects, which depend where they share one (FMR).
+def dyadic_rate(
+    probes: NDArray[Any], gallery: NDArray[Any], made_a: NDArray[Any], made_b: NDArray[Any], level: float = 0.95
+) -> Interval:
+    """Score interval of a rate over comparisons of everything of one subject with everything of another (FMR).
 
-    With u_ab the errors minus the expected errors p n_ab between the subjects a and b (both directions together) and
-    r_a = sum_b u_ab, the variance is V = C/(C-1) (sum_a r_a^2 - sum_{a<b} u_ab^2) / N^2: all products of two
-    comparisons that have a subject in common (Fogliato, Patil, Perona, IJCV 2024). Then as in `clustered_rate`,
-    except that without any error the effective number is the number of pairs of subjects that were compared.
+    Comparisons depend on each other where they share a subject. With u_ab the errors minus the expected errors
+    p n_ab between the subjects a and b (both directions together) and r_a = sum_b u_ab, the variance is
+    V = C/(C-1) (sum_a r_a^2 - sum_{a<b} u_ab^2) / N^2, the sum over all products of two comparisons that have a
+    subject in common (Fogliato, Patil, Perona, IJCV 2024). Then as in `clustered_rate`, except that without any error
+    the effective number is that of the pairs of subjects that were compared. Memory is linear in errors and subjects.
 
     Args:
-        errors: (C, C) false matches of samples of subject a against references of subject b; the diagonal is ignored.
-        trials: (C, C) comparisons made, likewise.
+        probes: (e,) for each error the subject of the sample, 0..C-1; never equal to that of the reference.
+        gallery: (e,) the subject of the reference.
+        made_a: (C,) number of samples of each subject.
+        made_b: (C,) number of references of each; every sample was compared with all references of other subjects.
         level: coverage.
+
+    >>> ones = np.ones(40)
+    >>> interval = dyadic_rate(np.array([0, 1, 2]), np.array([1, 0, 3]), ones, ones)  # 3 of 1560
+    >>> round(interval.low, 5), round(interval.high, 5)
+    (0.00055, 0.00674)
     """
-    off = ~np.eye(len(trials), dtype=bool)
-    e, n = np.where(off, errors, 0.0), np.where(off, trials, 0.0)
-    e, n = e + e.T, n + n.T
-    total, size = n.sum() / 2, int((n.sum(axis=1) > 0).sum())
+    a, b = np.asarray(made_a, dtype=np.float64), np.asarray(made_b, dtype=np.float64)
+    degree = a * (b.sum() - b) + b * (a.sum() - a)  # comparisons in which a subject takes part
+    total, size = float(degree.sum()) / 2, int((degree > 0).sum())
     if size < 2:
         return Interval(None, None, size, "no interval: no comparison of different subjects")
-    rate = float(e.sum() / 2 / total)
-    u = e - rate * n
-    variance = (np.square(u.sum(axis=1)).sum() - np.square(u).sum() / 2) * size / (size - 1) / total**2
-    pairs = float((n > 0).sum() / 2)
-    return Interval(*wilson(rate, _effective(rate, variance, float(total), pairs), level), size, few(size))
+    rate = len(probes) / total
+    r = np.bincount(probes, minlength=len(a)) + np.bincount(gallery, minlength=len(a)) - rate * degree
+    squares, pairs = _dyad_squares(probes, gallery, a, b, rate)
+    variance = (float(np.square(r).sum()) - squares) * size / (size - 1) / total**2
+    return Interval(*wilson(rate, _effective(rate, variance, total, pairs), level), size, few(size))
+
+
+def _dyad_squares(
+    probes: NDArray[Any], gallery: NDArray[Any], a: Floats, b: Floats, rate: float
+) -> tuple[float, float]:
+    """sum_{a<b} (e_ab - rate n_ab)^2 from the few pairs with errors, and the number of compared pairs of subjects."""
+    low, high = np.minimum(probes, gallery), np.maximum(probes, gallery)
+    keys, errors = np.unique(low.astype(np.int64) * len(a) + high, return_counts=True)
+    low, high = np.divmod(keys, len(a))
+    compared = a[low] * b[high] + a[high] * b[low]
+    both, each = a * b, np.square(a)
+    expected = each.sum() * np.square(b).sum() + both.sum() ** 2 - 2 * np.square(both).sum()
+    has_a, has_b = float((a > 0).sum()), float((b > 0).sum())
+    two, only = float((both > 0).sum()), float(((a > 0) ^ (b > 0)).sum())
+    pairs = two * (two - 1) / 2 + two * only + (has_a - two) * (has_b - two)
+    return float((errors**2 - 2 * rate * errors * compared).sum() + rate**2 * expected), pairs
 
 
 def _effective(rate: float, variance: float, trials: float, units: float) -> float:

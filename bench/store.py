@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import socket
-import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,15 +38,15 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        temporary = path.parent / f".tmp-{os.getpid()}-{threading.get_ident()}-{path.name}"[:200]
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, path)
+            os.replace(temporary, path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise _disk_error(path, error) from error
@@ -117,6 +117,8 @@ class Table:
         """Commits a shard and drops the batches it was made of."""
         write_table(self.path(shard), frame)
         shutil.rmtree(self._parts(shard), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._parts(shard).parent.rmdir()  # once no shard is unfinished
 
     def read_shard(self, shard: int) -> pd.DataFrame:
         """The rows of one shard."""

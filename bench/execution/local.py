@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -55,10 +56,10 @@ def in_order(shards: Sequence[int], order: str) -> list[int]:
 
 
 def limit_threads(threads: int) -> None:
-    """Fixes the number of threads of torch in this process: its sums depend on it in the last digits."""
-    import torch
-
-    torch.set_num_threads(threads)
+    """Fixes the number of torch's threads in this process (loaded or not): sums depend on it in the last digits."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def _in_processes(setup: Setup, shards: list[int], sizes: Sequence[int], execution: Execution, done: Advance) -> None:

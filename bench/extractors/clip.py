@@ -29,7 +29,7 @@ class Clip:
         """Options of CLIP.
 
         Attributes:
-            weights: folder in Hugging Face layout, e.g. of `openai/clip-vit-large-patch14-336`; its text half is unused.
+            weights: folder in Hugging Face layout, e.g. `openai/clip-vit-large-patch14-336`; its text half is not used.
             view: the crop it reads.
             batch: crops at a time.
         """

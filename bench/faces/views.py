@@ -22,8 +22,8 @@ VIEWS = {
     "flame224": (224, np.float32),
     "smirk224": (224, np.uint8),
 }
-"""view -> side of its square RGB crop in pixels, and its type: uint8, or float32 in [0, 1] where the official code hands
-its warp to the network without rounding."""
+"""view -> side of its square RGB crop in pixels, and its type: uint8, or float32 in [0, 1] where the official code
+hands its warp to the network without rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +104,12 @@ def mask(portraits: list[View], labels: Callable[[NDArray[np.uint8]], NDArray[np
     """
     from bench.faces.parsing import Label, mask_background
 
-    masked = []
+    masked, background = [], frozenset(Label(label) for label in options.background)
     for view, label in zip(portraits, labels(np.stack([v.crop for v in portraits])), strict=True):
         if view.status != "ok":
             masked.append(view)
             continue
-        crop, kept = mask_background(view.crop, label, frozenset(Label(label) for label in options.background), options.fill)
+        crop, kept = mask_background(view.crop, label, background, options.fill)
         status = "ok" if kept >= options.min_foreground else "empty_mask"
         masked.append(View(crop, status, view.padded, kept))
     return masked

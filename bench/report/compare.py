@@ -109,7 +109,8 @@ def _of_number(tables_: dict[str, pd.DataFrame], number: tuple[str, ...]) -> lis
             "difference": paired.difference, "low": paired.low, "high": paired.high, "p_value": paired.p_value,
             "n_items": len(both), "n_clusters": paired.n_clusters, "note": paired.note,
         })  # fmt: skip
-    for row, adjusted in zip(rows, holm(list(cast("list[float | None]", [row["p_value"] for row in rows]))), strict=True):
+    p_values: list[float | None] = [row["p_value"] for row in rows]  # type: ignore[misc]
+    for row, adjusted in zip(rows, holm(p_values), strict=True):
         row["p_holm"] = adjusted
     return rows
 
@@ -171,13 +172,14 @@ def _notes(comparison: Comparison) -> str:
 HEADLINES = {
     "id_similarity": ("mean_detected", "mean_failures_as_zero", "detection_rate"),
     "target_similarity": ("mean_detected",),
-    "verification": ("fnmr_at_fmr_1e-2", "fnmr_at_fmr_1e-3"),
+    "verification": ("fnmr@1e-2", "fnmr@1e-3"),
     "retrieval": ("rank1",),
     "lpips_diversity": ("mean_items",),
     "expression_diversity": ("mean_items",),
     "pose_diversity": ("mean_items",),
-    "fid": ("value",),
-    "kid": ("same_subject_excluded",),
+    "fid": ("distance",),
+    "kid": ("excluded",),
+    "fd_dinov2": ("distance",),
 }
 """metric -> statistics that the overview shows, in this order."""
 

@@ -70,7 +70,8 @@ def grid(run: Run, recogniser: str, items: Sequence[str]) -> Figure:
     figure = Figure((1.25 * (per_item + 1), 1.42 * rows), layout="constrained")
     table = figure.subplots(rows, per_item + 1, squeeze=False)
     for axes in table.flat:
-        axes.axis("off")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
     references = run.photos[run.photos["role"] == "reference"].set_index("item")
     for row, item in zip(table, items, strict=False):
         _picture(row[0], Path(str(references.loc[item, "path"])), short(item))
@@ -99,7 +100,7 @@ def short(text: str, length: int = 18) -> str:
 def _picture(axes: Axes, path: Path | None, caption: str) -> None:
     image = thumbnail(path) if path is not None else None
     axes.imshow(np.full((2, 2, 3), 235, np.uint8) if image is None else image)
-    axes.set_title(caption, fontsize=6, y=-0.02, va="top", parse_math=False)
+    axes.set_xlabel(caption, fontsize=6, labelpad=2, parse_math=False)
 
 
 def thumbnail(path: Path, size: int = 160) -> NDArray[np.uint8] | None:

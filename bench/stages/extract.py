@@ -7,10 +7,10 @@ crops, at its declared batch, the last one padded; membership of a batch depends
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +82,30 @@ def read_features(table: Table, shards: int) -> NDArray[np.float32]:
     return out
 
 
-def extract(pictures: Pictures, spec: RunSpec, names: Sequence[str], what: str) -> None:
-    """Finds the faces of all pictures and runs the networks `names` where their results are missing."""
+def extract(
+    pictures: Pictures, spec: RunSpec, names: Sequence[str], what: str, references: Pictures | None = None
+) -> None:
+    """Finds the faces of all pictures and runs the networks `names` where their results are missing.
+
+    Args:
+        pictures: a run's samples or a dataset's photos.
+        spec: protocol, evaluator and execution.
+        names: extractors; a pair extractor needs `references`.
+        what: the progress bar's label.
+        references: the dataset's photos, extracted before: a pair extractor also compares each sample with its item's.
+    """
     tables = [faces_table(pictures, spec), *(feature_table(pictures, spec, name) for name in names)]
     if any(view_of(parts(spec)[name]) != "arcface112" for name in names):
         tables += [t for t in [landmarks_table(pictures, spec)] if t is not None]
     todo = [s for s in range(pictures.shards) if not all(t.has(s) for t in tables)]
-    run_shards(partial(_setup, pictures, spec, tuple(names)), todo, pictures.sizes(), spec.execution, what)
+    setup = partial(_setup, pictures, spec, tuple(names), references)
+    run_shards(setup, todo, pictures.sizes(), spec.execution, what)
 
 
-def _setup(pictures: Pictures, spec: RunSpec, names: tuple[str, ...]) -> Work:
-    return partial(_shard, Networks(spec), pictures, spec, names)
+def _setup(pictures: Pictures, spec: RunSpec, names: tuple[str, ...], references: Pictures | None) -> Work:
+    networks = Networks(spec)
+    portraits = Portraits(networks, references, spec) if references is not None else None
+    return partial(_shard, networks, pictures, spec, names, portraits)
 
 
 class Networks:
@@ -111,7 +124,13 @@ class Networks:
 
 
 def _shard(
-    networks: Networks, pictures: Pictures, spec: RunSpec, names: Sequence[str], shard: int, advance: Advance
+    networks: Networks,
+    pictures: Pictures,
+    spec: RunSpec,
+    names: Sequence[str],
+    portraits: Portraits | None,
+    shard: int,
+    advance: Advance,
 ) -> None:
     missing = [name for name in names if not feature_table(pictures, spec, name).has(shard)]
     rows = pictures.shard(shard)
@@ -119,16 +138,37 @@ def _shard(
     for name in missing:
         part = parts(spec)[name]
         network, crops = networks.part("extractors", part), views[view_of(part)]
-        run = _pairs if is_pairwise(part) else _features
-        feature_table(pictures, spec, name).write(shard, run(network, part, rows, crops))
+        if is_pairwise(part):
+            assert portraits is not None
+            found = _pairs(
+                network, rows, crops, portraits.of([str(item) for item in rows["item"].unique()], view_of(part))
+            )
+        else:
+            found = _features(network, part, rows, crops)
+        feature_table(pictures, spec, name).write(shard, found)
 
 
 def _views(
     networks: Networks, pictures: Pictures, spec: RunSpec, shard: int, wanted: Sequence[str], advance: Advance
 ) -> dict[str, list[View]]:
     """All wanted views of a shard's pictures; commits its faces and landmarks on the way."""
-    rows, finder = pictures.shard(shard), FaceFinder(networks, pictures, spec, shard)
-    marks = any(view != "arcface112" for view in wanted)
+    rows, found = pictures.shard(shard), (faces_table(pictures, spec), landmarks_table(pictures, spec))
+    finder = FaceFinder(networks, spec, *(_by_row(table, [shard]) for table in found))
+    marks = any(view != "arcface112" for view in wanted) and found[1] is not None
+    views = _cut_all(networks, spec, rows, finder, wanted, marks, advance)
+    finder.commit(shard, found[0], found[1] if marks else None)
+    return views
+
+
+def _cut_all(
+    networks: Networks,
+    spec: RunSpec,
+    rows: pd.DataFrame,
+    finder: FaceFinder,
+    wanted: Sequence[str],
+    marks: bool,
+    advance: Advance,
+) -> dict[str, list[View]]:
     with ThreadPoolExecutor(2) as pool:
         cuts = []
         for (_, row), image in zip(rows.iterrows(), _decoded(pool, rows), strict=True):
@@ -136,7 +176,6 @@ def _views(
             cuts.append(pool.submit(_cut, image, found["status"], face, wanted, spec))
             advance(1)
         views = [future.result() for future in cuts]
-    finder.commit(marks)
     return {view: _masked(networks, spec, view, [v[view] for v in views]) for view in wanted}
 
 
@@ -179,24 +218,41 @@ def _masked(networks: Networks, spec: RunSpec, view: str, views: list[View]) -> 
     return mask(views, labels, spec.protocol.views)
 
 
-class FaceFinder:
-    """Detection and landmarks of one shard: read where they are committed, else found."""
+class Portraits:
+    """Views of the references, for what compares samples with them; cut again where they are needed, never stored."""
 
-    def __init__(self, networks: Networks, pictures: Pictures, spec: RunSpec, shard: int) -> None:
-        self._networks, self._spec, self._shard = networks, spec, shard
-        self._tables = (faces_table(pictures, spec), landmarks_table(pictures, spec))
-        self._known = [_by_row(table, shard) for table in self._tables]
+    def __init__(self, networks: Networks, references: Pictures, spec: RunSpec) -> None:
+        self._networks, self._spec = networks, spec
+        tables = (faces_table(references, spec), landmarks_table(references, spec))
+        self._known = [_by_row(table, range(references.shards)) for table in tables]
+        self._rows = references.frame[references.frame["role"] == "reference"].set_index("item", drop=False)
+
+    def of(self, items: Sequence[str], view: str) -> dict[str, View]:
+        """Item -> one view of its reference."""
+        finder = FaceFinder(self._networks, self._spec, *self._known)
+        marks = self._spec.evaluator.landmarker is not None
+        views = _cut_all(self._networks, self._spec, self._rows.loc[list(items)], finder, [view], marks, lambda n: None)
+        return dict(zip(items, views[view], strict=True))
+
+
+class FaceFinder:
+    """Detection and landmarks: read where they are known, else found."""
+
+    def __init__(
+        self, networks: Networks, spec: RunSpec, faces: dict[int, dict[str, Any]], marks: dict[int, dict[str, Any]]
+    ) -> None:
+        self._networks, self._spec, self._known = networks, spec, (faces, marks)
         self._faces: list[dict[str, Any]] = []
         self._marks: list[dict[str, Any]] = []
 
     def find(self, row: pd.Series, image: NDArray[np.uint8] | str, marks: bool) -> tuple[dict[str, Any], Face | None]:
         """The row of the faces table, and the face (with landmarks if `marks`)."""
-        found = self._known[0].get(row["row"]) or self._detect(row, image)
+        found = self._known[0].get(int(row["row"])) or self._detect(row, image)
         self._faces.append(found)
         face = _face(found)
-        if not marks or self._tables[1] is None:
+        if not marks:
             return found, face
-        known = self._known[1].get(row["row"]) or self._landmarks(found, image, face)
+        known = self._known[1].get(int(row["row"])) or self._landmarks(found, image, face)
         self._marks.append(known)
         if face is not None and known["landmarks"] is not None:
             points = np.asarray(known["landmarks"], np.float32).reshape(68, 2)
@@ -226,19 +282,19 @@ class FaceFinder:
             "landmarks": np.asarray(points, np.float32).ravel() if good else None,
         }
 
-    def commit(self, marks: bool) -> None:
-        """Writes what was found for the shard."""
-        if not self._tables[0].has(self._shard):
-            self._tables[0].write(self._shard, pd.DataFrame(self._faces))
-        if marks and self._tables[1] is not None and not self._tables[1].has(self._shard):
-            self._tables[1].write(self._shard, pd.DataFrame(self._marks))
+    def commit(self, shard: int, faces: Table, marks: Table | None) -> None:
+        """Writes what was found in a shard's pictures, where it was not known."""
+        for table, found in ((faces, self._faces), (marks, self._marks)):
+            if table is not None and not table.has(shard):
+                table.write(shard, pd.DataFrame(found))
 
 
-def _by_row(table: Table | None, shard: int) -> dict[int, dict[str, Any]]:
-    if table is None or not table.has(shard):
+def _by_row(table: Table | None, shards: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """The committed rows of some shards of a table, by the picture's row."""
+    if table is None:
         return {}
-    records = table.read_shard(shard).to_dict("records")
-    return {int(row["row"]): {str(name): value for name, value in row.items()} for row in records}
+    records = [r for shard in shards if table.has(shard) for r in table.read_shard(shard).to_dict("records")]
+    return {int(r["row"]): {str(name): value for name, value in r.items()} for r in records}
 
 
 def _face_row(row: pd.Series, status: str, reason: str, faces: Sequence[Face] = (), size: int = 0) -> dict[str, Any]:
@@ -299,25 +355,26 @@ def _keys(rows: pd.DataFrame, views: Sequence[View]) -> pd.DataFrame:
     )
 
 
-def _pairs(network: Any, part: Part, rows: pd.DataFrame, views: Sequence[View]) -> pd.DataFrame:
-    """The pair table of a shard: a row per pair of an item's samples, `value` None where one of them is missing."""
-    table = []
-    keyed = rows[KEYS].reset_index(drop=True)
-    for _, group in keyed.groupby("item", sort=False):
-        members = [views[i] for i in group.index]
+def _pairs(network: Any, rows: pd.DataFrame, views: Sequence[View], portraits: Mapping[str, View]) -> pd.DataFrame:
+    """The pair table of a shard: a row per pair of an item's samples, and per sample and reference (j = -1).
+
+    `value` is None where one of the two is missing.
+    """
+    table: list[dict[str, Any]] = []
+    for item, group in rows[KEYS].reset_index(drop=True).groupby("item", sort=False):
+        members = [*(views[i] for i in group.index), portraits[str(item)]]
         distances = network.distances(np.stack([view.crop for view in members]))
-        for a in range(len(group)):
-            for b in range(a + 1, len(group)):
-                table.append(_pair(group, members, distances, a, b))
+        keys: list[dict[Any, Any]] = [*group.to_dict("records"), {"index": -1}]
+        table += [
+            _pair(keys[a], keys[b], members[a], members[b], distances[a, b])
+            for a, b in combinations(range(len(members)), 2)
+        ]
     return pd.DataFrame(table)
 
 
-def _pair(
-    group: pd.DataFrame, members: Sequence[View], distances: NDArray[np.float64], a: int, b: int
-) -> dict[str, Any]:
-    bad = next((m.status for m in (members[a], members[b]) if m.status != "ok"), None)
-    first, second = group.iloc[a], group.iloc[b]
+def _pair(first: Mapping[Any, Any], second: Mapping[Any, Any], one: View, other: View, value: float) -> dict[str, Any]:
+    bad = next((view.status for view in (one, other) if view.status != "ok"), None)
     return {
         "row": first["row"], "item": first["item"], "subject": first["subject"], "i": first["index"],
-        "j": second["index"], "status": bad or "ok", "value": None if bad else float(distances[a, b]),
+        "j": second["index"], "status": bad or "ok", "value": None if bad else float(value),
     }  # fmt: skip

@@ -23,7 +23,8 @@ class Pictures:
 
     Attributes:
         folder: a run's folder, or the folder of a dataset's photos.
-        frame: a row per picture: row, item, subject, index, path (absolute), status, reason.
+        frame: a row per picture: row, item, subject, index, path (absolute), status, reason; a sample's `file` is its
+            path below the folder.
         shard_rows: rows in a shard (the last one may have fewer).
     """
 
@@ -99,7 +100,7 @@ class Job:
         """
         samples = table(self.folder, "samples").read(self.shards)
         paths = [str(self.folder / p) if p else "" for p in samples["path"]]
-        return Pictures(self.folder, samples.assign(path=paths), self.shard_rows)
+        return Pictures(self.folder, samples.assign(file=samples["path"], path=paths), self.shard_rows)
 
 
 def plan(spec: RunSpec) -> Job:

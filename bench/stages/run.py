@@ -62,7 +62,7 @@ def _generate(job: Job) -> None:
 def _extract(job: Job) -> None:
     names = list(parts(job.spec))
     extract_photos(job, [name for name in names if not is_pairwise(parts(job.spec)[name])])
-    extract(job.sample_pictures(), job.spec, names, f"extract {job.folder.name}")
+    extract(job.sample_pictures(), job.spec, names, f"extract {job.folder.name}", job.photo_pictures())
 
 
 def extract_photos(job: Job, names: Sequence[str]) -> None:

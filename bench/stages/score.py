@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench import registry
 from bench.metrics.protocol import Evaluation, Features, Metric, Result
@@ -42,21 +44,22 @@ def wanted(spec: RunSpec) -> list[Metric]:
 
 def assemble(job: Job) -> Evaluation:
     """The evaluation of a run, from its tables and those of its dataset's photos."""
-    spec, photos = job.spec, job.photo_pictures()
+    spec, photos, targets = job.spec, job.photo_pictures(), _targets(job)
     groups = tuple(c for c in GROUP_COLUMNS if c in job.photos)
     samples = job.sample_pictures()
     roles = photos.frame["role"].to_numpy()
     photo_faces = read_faces(photos, spec)
     photo_rows = photos.frame[["item", "subject", "image", *groups]].assign(status=photo_faces["status"].to_numpy())
     references = photo_rows[roles == "reference"].reset_index(drop=True)
-    features = {name: _features(job, name, roles) for name, part in parts(spec).items() if not is_pairwise(part)}
+    single = [name for name, part in parts(spec).items() if not is_pairwise(part)]
+    features = {name: _features(job, name, roles == "reference", targets) for name in single}
     return Evaluation(
         samples=_samples(samples.frame, read_faces(samples, spec), references, groups),
         references=references,
-        targets=photo_rows[roles == "target"].reset_index(drop=True),
+        targets=photo_rows[targets].reset_index(drop=True),
         features=features,
-        pairs={name: _pairs(job, name) for name, part in parts(spec).items() if is_pairwise(part)},
-        recognisers={n: spec.method.card.relations.get(n, "unknown") for n in spec.evaluator.recognisers},
+        pairs=_pairs(job, [name for name, part in parts(spec).items() if is_pairwise(part)]),
+        recognisers={name: spec.method.card.relation(name) for name in spec.evaluator.recognisers},
         groups=groups,
         seed=spec.protocol.seed,
     )
@@ -66,7 +69,7 @@ def _samples(
     made: pd.DataFrame, faces: pd.DataFrame, references: pd.DataFrame, groups: tuple[str, ...]
 ) -> pd.DataFrame:
     """A row per sample with the status that it has in the end: the face's where a picture was made."""
-    rows = made[["item", "subject", "index", "seed", "prompt_id", "path", "sha256", "reason"]].copy()
+    rows = made[["item", "subject", "index", "seed", "prompt_id", "sha256", "reason"]].assign(path=made["file"])
     rows["status"] = np.where(made["status"] == "ok", faces["status"], made["status"])
     rows["reason"] = np.where(made["status"] == "ok", faces["reason"], made["reason"])
     for column in ("n_faces", "score", "box", "keypoints", "det_size"):
@@ -74,17 +77,28 @@ def _samples(
     return rows.merge(references[["item", *groups]], on="item", how="left", validate="many_to_one")
 
 
-def _features(job: Job, name: str, roles: Any) -> Features:
+def _targets(job: Job) -> NDArray[np.bool_]:
+    """Which photos are targets that the method never saw."""
+    targets: NDArray[np.bool_] = (job.photos["role"] == "target").to_numpy()
+    return targets & (not job.spec.method.card.sees_targets)
+
+
+def _features(job: Job, name: str, references: NDArray[np.bool_], targets: NDArray[np.bool_]) -> Features:
     photos, samples = job.photo_pictures(), job.sample_pictures()
     of_photos = read_features(feature_table(photos, job.spec, name), photos.shards)
     of_samples = read_features(feature_table(samples, job.spec, name), samples.shards)
-    return Features(of_samples, of_photos[roles == "reference"], of_photos[roles == "target"])
+    return Features(of_samples, of_photos[references], of_photos[targets])
 
 
-def _pairs(job: Job, name: str) -> pd.DataFrame:
-    samples = job.sample_pictures()
-    rows = feature_table(samples, job.spec, name).read(samples.shards)
-    return rows.loc[rows["status"] == "ok", ["item", "subject", "i", "j", "value"]].reset_index(drop=True)
+def _pairs(job: Job, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """By pair extractor: item, i, j, value among samples; as "<name>_reference": item, i, value to the reference."""
+    samples, found = job.sample_pictures(), {}
+    for name in names:
+        rows = feature_table(samples, job.spec, name).read(samples.shards)
+        rows = rows.loc[rows["status"] == "ok", ["item", "subject", "i", "j", "value"]]
+        found[name] = rows[rows["j"] >= 0].reset_index(drop=True)
+        found[f"{name}_reference"] = rows[rows["j"] < 0].drop(columns="j").reset_index(drop=True)
+    return found
 
 
 def scores_table(metrics: list[Metric], results: dict[str, Result], evaluation: Evaluation) -> pd.DataFrame:

@@ -310,3 +310,62 @@ def write_instantid(root: Path) -> dict[str, Path]:
     groups["ip_adapter"] = formula.tensors(attention_shapes(unet), "ip_adapter.")
     torch.save(groups, found["checkpoint"])
     return found
+
+
+def fuser(width: int, prefix: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of the two MLPs that fuse an embedding of `width` into a token of that width."""
+    shapes: dict[str, tuple[int, ...]] = {f"{prefix}layer_norm.weight": (width,), f"{prefix}layer_norm.bias": (width,)}
+    for name, seen in (("mlp1", 2 * width), ("mlp2", width)):
+        shapes |= {f"{prefix}{name}.layernorm.weight": (seen,), f"{prefix}{name}.layernorm.bias": (seen,)}
+        shapes |= {f"{prefix}{name}.fc1.weight": (width, seen), f"{prefix}{name}.fc1.bias": (width,)}
+        shapes |= {f"{prefix}{name}.fc2.weight": (width, width), f"{prefix}{name}.fc2.bias": (width,)}
+    return shapes
+
+
+PM_ENCODERS = (clip_text(128, 3, 4), clip_text(128, 3, 4, "gelu", projection=128))
+PM_VISION = clip_vision(64, 2, "quick_gelu", 128)
+
+
+def write_photomaker(root: Path, version: str, rank: int) -> dict[str, Path]:
+    """As options of the method."""
+    from diffusers import UNet2DConditionModel
+
+    others = {"visual_projection_2.weight": (128, 64), **fuser(256, "fuse_module.")}
+    if version == "v2":
+        q = "qformer_perceiver."
+        others |= {f"{q}token_proj.0.weight": (2048, 512), f"{q}token_proj.0.bias": (2048,)}
+        others |= {f"{q}token_proj.2.weight": (512, 2048), f"{q}token_proj.2.bias": (512,)}
+        others |= {f"{q}token_norm.weight": (256,), f"{q}token_norm.bias": (256,)}
+        others |= perceiver(f"{q}perceiver_resampler.", 64, 256, 256, 1024)
+    encoder = {**vision_state(PM_VISION, "id_encoder.")[0], **formula.tensors(others, "id_encoder.")}
+    unet = UNet2DConditionModel.from_config(xl_unet(256, 128))
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in unet.attn_processors:
+        layer = unet.get_submodule(name.removesuffix(".processor"))
+        hidden, seen = layer.to_q.weight.shape[1], layer.to_k.weight.shape[1]
+        for which in ("q", "k", "v", "out"):
+            shapes[f"unet.{name}.to_{which}_lora.down.weight"] = (rank, seen if which in "kv" else hidden)
+            shapes[f"unet.{name}.to_{which}_lora.up.weight"] = (hidden, rank)
+    found = {
+        "base": write_xl_base(root / "sdxl", 256, 128, PM_ENCODERS),
+        "checkpoint": root / f"photomaker-{version}.bin",
+    }
+    torch.save({"id_encoder": encoder, "lora_weights": formula.tensors(shapes, "lora_weights.")}, found["checkpoint"])
+    return found
+
+
+def write_fastcomposer(root: Path) -> dict[str, Path]:
+    """As options of the method; the UNet and the text encoder are not part of the golden data."""
+    from diffusers import UNet2DConditionModel
+
+    found = {"base": write_sd_base(root / "sd15"), "checkpoint": root / "pytorch_model.bin"}
+    vision = vision_state(clip_vision(64, 2, "quick_gelu", 64), "image_encoder.")[0]
+    unet = formula.state(UNet2DConditionModel.from_config(sd_unet(64)))
+    tensors = {f"unet.{key}": value for key, value in unet.items()}
+    tensors |= {f"image_encoder.{key}": value for key, value in vision.items()}
+    tensors |= {
+        f"postfuse_module.{key}": value for key, value in formula.tensors(fuser(64, ""), "postfuse_module.").items()
+    }
+    tensors["image_encoder.vision_model.embeddings.position_ids"] = torch.arange(257)[None]
+    torch.save(tensors, found["checkpoint"])
+    return found

@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from baselines import diffusion
-from baselines.instantid import InstantID, InstantIDOptions, draw
+from baselines.instantid import InstantID, InstantIDOptions, draw, placed_keypoints
+from baselines.protocol import Reference, Request
 from baselines.text_to_image import Text
+from bench.errors import UserError
 from bench.runtime import Runtime
+from tests.parity import end_to_end
 from tests.parity import generation_formula as formula
 from tests.parity import generation_models as models
 from tests.shared import needs
@@ -23,6 +26,7 @@ def gold():
 @pytest.fixture(scope="module")
 def method(gold, tmp_path_factory):
     options = InstantIDOptions(
+        batch=2,
         adapter_scale=float(gold["ip_adapter_scale"]),
         controlnet_scale=float(gold["controlnet_conditioning_scale"]),
         steps=int(gold["num_inference_steps"]),
@@ -79,3 +83,35 @@ def test_sampling(method, gold):
         formula.check_stats(residual, expected)
     formula.check(noise, gold["step0_unet_out"], 5e-5, "step0_unet_out")
     formula.check(final, gold["final_latents"], 1e-3, "final_latents")
+
+
+def test_whole_method(method):
+    end_to_end.check_method(method, 128)
+    nobody = Reference("nobody", "s", embeddings={"glintr100": np.ones(512, np.float32)})
+    end_to_end.check_refuses(method, Request(nobody, 0, 0, "a person"), "no image or no face")
+
+
+def test_key_points_on_the_canvas():
+    reference = end_to_end.reference(0, "glintr100")  # 110 high, 90 wide
+    found = placed_keypoints(reference, (220, 220))
+    np.testing.assert_allclose(found, end_to_end.KEYPOINTS * 2 + [20, 0])
+
+
+def test_needs_sdxl(method, tmp_path):
+    base = models.write_sd_base(tmp_path / "sd15")
+    with pytest.raises(UserError, match="not Stable Diffusion XL"):
+        InstantID(method.options.model_copy(update={"base": base}), Runtime())
+
+
+def test_text_is_the_pipelines(method):
+    """Both encoders, as StableDiffusionXLPipeline.encode_prompt reads them."""
+    from diffusers import StableDiffusionXLPipeline
+
+    base = method.base
+    (words, one), (words_2, two) = base.encoders
+    pipe = StableDiffusionXLPipeline(None, one, two, words, words_2, None, base.scheduler, add_watermarker=False)
+    with torch.inference_mode():
+        expected = pipe.encode_prompt("photo of a person", negative_prompt="lowres", device="cpu")
+        found, negative = base.text("photo of a person"), base.text("lowres")
+    for mine, theirs in zip((found.tokens, negative.tokens, found.pooled, negative.pooled), expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6)

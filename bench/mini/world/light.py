@@ -1,0 +1,154 @@
+"""Light on paint, and samples to pixels, compiled."""
+
+from __future__ import annotations
+
+from math import exp, sin, sqrt
+
+import numpy as np
+
+from bench.mini.world.background import Colour
+from bench.mini.world.compiled import compiled, helper
+from bench.mini.world.head import Head
+from bench.mini.world.mesh import CLOTH, EAR_LEFT, EAR_RIGHT, HAIR, Mesh
+from bench.mini.world.paint import paint
+from bench.mini.world.parameters import Background, Bytes, Floats, Light
+from bench.mini.world.pigment import Paint
+from bench.mini.world.raster import Layers
+from bench.mini.world.surface import ramp
+
+
+@helper
+def _lit(a: Paint, nx: float, ny: float, nz: float, w: Light, soft: float) -> Colour:
+    """Light on paint: ambient from above, a key light that wraps (red furthest, as in skin), a soft highlight."""
+    d = nx * w.direction_x + ny * w.direction_y + nz * w.direction_z
+    sky = 0.72 + 0.28 * ny
+    keys = (w.key_red, w.key_green, w.key_blue)
+    ambient = (w.ambient_red, w.ambient_green, w.ambient_blue)
+    hx, hy, hz = w.direction_x, w.direction_y, w.direction_z + 1.0
+    norm = sqrt(hx * hx + hy * hy + hz * hz) + 1e-9
+    h = max((nx * hx + ny * hy + nz * hz) / norm, 0.0)
+    shine = a[3] * (0.10 * h**12 + 0.28 * h**48) if d > 0 else 0.0
+    edge = 0.10 * a[3] * (1 - min(max(nz, 0.0), 1.0)) ** 3
+    r = max((d + 0.42 * soft) / (1 + 0.42 * soft), 0.0) * keys[0] + ambient[0] * sky
+    g = max((d + 0.24 * soft) / (1 + 0.24 * soft), 0.0) * keys[1] + ambient[1] * sky
+    b = max((d + 0.18 * soft) / (1 + 0.18 * soft), 0.0) * keys[2] + ambient[2] * sky
+    return a[0] * r + (shine + edge) * keys[0], a[1] * g + (shine + edge) * keys[1], a[2] * b + (shine + edge) * keys[2]
+
+
+@helper
+def _between(values: Floats, abc: tuple[int, int, int], k: int, wa: float, wb: float) -> float:
+    """Column k of a triangle's corners, interpolated."""
+    return wa * values[abc[0], k] + wb * values[abc[1], k] + (1 - wa - wb) * values[abc[2], k]
+
+
+@helper
+def _facing(kind: int, nx: float, ny: float, nz: float) -> Colour:
+    """Unit normal; that of an open surface is turned to the viewer."""
+    norm = sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
+    if nz < 0 and (kind in (EAR_LEFT, EAR_RIGHT) or kind >= HAIR):
+        norm = -norm
+    return nx / norm, ny / norm, nz / norm
+
+
+@helper
+def _seen(
+    f: int, wa: float, wb: float, mesh: Mesh, normal: Floats, h: Head, w: Light, g: Background
+) -> tuple[Colour, int]:
+    """Linear colour and label of the point with weights wa, wb in triangle f."""
+    kind, abc = mesh.part[f], (mesh.triangles[f, 0], mesh.triangles[f, 1], mesh.triangles[f, 2])
+    u, v, t = (
+        _between(mesh.names, abc, 0, wa, wb),
+        _between(mesh.names, abc, 1, wa, wb),
+        _between(mesh.names, abc, 2, wa, wb),
+    )
+    nx, ny, nz = _facing(
+        kind, _between(normal, abc, 0, wa, wb), _between(normal, abc, 1, wa, wb), _between(normal, abc, 2, wa, wb)
+    )
+    a = paint(kind, u, v, t, h, g)
+    if a[4] == 11:
+        nx, ny, nz = 0.0, 0.0, 1.0
+    if kind == CLOTH:
+        nz = max(nz, 0.35)
+    soft = 0.5 if kind == CLOTH else 0.6 if kind == HAIR else 1.0
+    return _lit(a, nx, ny, nz, w, soft), a[4]
+
+
+@compiled
+def shade(
+    layers: Layers,
+    mesh: Mesh,
+    normal: Floats,
+    h: Head,
+    w: Light,
+    g: Background,
+    behind: Floats,
+    colour: Floats,
+    labels: Bytes,
+) -> None:
+    """Fills linear colour and labels from what each sample sees.
+
+    Args:
+        layers: of (size, size) samples.
+        mesh: the mesh that was drawn.
+        normal: (V, 3) unit normals of its vertices, turned.
+        h: whose head.
+        w: the light.
+        g: the background, for the clothes.
+        behind: (size / step, size / step, 3) the background's linear colours.
+        colour: (size, size, 3) out.
+        labels: (size, size) out.
+    """
+    size = layers.face.shape[0]
+    step = size // behind.shape[0]
+    for y in range(size):
+        for x in range(size):
+            f = layers.face[y, x]
+            if f < 0:
+                labels[y, x] = 0
+                for k in range(3):
+                    colour[y, x, k] = behind[y // step, x // step, k]
+            else:
+                light, label = _seen(f, layers.weights[y, x, 0], layers.weights[y, x, 1], mesh, normal, h, w, g)
+                colour[y, x, 0], colour[y, x, 1], colour[y, x, 2] = light
+                labels[y, x] = label
+            if layers.lens[y, x] >= 0:
+                labels[y, x] = 6
+                glare = 0.06 + 0.10 * ramp(0.3, 0.9, sin((x + y) * 6.0 / size + 1.0))
+                for k in range(3):
+                    colour[y, x, k] = colour[y, x, k] * 0.92 + glare * 0.25
+
+
+@helper
+def _tone(value: float) -> float:
+    """Linear light to display light: bright values are compressed, all of them into [0, 1]."""
+    value = max(value, 0.0)
+    return value if value < 0.6 else 1 - 0.4 * exp(-(value - 0.6) / 0.4)
+
+
+@helper
+def _most_frequent(labels: Bytes, y: int, x: int, step: int) -> int:
+    """The most frequent label of a block of step x step samples; of several the first."""
+    best, most = 0, 0
+    for k in range(step * step):
+        one, count = labels[y * step + k // step, x * step + k % step], 0
+        for j in range(step * step):
+            count += labels[y * step + j // step, x * step + j % step] == one
+        if count > most:
+            best, most = one, count
+    return best
+
+
+@compiled
+def resolve(colour: Floats, labels: Bytes, image: Bytes, label: Bytes) -> None:
+    """Blocks of samples to pixels: mean of the display light, then its square root; the most frequent label."""
+    size = image.shape[0]
+    step = colour.shape[0] // size
+    for y in range(size):
+        for x in range(size):
+            for k in range(3):
+                total = 0.0
+                for dy in range(step):
+                    for dx in range(step):
+                        total += _tone(colour[y * step + dy, x * step + dx, k])
+                image[y, x, k] = np.uint8(min(sqrt(total / (step * step)) * 255 + 0.5, 255.0))
+            label[y, x] = _most_frequent(labels, y, x, step)

@@ -1,0 +1,144 @@
+"""What Arc2Face's adapter costs, and what the options that are not part of a run's identity change. A script, not a test.
+
+    python -m tests.perf.arc2face MODEL [BASE] [--device cuda] [--embedding-size 512] [--compile]
+
+MODEL and BASE are folders as in docs/methods/arc2face.md (the embedded ones, official ones, or of the formula). Times on a
+CPU are process times at one thread, which other processes hardly disturb.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from baselines import diffusion
+from baselines.arc2face import Arc2Face, Arc2FaceOptions
+from baselines.protocol import Reference, Request
+from bench.runtime import Runtime
+
+PEOPLE, SAMPLES, REPEATS = 4, 5, 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=Path)
+    parser.add_argument("base", type=Path, nargs="?")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--embedding-size", type=int, default=512)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--compile", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+
+    def make(**changes):
+        base = given.base or given.model
+        fixed = {"model": given.model, "base": base, "embedding_size": given.embedding_size, "steps": given.steps}
+        return Arc2Face(Arc2FaceOptions(**{**fixed, "batch": PEOPLE * SAMPLES, **changes}), Runtime(given.device, 1))
+
+    asked = requests(given.embedding_size)
+    cost(make(), asked, given.device)
+    changes(make, asked, given)
+
+
+def requests(size: int) -> list[Request]:
+    found = []
+    for person in range(PEOPLE):
+        row = np.random.default_rng(person).normal(size=size).astype(np.float32)
+        reference = Reference(f"i{person}", f"s{person}", embeddings={"arcface": row})
+        found += [Request(reference, k, 1000 * person + k, "") for k in range(SAMPLES)]
+    return found
+
+
+def seconds(device: str, call) -> float:
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    call()
+    found = []
+    for _ in range(REPEATS):
+        start = clock()
+        call()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        found.append(clock() - start)
+    return statistics.median(found)
+
+
+def bare(method: Arc2Face, asked: list[Request], device: str) -> None:
+    """diffusers' own pipeline on the same prompts, seeds and networks."""
+    from diffusers import StableDiffusionPipeline
+
+    parts = (method.vae, None, None, method.unet, method.scheduler, None, None)
+    pipe = StableDiffusionPipeline(*parts, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.enable_vae_slicing()
+    rows = torch.from_numpy(np.stack([method.condition(r) for r in asked[::SAMPLES]]))
+    with torch.inference_mode():
+        prompts = method.prompts.identities(rows).repeat_interleave(SAMPLES, 0)
+    empty = method.unconditional.expand_as(prompts)
+    generators = [torch.Generator("cpu") for _ in asked]
+
+    def call() -> None:
+        for generator, request in zip(generators, asked, strict=True):
+            generator.manual_seed(request.seed)
+        pipe(
+            prompt_embeds=prompts,
+            negative_prompt_embeds=empty,
+            guidance_scale=method.options.guidance_scale,
+            num_inference_steps=method.options.steps,
+            generator=generators,
+            output_type="np",
+        )
+
+    print(f"bare diffusers call, {len(asked)} images: {seconds(device, call):.3f} s")
+
+
+def cost(method: Arc2Face, asked: list[Request], device: str) -> None:
+    bare(method, asked, device)
+
+    def whole() -> None:
+        method._known = {}
+        method.generate(asked)
+
+    print(f"the method, {PEOPLE} identities x {SAMPLES} in one batch: {seconds(device, whole):.3f} s")
+    rows = torch.from_numpy(np.stack([method.condition(r) for r in asked[::SAMPLES]]))
+    with torch.inference_mode():
+        print(f"of this the prompts: {seconds(device, lambda: method.prompts.identities(rows)):.4f} s")
+
+    def one_by_one() -> None:
+        method._known = {}
+        for start in range(0, len(asked), SAMPLES):
+            single.generate(asked[start : start + SAMPLES])
+
+    single = method
+    single.options = method.options.model_copy(update={"batch": SAMPLES})
+    print(f"the method, identity by identity: {seconds(device, one_by_one):.3f} s")
+
+
+def pixels(method: Arc2Face, asked: list[Request]) -> torch.Tensor:
+    with diffusion.running(method.options.attention):
+        method._encode([method.condition(r) for r in asked])
+        return torch.stack([diffusion.decode_one(method.vae, row) for row in method.latents(asked)])
+
+
+def changes(make, asked: list[Request], given) -> None:
+    asked = asked[:: SAMPLES // 2]
+    plain = pixels(make(), asked)
+    cases = [{"precision": "bf16"}, {"vae_precision": "bf16"}, {"channels_last": True}, {"attention": "math"}]
+    if given.device != "cpu":
+        cases += [{"precision": "fp16"}, {"vae_precision": "fp16"}]
+    if given.compile:
+        cases += [{"compile": True}]
+    for case in cases:
+        report(case, (pixels(make(**case), asked) - plain).abs())
+    method = make()
+    report("batch of 1", (torch.cat([pixels(method, [r]) for r in asked]) - plain).abs())
+
+
+def report(case, difference: torch.Tensor) -> None:
+    print(f"{case}: largest {difference.max():.1e}, mean {difference.mean():.1e} of 1")
+
+
+if __name__ == "__main__":
+    main()
