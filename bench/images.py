@@ -154,11 +154,14 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     """Like Pillow's `open`, which hides why a header is broken and depends on a global limit."""
     if not data:
         raise ImageError("empty file")
-    Pil.init()
-    for name in FORMATS:
-        factory, accept = Pil.OPEN.get(name, (None, None))
-        if factory and accept and accept(data[:16]) is True:
-            return _checked(factory(io.BytesIO(data), ""), max_pixels)
+    for load in (Pil.preinit, Pil.init):  # the common formats, then all: that takes a while the first time
+        load()
+        for name in FORMATS:
+            factory, accept = Pil.OPEN.get(name, (None, None))
+            if factory and accept and accept(data[:16]) is True:
+                return _checked(factory(io.BytesIO(data), ""), max_pixels)
+    if data[4:8] == b"ftyp":  # the container of HEIC, which telephones write, and of films
+        raise ImageError("unsupported: HEIF; convert it to JPEG or PNG")
     raise ImageError("not an image")
 
 

@@ -6,7 +6,7 @@ One row per photo, in the list's order, with the columns
     subject  the person
     role     "reference" (put to the methods) or "target" (another photo of the person, which no method sees)
     image    place below the root, with "/"
-    path     the same as an absolute path; recorded only
+    path     the same as an absolute path, links followed; recorded only; "" where the photo must not be read
     sha256   of the file's bytes; "" where the photo does not take part (missing or refused)
     width, height   pixels as read (upright); 0 where unknown
     status   "ok", "undecodable" (no picture), "refused" (must not be used) or "missing"
@@ -41,8 +41,8 @@ ROLES = ("reference", "target")
 LIST_COLUMNS = ("item", "subject", "role", "image", "sha256", "width", "height")
 PHOTO_COLUMNS = (*LIST_COLUMNS, "path", "status", "reason", "key")
 SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif"}
-    | {".tiff", ".webp"}
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"}
+    | {".ppm", ".tif", ".tiff", ".webp"}
 )
 """A file is a photo by its name alone, so that a text called .jpg is a row with a reason and not a silent gap."""
 
@@ -128,7 +128,7 @@ def _inside(top: Path, image: str) -> Path | None:
 def _judge(path: str, data: bytes, expected: str) -> Seen:
     sha256 = sha256_bytes(data)
     if expected and expected != sha256:
-        return Seen(path, status="refused", reason=f"sha256 differs from the list: the file has {sha256}")
+        return Seen("", status="refused", reason=f"sha256 differs from the list: the file has {sha256}")
     try:
         width, height = header_size(data)
     except ImageError as error:
@@ -142,7 +142,8 @@ def _refuse_copies(photos: pd.DataFrame) -> pd.DataFrame:
     shown = {pair for pair, role in zip(pairs, photos["role"], strict=True) if role == "reference" and pair[1]}
     same = [pair in shown for pair in zip(photos["subject"], photos["sha256"], strict=True)]
     copies = pd.Series(same, index=photos.index) & (photos["role"] == "target")
-    photos.loc[copies, ["sha256", "status", "reason"]] = ["", "refused", "the same bytes as a reference"]
+    photos.loc[copies, ["path", "sha256", "status"]] = ["", "", "refused"]
+    photos.loc[copies, "reason"] = "the same bytes as a reference"
     return photos
 
 

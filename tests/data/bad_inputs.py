@@ -37,8 +37,8 @@ def portrait(which: int = 0, side: int = 256) -> Image.Image:
     """A real face where the shared photos are here, else a picture with as much detail."""
     if PORTRAITS[which].exists():
         return Image.open(PORTRAITS[which]).convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
-    noise = np.random.default_rng(which).integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(which).integers(0, 256, (side // 8, side // 8), dtype=np.uint8)
+    return Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC).convert("RGB")
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -152,6 +152,10 @@ def bad_files() -> dict[str, tuple[bytes, Expected]]:
         "stub.jpg": (jpeg[:30], Expected("undecodable", "truncated", "truncated")),
         "text.jpg": (b"this is no picture\n" * 20, Expected("undecodable", "not an image", "not an image")),
         "html.png": (html, Expected("undecodable", "not an image", "not an image")),
+        "telephone.heic": (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            Expected("undecodable", "unsupported: HEIF", "unsupp"),
+        ),
         "postscript.jpg": (b"%!PS-Adobe-3.0\n", Expected("undecodable", "not an image", "not an image")),
         "bomb.png": (png_header(60000, 60000), Expected("undecodable", "too large: 60000x60000", "too large: 60000x6")),
         "bad_pixels.png": (flipped(png, len(png) // 2), Expected(decode="broken")),
