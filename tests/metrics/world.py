@@ -53,8 +53,9 @@ def _features(rng, size, owner, item, people, targets, keep):
     person = rng.standard_normal((people, size), dtype=np.float32) * scale
     reference = person[owner] + 0.3 * scale * rng.standard_normal((len(owner), size), dtype=np.float32)
     noise = rng.standard_normal((len(item), size), dtype=np.float32)
-    noise *= np.float32(1 - keep) * scale
-    noise += np.float32(keep) * reference[item]
+    for start in range(0, len(item), 4096):
+        part = slice(start, start + 4096)
+        noise[part] = (1 - keep) * scale * noise[part] + keep * reference[item[part]]
     photo = np.repeat(person, targets, axis=0)
     photo += 0.5 * scale * rng.standard_normal(photo.shape, dtype=np.float32)
     return Features(noise, reference, photo)
