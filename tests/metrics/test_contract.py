@@ -76,7 +76,11 @@ def test_declaration(metric):
 
 def test_whole_world(metric):
     result = check(metric, evaluation())
-    assert all(score.value is not None for score in result.scores if "@1e-3" not in score.statistic and "@1e-2" not in score.statistic)
+    assert all(
+        score.value is not None
+        for score in result.scores
+        if "@1e-3" not in score.statistic and "@1e-2" not in score.statistic
+    )
 
 
 def test_page(metric):
@@ -122,7 +126,10 @@ def bare():
 def identical():
     """All images are one image: every feature equal, every distance 0."""
     given = evaluation()
-    features = {n: Features(*(np.ones_like(part) for part in (f.samples, f.references, f.targets))) for n, f in given.features.items()}
+    features = {
+        n: Features(*(np.ones_like(part) for part in (f.samples, f.references, f.targets)))
+        for n, f in given.features.items()
+    }
     pairs = {name: table.assign(value=0.0) for name, table in given.pairs.items()}
     return replace(given, features=features, pairs=pairs)
 
@@ -147,7 +154,11 @@ def strange_names():
     odd = {name: f"{name}</td>,\n\"'%s" for name in given.references["subject"].unique()}
     swap = lambda frame: frame.assign(subject=frame["subject"].map(odd))
     return replace(
-        given, samples=swap(given.samples), references=swap(given.references), targets=swap(given.targets), groups=("gender", "age")
+        given,
+        samples=swap(given.samples),
+        references=swap(given.references),
+        targets=swap(given.targets),
+        groups=("gender", "age"),
     )
 
 

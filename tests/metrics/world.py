@@ -33,8 +33,7 @@ def evaluation(items=24, per_item=5, per_subject=1, targets=2, dims=None, seed=0
         columns=["subject", "image", "status"],
     )
     features = {
-        name: _features(rng, size, owner, item, len(people), targets, keep)
-        for name, size in (dims or TINY).items()
+        name: _features(rng, size, owner, item, len(people), targets, keep) for name, size in (dims or TINY).items()
     }
     return Evaluation(
         samples=samples,
@@ -95,7 +94,10 @@ def fail(given, rows, status):
 
 def _without(table, gone):
     ends = [end for end in ("i", "j") if end in table]
-    keep = [not any((item, row[end]) in gone for end in ends) for item, (_, row) in zip(table["item"], table.iterrows(), strict=True)]
+    keep = [
+        not any((item, row[end]) in gone for end in ends)
+        for item, (_, row) in zip(table["item"], table.iterrows(), strict=True)
+    ]
     return table[keep].reset_index(drop=True)
 
 
@@ -113,3 +115,39 @@ def reorder(given, order_samples, order_references, order_targets):
         features=features,
         pairs={name: table.iloc[::-1].reset_index(drop=True) for name, table in given.pairs.items()},
     )
+
+
+def by_hand(samples, references, targets=(), role="net", pairs=None, **fields):
+    """An evaluation from rows written out.
+
+    samples: (item, index, status, vector or None); references: (item, subject, status, vector or None);
+    targets: (subject, status, vector or None). The vectors become the features of `role`.
+    """
+    owner = {item: subject for item, subject, *_ in references}
+    size = next(len(row[-1]) for row in [*samples, *references] if row[-1] is not None)
+    features = Features(*(_matrix([row[-1] for row in rows], size) for rows in (samples, references, targets)))
+    return Evaluation(
+        samples=pd.DataFrame(
+            [(item, owner.get(item, "?"), index, status) for item, index, status, _ in samples],
+            columns=["item", "subject", "index", "status"],
+        ),
+        references=pd.DataFrame([row[:3] for row in references], columns=["item", "subject", "status"]),
+        targets=pd.DataFrame(
+            [(subject, str(k), status) for k, (subject, status, _) in enumerate(targets)],
+            columns=["subject", "image", "status"],
+        ),
+        features={role: features},
+        pairs=pairs or {},
+        recognisers={"net": "none"} if role == "net" else {},
+        **fields,
+    )
+
+
+def _matrix(vectors, size):
+    rows = [np.full(size, np.nan) if vector is None else np.asarray(vector, dtype=float) for vector in vectors]
+    return np.array(rows, dtype=np.float32).reshape(len(rows), size)
+
+
+def scores(result):
+    """(variant, statistic) -> Score."""
+    return {(score.variant, score.statistic): score for score in result.scores}
