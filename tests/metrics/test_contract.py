@@ -40,7 +40,8 @@ def check(metric, given):
         for number in (score.value, score.low, score.high):
             assert number is None or type(number) is float
         for count in (score.n, score.n_failed, score.n_unavailable):
-            assert type(count) is int and count >= 0
+            assert type(count) is int
+            assert count >= 0
         assert (score.low is None) == (score.high is None)
         if not score.statistic.startswith(BESIDE) and (metric.name, score.statistic) != ("cmmd", "excluded"):
             in_range(metric, score.value)
@@ -67,8 +68,11 @@ def tables(metric, given, result):
 
 def test_declaration(metric):
     assert isinstance(metric, Metric)
-    assert metric.name in NAMES and registry.targets("metrics")[metric.name].endswith(f".{metric.name}:METRIC")
-    assert metric.version >= 1 and metric.reference and metric.compute.__doc__
+    assert metric.name in NAMES
+    assert registry.targets("metrics")[metric.name].endswith(f".{metric.name}:METRIC")
+    assert metric.version >= 1
+    assert metric.reference
+    assert metric.compute.__doc__
     assert set(metric.needs) <= ROLES
     low, high = metric.range
     assert low is None or high is None or low < high
@@ -152,7 +156,10 @@ def with_nan():
 def strange_names():
     given = evaluation()
     odd = {name: f"{name}</td>,\n\"'%s" for name in given.references["subject"].unique()}
-    swap = lambda frame: frame.assign(subject=frame["subject"].map(odd))
+
+    def swap(frame):
+        return frame.assign(subject=frame["subject"].map(odd))
+
     return replace(
         given,
         samples=swap(given.samples),
@@ -244,11 +251,14 @@ def same(one, two, rel, interval=True):
 
 
 def test_names_of_subjects_do_not_matter(metric):
-    """Only who gets into which jackknife group follows the names: the error of a Frechet distance may move, no value."""
+    """Only who is in which jackknife group follows the names: the error of a Frechet distance may move, no value."""
     given = evaluation(items=40, per_subject=2)
     people = list(given.references["subject"].unique())
     renamed = dict(zip(people, np.random.default_rng(1).permutation(people), strict=True))
-    swap = lambda frame: frame.assign(subject=frame["subject"].map(renamed))
+
+    def swap(frame):
+        return frame.assign(subject=frame["subject"].map(renamed))
+
     other = replace(given, samples=swap(given.samples), references=swap(given.references), targets=swap(given.targets))
     one, two = by_name(metric.compute(given)), by_name(metric.compute(other))
     frechet = metric.name in ("fid", "fd_dinov2")
@@ -320,7 +330,8 @@ def test_missing_feature_is_a_failure_with_a_note(metric):
 def test_subset_keeps_whole_subjects():
     given = evaluation(items=60, per_subject=2)
     part, rows, note = subset(given, ["clip"], limit=100)
-    assert len(rows) == len(part.samples) <= 100 and note
+    assert len(rows) == len(part.samples) <= 100
+    assert note
     assert set(part.samples["subject"]) == set(part.references["subject"])
     assert part.samples.groupby("subject").size().eq(10).all()
     np.testing.assert_array_equal(part.features["clip"].samples, given.features["clip"].samples[rows])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from bench.metrics import cmmd, fd_dinov2, fid, frechet, kid, precision_recall
+from bench.metrics import cmmd, fd_dinov2, fid, frechet, kid
 from bench.metrics.block_sums import subject_sums, symmetric_sums
 from bench.metrics.frechet import ALWAYS, NEVER, frechet_distance
 from bench.metrics.precision_recall import neighbourhoods
@@ -47,7 +47,7 @@ def test_frechet_forms_agree_where_the_covariance_is_singular(monkeypatch):
 
 
 def test_frechet_of_copies():
-    """Each of m references k times (n = k m): tr S (1 - sqrt(m (n-1) / (m n - 1 ...)))^2, not 0: see the method `copy`."""
+    """Each of m references k times: tr S (1 - sqrt(k (m - 1) / (k m - 1)))^2, which is not 0 (the method `copy`)."""
     m, k = 50, 5
     x = sets(m, m, 80)[0]
     y = np.repeat(x, k, axis=0)
@@ -163,7 +163,10 @@ def test_kid_is_the_loop():
 
 def test_cmmd_is_the_loop():
     x, y, a, b = named_sets()
-    unit = lambda v: v / np.linalg.norm(v)
+
+    def unit(v):
+        return v / np.linalg.norm(v)
+
     expected = loops(x, y, a, b, lambda p, q: np.exp(-np.square(unit(p) - unit(q)).sum() / 200))
     sums = cmmd.cmmd_terms(x, y, a, b)
     np.testing.assert_allclose([sums.biased(), sums.plain(), sums.excluded()], expected, atol=1e-13)
@@ -225,7 +228,8 @@ def test_large_runs_take_a_recorded_subset(monkeypatch):
     monkeypatch.setattr(subset, "LIMIT", 100)
     monkeypatch.setattr(subset.subset, "__defaults__", (100,))
     part = scores(kid.compute(given))["inception", "excluded"]
-    assert part.n == 100 and whole.n == 300
+    assert part.n == 100
+    assert whole.n == 300
     assert "on 100 samples of 20 subjects, drawn by seed 7 from 300 samples" in part.note
     assert part == scores(kid.compute(given))["inception", "excluded"]
     assert part != scores(kid.compute(replace(given, seed=8)))["inception", "excluded"]
@@ -242,7 +246,7 @@ def neighbourhood_loops(x, y):
     x3, x5, y3 = radius(x, 3), radius(x, 5), radius(y, 3)
     return {
         "precision": np.mean((between <= x3).any(1)),
-        "recall": np.mean((between.T <= y3).any(1)),
+        "recall": np.mean((y3 >= between.T).any(1)),
         "density": (between <= x5).sum(1).mean() / 5,
         "coverage": np.mean((between <= x5).any(0)),
     }
