@@ -21,7 +21,7 @@ from bench.metrics.standing import Rows
 
 ALWAYS, NEVER = -1, -2
 """Codes of rows that are in every fold of the jackknife, and of rows that are not part of the set at all."""
-_SVD_UP_TO = 1_000  # rows of the smaller set; above it the eigenvalues of the Gram matrix are much faster
+_SVD_UP_TO, _SVD_FOLDS_UP_TO = 1_000, 64  # rows of the smaller set; beyond, a Gram matrix is faster and good to 1e-8
 _CROSS_UP_TO = 30_000_000  # entries of X Y^T: 240 MB
 _SMALL = 512  # the exact form costs next to nothing for so few rows, whatever the dimension
 
@@ -137,7 +137,7 @@ def _by_cross(small: _Side, large: _Side) -> TraceSqrt:
         block -= (block @ kept_y / m)[:, None]
         block *= kept_x[:, None]
         block *= kept_y  # rows and columns of zeros add nothing to the norm
-        exact = group == NEVER and len(block) <= _SVD_UP_TO
+        exact = len(block) <= (_SVD_UP_TO if group == NEVER else _SVD_FOLDS_UP_TO)
         norm = np.linalg.svd(block, compute_uv=False).sum() if exact else _sqrt_sum(block @ block.T)
         return float(norm / np.sqrt((n - 1) * (m - 1)))
 

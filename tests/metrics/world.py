@@ -52,8 +52,9 @@ def _features(rng, size, owner, item, people, targets, keep):
     person = rng.standard_normal((people, size), dtype=np.float32) * scale
     reference = person[owner] + 0.3 * scale * rng.standard_normal((len(owner), size), dtype=np.float32)
     noise = rng.standard_normal((len(item), size), dtype=np.float32)
-    noise *= np.float32(1 - keep) * scale
-    noise += np.float32(keep) * reference[item]
+    for start in range(0, len(item), 4096):
+        part = slice(start, start + 4096)
+        noise[part] = (1 - keep) * scale * noise[part] + keep * reference[item[part]]
     photo = np.repeat(person, targets, axis=0)
     photo += 0.5 * scale * rng.standard_normal(photo.shape, dtype=np.float32)
     return Features(noise, reference, photo)
@@ -114,3 +115,39 @@ def reorder(given, order_samples, order_references, order_targets):
         features=features,
         pairs={name: table.iloc[::-1].reset_index(drop=True) for name, table in given.pairs.items()},
     )
+
+
+def by_hand(samples, references, targets=(), role="net", pairs=None, **fields):
+    """An evaluation from rows written out.
+
+    samples: (item, index, status, vector or None); references: (item, subject, status, vector or None);
+    targets: (subject, status, vector or None). The vectors become the features of `role`.
+    """
+    owner = {item: subject for item, subject, *_ in references}
+    size = next(len(row[-1]) for row in [*samples, *references] if row[-1] is not None)
+    features = Features(*(_matrix([row[-1] for row in rows], size) for rows in (samples, references, targets)))
+    return Evaluation(
+        samples=pd.DataFrame(
+            [(item, owner.get(item, "?"), index, status) for item, index, status, _ in samples],
+            columns=["item", "subject", "index", "status"],
+        ),
+        references=pd.DataFrame([row[:3] for row in references], columns=["item", "subject", "status"]),
+        targets=pd.DataFrame(
+            [(subject, str(k), status) for k, (subject, status, _) in enumerate(targets)],
+            columns=["subject", "image", "status"],
+        ),
+        features={role: features},
+        pairs=pairs or {},
+        recognisers={"net": "none"} if role == "net" else {},
+        **fields,
+    )
+
+
+def _matrix(vectors, size):
+    rows = [np.full(size, np.nan) if vector is None else np.asarray(vector, dtype=float) for vector in vectors]
+    return np.array(rows, dtype=np.float32).reshape(len(rows), size)
+
+
+def scores(result):
+    """(variant, statistic) -> Score."""
+    return {(score.variant, score.statistic): score for score in result.scores}

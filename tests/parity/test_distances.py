@@ -110,7 +110,7 @@ def test_rates():
 
 
 def test_fold_accuracy():
-    """The ten-fold accuracy that recognition work reports, by a routine of the tests alone: the embeddings are right."""
+    """The ten-fold accuracy that recognition work reports, by a routine of the tests alone: the data is read right."""
     data = golden("verification")
     views = data["view0"].astype(np.float64) + data["view1"]
     unit = views / np.linalg.norm(views, axis=1, keepdims=True)

@@ -1,0 +1,277 @@
+"""Frechet and kernel distances, precision and recall: closed forms, independent references, jackknife."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+
+from bench.metrics import cmmd, fd_dinov2, fid, frechet, kid
+from bench.metrics.block_sums import subject_sums, symmetric_sums
+from bench.metrics.frechet import ALWAYS, NEVER, frechet_distance
+from bench.metrics.precision_recall import neighbourhoods
+from bench.metrics.protocol import Features
+from bench.statistics import jackknife, jackknife_groups
+from tests.metrics.world import evaluation, fail, scores
+
+
+def sets(n, m, d, seed=0):
+    rng = np.random.default_rng(seed)
+    scale = (1 + np.arange(d)) ** -0.5
+    return rng.standard_normal((n, d)) * scale, rng.standard_normal((m, d)) * scale[::-1] + 0.3
+
+
+def by_sqrtm(x, y):
+    """The textbook formula with scipy's matrix square root, for full rank."""
+    s, t = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    return np.square(x.mean(0) - y.mean(0)).sum() + np.trace(s + t) - 2 * np.trace(sqrtm(s @ t)).real
+
+
+@pytest.mark.parametrize("form", ["cross", "covariance"])
+@pytest.mark.parametrize(("n", "m", "d"), [(60, 90, 12), (90, 60, 12), (50, 50, 1)])
+def test_frechet_is_the_textbook_formula(monkeypatch, form, n, m, d):
+    monkeypatch.setattr(frechet, "_CROSS_UP_TO", 10**9 if form == "cross" else 0)
+    x, y = sets(n, m, d)
+    expected = by_sqrtm(x, y) if d > 1 else (x.mean() - y.mean()) ** 2 + (x.std(ddof=1) - y.std(ddof=1)) ** 2
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-9)
+    assert frechet_distance(y, x) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_forms_agree_where_the_covariance_is_singular(monkeypatch):
+    x, y = sets(20, 200, 40)
+    exact = frechet_distance(x, y)
+    monkeypatch.setattr(frechet, "_CROSS_UP_TO", 0)
+    assert frechet_distance(x, y) == pytest.approx(exact, rel=1e-6)
+    x[:, 3], y[:, 3] = 0.5, 0.5  # now neither has a Cholesky factor
+    assert frechet_distance(x, y) == pytest.approx(frechet_distance(y, x), rel=1e-6)
+
+
+def test_frechet_of_copies():
+    """Each of m references k times: tr S (1 - sqrt(k (m - 1) / (k m - 1)))^2, which is not 0 (the method `copy`)."""
+    m, k = 50, 5
+    x = sets(m, m, 80)[0]
+    y = np.repeat(x, k, axis=0)
+    trace = x.var(axis=0, ddof=1).sum()
+    ratio = np.sqrt(k * (m - 1) / (k * m - 1))
+    assert frechet_distance(y, x) == pytest.approx(trace * (1 - ratio) ** 2, rel=1e-9)
+    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-12)
+
+
+def test_frechet_of_constant_sets():
+    ones = np.ones((4, 3))
+    assert frechet_distance(ones, ones) == 0
+    assert frechet_distance(ones, ones + 2) == pytest.approx(12)
+
+
+def test_frechet_of_single_precision_input():
+    x, y = sets(40, 60, 100)
+    single = frechet_distance(x.astype(np.float32), y.astype(np.float32))
+    again = frechet_distance(x.astype(np.float32).astype(float), y.astype(np.float32).astype(float))
+    assert single == pytest.approx(again, rel=1e-12)
+
+
+@pytest.mark.parametrize("form", ["cross", "covariance"])
+def test_replicates_are_distances_of_what_is_left(monkeypatch, form):
+    monkeypatch.setattr(frechet, "_CROSS_UP_TO", 10**9 if form == "cross" else 0)
+    x, y = sets(100, 150, 12)
+    rng = np.random.default_rng(1)
+    codes_x, codes_y = rng.integers(-2, 4, 100), rng.integers(-2, 4, 150)
+    in_x, in_y = codes_x != NEVER, codes_y != NEVER
+    value, replicates = frechet.frechet(x, y, codes_x, codes_y)
+    assert value == pytest.approx(frechet_distance(x[in_x], y[in_y]), rel=1e-7)
+    for group in range(4):
+        left = frechet_distance(x[in_x & (codes_x != group)], y[in_y & (codes_y != group)])
+        assert replicates[group] == pytest.approx(left, rel=1e-7)
+
+
+def test_a_fold_without_rows_has_no_distance():
+    x, y = sets(5, 6, 3)
+    value, replicates = frechet.frechet(x, y, np.zeros(5, int), np.full(6, ALWAYS))
+    assert np.isfinite(value)
+    assert np.isnan(replicates).tolist() == [True]
+
+
+def test_fid_score():
+    given = fail(evaluation(items=40), [0, 1], "no_face")
+    result = fid.compute(given)
+    found, part = scores(result), given.features["inception"]
+    good = np.isfinite(part.samples[:, 0])
+    distance = found["inception", "distance"]
+    assert distance.value == pytest.approx(by_sqrtm(part.samples[good], part.references), rel=1e-6)
+    assert (distance.n, distance.n_failed, distance.n_items) == (198, 2, 40)
+    assert "no ranking" not in distance.note  # 99 %
+    groups = jackknife_groups(given.references["subject"], seed=given.seed)
+    codes = np.array([groups[name] for name in given.samples["subject"]])
+    own = np.array([groups[name] for name in given.references["subject"]])
+    left = [by_sqrtm(part.samples[good & (codes != g)], part.references[own != g]) for g in range(20)]
+    np.testing.assert_allclose(result.per_item["value"], left, rtol=1e-6)
+    expected = jackknife(distance.value, left)
+    assert found["inception", "standard_error"].value == pytest.approx(expected.standard_error, rel=1e-4)
+    assert found["inception", "bias_corrected"].value == pytest.approx(expected.bias_corrected, rel=1e-4)
+    assert (distance.low, distance.high) == pytest.approx((expected.low, expected.high), rel=1e-4)
+
+
+def test_fid_warns():
+    few = scores(fid.compute(evaluation(items=8, dims={"inception": 40})))["inception", "distance"]
+    assert "8 references and 40 samples for 40 dimensions: biased upwards" in few.note
+    lost = scores(fd_dinov2.compute(fail(evaluation(items=40), [0, 1, 2], "no_face")))["dinov2", "distance"]
+    assert "no ranking: only 98.5% of the samples have a face" in lost.note
+
+
+def test_fid_against_another_set():
+    given = evaluation(items=40)
+    other = np.random.default_rng(9).standard_normal((70, 10))
+    other[3, 3] = np.nan
+    result = fid.compute(given, reference=other)
+    found = scores(result)["inception", "distance"]
+    assert found.value == pytest.approx(by_sqrtm(given.features["inception"].samples, np.delete(other, 3, 0)), rel=1e-6)
+    assert found.n_items == 69
+    groups = jackknife_groups(given.references["subject"], seed=given.seed)
+    without = np.array([groups[name] != 0 for name in given.samples["subject"]])
+    left = by_sqrtm(given.features["inception"].samples[without], np.delete(other, 3, 0))
+    assert result.per_item["value"][0] == pytest.approx(left, rel=1e-6)  # their rows are in every fold
+
+
+# Kernel distances
+
+
+def loops(x, y, a, b, kernel):
+    """The three terms by triple nested patience: (biased, plain, excluded)."""
+
+    def term(p, q, names_p, names_q, own):
+        cells = [(i, j) for i in range(len(p)) for j in range(len(q))]
+        k = {(i, j): kernel(p[i], q[j]) for i, j in cells}
+        plain = [k[c] for c in cells if not own or c[0] != c[1]]
+        strangers = [k[i, j] for i, j in cells if names_p[i] != names_q[j]]
+        return np.array([np.mean(list(k.values())), np.mean(plain), np.mean(strangers)])
+
+    return term(x, x, a, a, True) + term(y, y, b, b, True) - 2 * term(x, y, a, b, False)
+
+
+def named_sets():
+    x, y = sets(12, 25, 6)
+    rng = np.random.default_rng(2)
+    return x, y, rng.integers(0, 8, 12), rng.integers(2, 10, 25)  # some people are in one set only
+
+
+def test_kid_is_the_loop():
+    x, y, a, b = named_sets()
+    expected = loops(x, y, a, b, lambda p, q: (p @ q / 6 + 1) ** 3)
+    sums = kid.kid_terms(x, y, a, b)
+    np.testing.assert_allclose([sums.biased(), sums.plain(), sums.excluded()], expected, atol=1e-13)
+
+
+def test_cmmd_is_the_loop():
+    x, y, a, b = named_sets()
+
+    def unit(v):
+        return v / np.linalg.norm(v)
+
+    expected = loops(x, y, a, b, lambda p, q: np.exp(-np.square(unit(p) - unit(q)).sum() / 200))
+    sums = cmmd.cmmd_terms(x, y, a, b)
+    np.testing.assert_allclose([sums.biased(), sums.plain(), sums.excluded()], expected, atol=1e-13)
+
+
+def test_kernel_jackknife_leaves_out_one_subject():
+    x, y, a, b = named_sets()
+    left = [kid.kid_terms(x[a != s], y[b != s], a[a != s], b[b != s]).excluded() for s in np.union1d(a, b)]
+    sums = kid.kid_terms(x, y, a, b)
+    expected = jackknife(sums.excluded(), left)
+    assert sums.jackknife().standard_error == pytest.approx(expected.standard_error, rel=1e-9)
+
+
+def test_kernel_sums_do_not_depend_on_blocks(monkeypatch):
+    from bench.metrics import block_sums
+
+    x, y, a, b = named_sets()
+    kernel = np.exp
+    whole, own = subject_sums(x, y, a, b, 10, kernel), symmetric_sums(y, b, 10, kernel)
+    monkeypatch.setattr(block_sums, "_ROWS", 4)
+    for one, two in ((whole, subject_sums(x, y, a, b, 10, kernel)), (own, symmetric_sums(y, b, 10, kernel))):
+        for key in ("by_x", "by_y", "same"):
+            np.testing.assert_allclose(getattr(one, key), getattr(two, key), rtol=1e-12)
+    both = subject_sums(y, y, b, b, 10, kernel)
+    np.testing.assert_allclose(own.by_x, both.by_x, rtol=1e-12)
+    np.testing.assert_allclose(own.same, both.same, rtol=1e-12)
+
+
+def test_excluding_same_subjects_removes_the_bias():
+    """Samples drawn from the references' own distribution, around the same people: plain KID is negative, ours 0."""
+    plain, excluded = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        people = rng.standard_normal((40, 8))
+        x = people + 0.5 * rng.standard_normal((40, 8))
+        y = np.repeat(people, 5, axis=0) + 0.5 * rng.standard_normal((200, 8))
+        sums = kid.kid_terms(x, y, np.arange(40), np.repeat(np.arange(40), 5))
+        plain.append(sums.plain())
+        excluded.append(sums.excluded())
+    error = [np.std(values) / np.sqrt(60) for values in (plain, excluded)]
+    assert np.mean(plain) < -5 * error[0]
+    assert abs(np.mean(excluded)) < 2.5 * error[1]
+
+
+def test_kid_of_two_people_has_no_interval():
+    found = scores(kid.compute(evaluation(items=2)))
+    assert found["inception", "excluded"].value is not None
+    assert found["inception", "excluded"].low is None
+    assert "no interval" in found["inception", "excluded"].note
+    one = scores(kid.compute(evaluation(items=4, per_subject=4)))["inception", "excluded"]
+    assert one.value is None
+
+
+def test_large_runs_take_a_recorded_subset(monkeypatch):
+    from bench.metrics import subset
+
+    given = evaluation(items=60)
+    whole = scores(kid.compute(given))["inception", "excluded"]
+    monkeypatch.setattr(subset, "LIMIT", 100)
+    monkeypatch.setattr(subset.subset, "__defaults__", (100,))
+    part = scores(kid.compute(given))["inception", "excluded"]
+    assert part.n == 100
+    assert whole.n == 300
+    assert "on 100 samples of 20 subjects, drawn by seed 7 from 300 samples" in part.note
+    assert part == scores(kid.compute(given))["inception", "excluded"]
+    assert part != scores(kid.compute(replace(given, seed=8)))["inception", "excluded"]
+
+
+# Precision and recall
+
+
+def neighbourhood_loops(x, y):
+    def radius(rows, k):
+        return [sorted(np.linalg.norm(rows - row, axis=1))[k] for row in rows]
+
+    between = np.linalg.norm(y[:, None] - x[None], axis=2)
+    x3, x5, y3 = radius(x, 3), radius(x, 5), radius(y, 3)
+    return {
+        "precision": np.mean((between <= x3).any(1)),
+        "recall": np.mean((y3 >= between.T).any(1)),
+        "density": (between <= x5).sum(1).mean() / 5,
+        "coverage": np.mean((between <= x5).any(0)),
+    }
+
+
+def test_neighbourhoods_are_the_loop():
+    x, y = sets(40, 70, 5)
+    found = neighbourhoods(x, y)
+    assert found == pytest.approx(neighbourhood_loops(x, y))
+    assert 0 < found["precision"] < 1
+    assert 0 < found["recall"] < 1
+
+
+def test_neighbourhoods_of_copies_and_strangers():
+    x, y = sets(40, 70, 5)
+    assert neighbourhoods(x, np.repeat(x, 5, axis=0))["coverage"] == 1.0
+    assert neighbourhoods(x, y + 100) == {"precision": 0.0, "recall": 0.0, "density": 0.0, "coverage": 0.0}
+    shifted = neighbourhoods(x + 1e6, y + 1e6)  # far from the origin the products lose no digits that matter
+    assert shifted == pytest.approx(neighbourhoods(x, y))
+
+
+def test_features_far_from_float64_range_are_fine():
+    given = evaluation(items=10)
+    part = given.features["inception"]
+    large = Features(part.samples * 1e15, part.references * 1e15, part.targets)
+    score = scores(fid.compute(replace(given, features={"inception": large})))["inception", "distance"]
+    small = scores(fid.compute(given))["inception", "distance"]
+    assert score.value == pytest.approx(small.value * 1e30, rel=1e-5)
