@@ -69,7 +69,7 @@ def _torch(path: Path) -> Any:
 def cause(error: Exception) -> str:
     """The line of an exception's message that says what happened: the first, but where `torch.load` gives advice first.
 
-    >>> cause(ValueError("Weights only load failed. Long advice.\\n\\nUnsupported operand 60\\n\\nCheck the documentation."))
+    >>> cause(ValueError("Weights only load failed. Advice.\\n\\nUnsupported operand 60\\n\\nCheck the documentation."))
     'Unsupported operand 60'
     """
     lines = str(error).partition("\n\nCheck the documentation")[0].strip().splitlines() or [type(error).__name__]
@@ -137,7 +137,11 @@ def _faults(wanted: State, state: State) -> Iterator[str]:
     extra = [key for key in state if key not in wanted]
     for what, keys in (("missing", missing), ("of another shape", shapes), ("unexpected", extra)):
         if keys:
-            yield f"{len(keys)} of {len(wanted)} keys {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+            yield _some(keys, what)
+
+
+def _some(keys: Sequence[str], what: str) -> str:
+    return f"{len(keys)} keys {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
 
 
 def pixels(crops: NDArray[Any], device: str) -> Tensor:
@@ -186,16 +190,26 @@ def from_folder(architecture: Any, folder: Path, unused: Sequence[str] = ()) -> 
     try:
         with quiet_transformers():
             model, report = architecture.from_pretrained(
-                str(folder), local_files_only=True, output_loading_info=True, dtype=torch.float32
+                str(folder),
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported below
+                dtype=torch.float32,
             )
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
         raise UserError(f"{folder} does not hold a {architecture.__name__}: {cause(error)}") from error
-    extra = [key for key in report["unexpected_keys"] if not key.startswith(tuple(unused))]
-    faults = sorted(report["missing_keys"]) + sorted(extra)
+    faults = list(_reported(report, tuple(unused)))
     if faults:
-        counts = f"{len(report['missing_keys'])} keys missing, {len(extra)} unexpected"
-        raise UserError(f"{folder} does not hold a {architecture.__name__}: {counts} ({', '.join(faults[:3])})")
+        raise UserError(f"{folder} does not hold a {architecture.__name__}: " + "; ".join(faults))
     return model.eval().requires_grad_(False)
+
+
+def _reported(report: Mapping[str, Any], unused: tuple[str, ...]) -> Iterator[str]:
+    shapes = [f"{key} {tuple(found)}, expected {tuple(wanted)}" for key, found, wanted in report["mismatched_keys"]]
+    extra = [key for key in report["unexpected_keys"] if not key.startswith(unused)]
+    for what, keys in (("missing", report["missing_keys"]), ("of another shape", shapes), ("unexpected", extra)):
+        if keys:
+            yield _some(sorted(keys), what)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
-from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +66,8 @@ def network(dims: int, state: State, source: str) -> nn.Module:
     Raises:
         UserError: the state lacks a part in use, or holds what no FID-Inception has; `source` names it.
     """
+    from unittest.mock import patch
+
     import torch
     from pytorch_fid import inception as package
 
@@ -84,6 +85,8 @@ def network(dims: int, state: State, source: str) -> nn.Module:
 
 def _whole() -> nn.Module:
     """The package's own construction, held back from the last two things it does: a download, and loading it."""
+    from unittest.mock import patch
+
     from pytorch_fid import inception as package
     from torchvision.models import Inception3
 

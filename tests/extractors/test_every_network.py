@@ -1,0 +1,243 @@
+"""What every network must do: RGB in the right range, strict loading, rows that do not see each other, no downloads."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench import registry
+from bench.errors import UserError
+from bench.identity import Mark, identity, mark_of
+from bench.runtime import Runtime
+from tests import weights
+
+IMAGENET = ((1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225)
+CLIP = ((1 - 0.48145466) / 0.26862954, -0.4578275 / 0.26130258, -0.40821073 / 0.27577711)
+SYMMETRIC, UNIT = (1, -1, -1), (1, 0, 0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network: its registered group and name, its weights, and what a red pixel must be at its entrance."""
+
+    group: str
+    name: str
+    write: Any
+    red: tuple[float, float, float]
+    side: int
+    options: tuple[tuple[str, Any], ...] = ()
+    folder: bool = False
+
+    @property
+    def id(self):
+        return "-".join([self.name, *(str(value) for _, value in self.options)])
+
+
+def saved(make):
+    return lambda path: torch.save(make(), path)
+
+
+def emoca():
+    return {f"{name}.{key}": value for name in ("E_flame", "E_expression") for key, value in weights.deca(name).items()}
+
+
+CASES = (
+    Case("extractors", "lpips", saved(lambda: weights.lpips_trunk("alex")), IMAGENET, 64, (("net", "alex"),)),
+    Case("extractors", "lpips", saved(lambda: weights.lpips_trunk("vgg")), IMAGENET, 64, (("net", "vgg"),)),
+    Case("extractors", "lpips", saved(lambda: weights.lpips_trunk("squeeze")), IMAGENET, 64, (("net", "squeeze"),)),
+    Case("extractors", "inception", saved(weights.inception), SYMMETRIC, 64),
+    Case(
+        "extractors", "inception", saved(lambda: weights.inception(*weights.TRUNK_192)), SYMMETRIC, 64, (("dims", 192),)
+    ),
+    Case("extractors", "deca", saved(lambda: {"E_flame": weights.deca("E_flame")}), UNIT, 224),
+    Case("extractors", "emoca", saved(emoca), UNIT, 224),
+    Case("extractors", "smirk", saved(weights.smirk), UNIT, 224),
+    Case("extractors", "dinov2", weights.dinov2, IMAGENET, 64, folder=True),
+    Case("extractors", "clip", weights.clip, CLIP, 64, folder=True),
+    Case("parsers", "bisenet", saved(weights.bisenet), IMAGENET, 512),
+    Case("parsers", "parsenet", saved(weights.parsenet), SYMMETRIC, 512, (("size", 64),)),
+)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    return {case.id: written(case, folder / case.id) for case in CASES}
+
+
+def written(case, path):
+    path = path if case.folder else path.with_suffix(".pth")
+    case.write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def networks(files):
+    return {case.id: built(case, files[case.id]) for case in CASES}
+
+
+def built(case, path, **others):
+    attribute = registry.get(case.group, case.name)
+    key = "trunk" if case.name == "lpips" else "weights"
+    return attribute(attribute.Options(**{key: path, **dict(case.options), **others}), Runtime())
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a network connection was tried")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def answer(network, crops):
+    """One row of numbers per crop."""
+    if hasattr(network, "distances"):
+        network.batch = len(crops)
+        return np.stack([np.concatenate([stage.flatten().numpy() for stage in row]) for row in network.features(crops)])
+    if hasattr(network, "labels"):
+        return network.labels(crops).reshape(len(crops), -1)
+    return np.column_stack(list(network.extract(crops).values()))
+
+
+def random_crops(case, count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, case.side, case.side, 3), dtype=np.uint8)
+
+
+every = pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+
+
+@every
+def test_a_red_pixel_enters_channel_0_in_the_official_range(case, networks):
+    red = np.zeros((1, case.side, case.side, 3), dtype=np.uint8)
+    red[..., 0] = 255
+    entered = entrances(networks[case.id], red)
+    assert entered
+    for image in entered:
+        assert image.shape[1] == 3
+        np.testing.assert_allclose(image.amin((0, 2, 3)), case.red, rtol=0, atol=2e-6)
+        np.testing.assert_allclose(image.amax((0, 2, 3)), case.red, rtol=0, atol=2e-6)
+
+
+def entrances(network, crops):
+    """What the convolutions that read three channels were given."""
+    seen, hooks = [], []
+    for part in [*vars(network).values()]:
+        for module in part.modules() if isinstance(part, torch.nn.Module) else ():
+            if isinstance(module, torch.nn.Conv2d) and module.in_channels == 3:
+                hooks.append(module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone())))
+    answer(network, crops)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+@every
+def test_swapped_colours_change_the_answer(case, networks):
+    crops = random_crops(case, 1)
+    assert not np.array_equal(answer(networks[case.id], crops), answer(networks[case.id], crops[..., ::-1]))
+
+
+@every
+def test_a_row_does_not_see_its_place_nor_its_neighbours(case, networks):
+    network, crops = networks[case.id], random_crops(case, 5)
+    first = answer(network, crops[:3])
+    moved = answer(network, crops[[3, 4, 0]])
+    alone = answer(network, np.concatenate([np.zeros_like(crops[:1]), crops[1:2], np.zeros_like(crops[:1])]))
+    np.testing.assert_array_equal(moved[2], first[0])
+    np.testing.assert_array_equal(alone[1], first[1])
+    np.testing.assert_array_equal(answer(network, crops[:3]), first)
+
+
+@every
+def test_floats_are_refused(case, networks):
+    with pytest.raises(TypeError, match="uint8"):
+        answer(networks[case.id], random_crops(case, 1) / np.float32(255))
+
+
+@every
+def test_half_precision_files_run_in_float32(case, files, networks, tmp_path):
+    if case.folder:
+        pytest.skip("covered by test_transformers")
+    state = torch.load(files[case.id], weights_only=True)
+    torch.save(halved(state), tmp_path / "half.pth")
+    network = built(case, tmp_path / "half.pth")
+    dtypes = {
+        p.dtype for part in vars(network).values() if isinstance(part, torch.nn.Module) for p in part.parameters()
+    }
+    assert dtypes == {torch.float32}
+    if case.group == "extractors":
+        crops = random_crops(case, 1)
+        full, half = answer(networks[case.id], crops), answer(network, crops)
+        assert not np.array_equal(full, half)
+        np.testing.assert_allclose(half, full, rtol=0, atol=0.02 * np.abs(full).max())
+
+
+def halved(state):
+    return {key: halved(value) if isinstance(value, dict) else value.half() for key, value in state.items()}
+
+
+FAULTS = {
+    "missing": ("one key", "1 keys missing"),
+    "shape": ("another shape", "1 keys of another shape"),
+    "foreign": ("another network", r"keys missing|is missing|no encoder"),
+    "absent": ("no file", "no weights at|no config.json"),
+    "text": ("a web page", "not a checkpoint|no config.json"),
+}
+
+
+@every
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_file_is_named(case, fault, files, tmp_path):
+    if case.folder and fault not in ("absent", "text"):
+        pytest.skip("covered by test_transformers")
+    path = tmp_path / "wrong.pth"
+    spoil(files[case.id], path, fault)
+    with pytest.raises(UserError, match=FAULTS[fault][1]) as caught:
+        built(case, path)
+    assert str(path) in str(caught.value)
+
+
+def spoil(good, path, fault):
+    if fault == "text":
+        path.write_text("<html>sign in to download</html>")
+    if fault == "foreign":
+        torch.save({"layer.weight": torch.zeros(2, 2)}, path)
+    if fault in ("missing", "shape"):
+        state = torch.load(good, weights_only=True)
+        flat = state.get("E_flame", state)
+        key = next(key for key in flat if key.endswith("weight") and "features.0" not in key)
+        flat[key] = flat[key][:-1]
+        if fault == "missing":
+            del flat[key]
+        torch.save(state, path)
+
+
+@every
+def test_every_option_is_marked_and_the_batch_is_not_identity(case):
+    options = registry.get(case.group, case.name).Options
+    marks = {field: mark_of(options, field) for field in options.model_fields}
+    assert marks["batch"] is Mark.RECORDED
+    assert Mark.CONTENT in marks.values()
+
+
+def test_the_identity_holds_the_bytes_not_the_path(files, tmp_path):
+    options = registry.get("extractors", "smirk").Options
+    copy = Path(tmp_path / "elsewhere.pth")
+    copy.write_bytes(files["smirk"].read_bytes())
+    assert identity(options(weights=files["smirk"])) == identity(options(weights=copy, batch=3))
+    assert identity(options(weights=files["smirk"])) != identity(options(weights=files["deca"]))
