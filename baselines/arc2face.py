@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from baselines import diffusion, weights
+from baselines import adapters, diffusion, weights
 from baselines.protocol import Output, Request
 from bench.errors import UserError
 from bench.identity import CONTENT, IDENTITY, Parts, Spec
@@ -295,11 +295,11 @@ class Arc2Face:
         self._tokens: tuple[torch.Tensor, torch.Tensor] | None = None
         self.controlnet: Any = None
         if options.lcm_lora is not None:
-            diffusion.load_lora(self.unet, self.scheduler, weights.read(options.lcm_lora), options.lcm_lora)
+            adapters.load_lora(self.unet, self.scheduler, weights.read(options.lcm_lora), options.lcm_lora)
         if options.exp_adapter is not None:
             checkpoint = weights.read(options.exp_adapter)
             scale = options.expression_scale
-            load = diffusion.load_ip_adapter
+            load = adapters.load_ip_adapter
             project = load(self.unet, self.scheduler, checkpoint, options.exp_adapter, scale)
             self._tokens = self._expression_tokens(project, options.exp_adapter)
         if options.controlnet is not None and options.normal_map is not None:
@@ -331,8 +331,8 @@ class Arc2Face:
             return project(row).to(self.device), project(torch.zeros_like(row)).to(self.device)
 
     def _expression(self, count: int, tokens: torch.Tensor, unconditional: torch.Tensor) -> dict[str, Any]:
-        added = diffusion.added([tokens] * count, unconditional, self.options.guidance_scale)
-        return {"added_cond_kwargs": added}
+        told = adapters.added([tokens] * count, unconditional, self.options.guidance_scale)
+        return {"added_cond_kwargs": told}
 
 
 def load_prompts(options: Arc2FaceOptions, device: str) -> PromptEncoder:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines import diffusion, weights
+from baselines import adapters, diffusion, weights
 from baselines.protocol import Image, Output, Reference, Request
 from baselines.text_to_image import Base, BaseFolder, euler
 from bench.errors import UserError
@@ -177,7 +177,7 @@ class InstantID:
         if "latents" not in checkpoint.get("image_proj", {}):
             raise UserError(f"{options.checkpoint} is not InstantID's ip-adapter.bin")
         scale = options.adapter_scale
-        project = diffusion.load_ip_adapter(base.unet, base.scheduler, checkpoint, options.checkpoint, scale)
+        project = adapters.load_ip_adapter(base.unet, base.scheduler, checkpoint, options.checkpoint, scale)
         self.project = project.to(base.device)
         base.place()
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from baselines import clip, diffusion, weights
+from baselines import adapters, clip, diffusion, weights
 from baselines.protocol import Image, Output, Reference, Request
 from baselines.text_to_image import Base, BaseFolder
 from bench.errors import UserError
@@ -155,7 +155,7 @@ class IPAdapterFaceID:
         checkpoint = weights.read(options.checkpoint)
         if ("perceiver_resampler.proj_in.weight" in checkpoint.get("image_proj", {})) != (options.version != "faceid"):
             raise UserError(f"{options.checkpoint} is not a checkpoint of version={options.version}")
-        project = diffusion.load_ip_adapter(
+        project = adapters.load_ip_adapter(
             base.unet, base.scheduler, checkpoint, options.checkpoint, options.adapter_scale
         )
         if options.version != "faceid":
@@ -177,7 +177,7 @@ class IPAdapterFaceID:
         base = self.base
         condition = base.condition([base.text(r.prompt) for r in batch], base.text(self.options.negative_prompt))
         rows = [tokens[id(request.reference)] for request in batch]
-        condition["added_cond_kwargs"] |= diffusion.added(rows, self.unconditional, self.options.guidance_scale)
+        condition["added_cond_kwargs"] |= adapters.added(rows, self.unconditional, self.options.guidance_scale)
         return lambda _index, timestep, latents: base.predict(latents, timestep, condition)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from baselines import clip, diffusion, fusion, weights
+from baselines import adapters, clip, diffusion, fusion, weights
 from baselines.protocol import Output, Reference, Request
 from baselines.text_to_image import Base, BaseFolder, Text, euler
 from bench.errors import UserError
@@ -84,7 +84,7 @@ class PhotoMaker:
         if len(self.base.encoders) != 2:
             raise UserError(f"{options.base} is not Stable Diffusion XL, which PhotoMaker is made for")
         checkpoint = _read(options.checkpoint, options.version)
-        diffusion.load_lora(self.base.unet, self.base.scheduler, checkpoint["lora_weights"], options.checkpoint)
+        adapters.load_lora(self.base.unet, self.base.scheduler, checkpoint["lora_weights"], options.checkpoint)
         self.base.place()
         self._load_encoder(checkpoint["id_encoder"])
 

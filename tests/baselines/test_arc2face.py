@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines import diffusion
+from baselines import adapters, diffusion
 from baselines.arc2face import EXPRESSION, Arc2Face, Arc2FaceOptions, average, interpolate
 from baselines.protocol import Reference, Request
 from bench.errors import UserError
@@ -233,7 +233,7 @@ def test_expression_is_the_pipelines(folder, tmp_path):
     method = make(folder, exp_adapter=path, expression=numbers, expression_scale=0.8)
     found = images(method, tiny.requests(1, 1))[0]
     plain = make(folder)
-    pipe = diffusion.shell(plain.unet, plain.scheduler)
+    pipe = adapters.shell(plain.unet, plain.scheduler)
     pipe.load_ip_adapter(str(tmp_path), subfolder="", weight_name="exp_adapter.bin", image_encoder_folder=None)
     pipe.set_ip_adapter_scale(0.8)
     row = torch.tensor(numbers)[None, None]

@@ -27,7 +27,7 @@ def values(name: str, count: int, salt_: str | None = None) -> np.ndarray:
     return np.sin(1000 * np.sin(np.arange(count, dtype=np.float64) * 0.7548776662 + phase))
 
 
-def _parameter(name: str, key: str, shape: torch.Size) -> torch.Tensor:
+def parameter(name: str, key: str, shape: torch.Size) -> torch.Tensor:
     v = values(name, int(np.prod(shape)))
     last = key.split(".")[-1]
     if last in ("latents", "class_embedding"):
@@ -45,7 +45,7 @@ def _parameter(name: str, key: str, shape: torch.Size) -> torch.Tensor:
 
 def tensors(shapes: dict[str, tuple[int, ...]], prefix: str = "") -> dict[str, torch.Tensor]:
     """key -> tensor for a checkpoint of these shapes; its keys are official."""
-    return {k: _parameter(prefix + k, k, torch.Size(s)) for k, s in shapes.items()}
+    return {k: parameter(prefix + k, k, torch.Size(s)) for k, s in shapes.items()}
 
 
 def state(model: torch.nn.Module, prefix: str = "", official: str = "") -> dict[str, torch.Tensor]:
@@ -54,7 +54,7 @@ def state(model: torch.nn.Module, prefix: str = "", official: str = "") -> dict[
     for key, value in model.state_dict().items():
         name = key if key.startswith(official) or "projection" in key.split(".")[0] else official + key
         if value.is_floating_point():
-            found[name] = _parameter(prefix + name, name, value.shape)
+            found[name] = parameter(prefix + name, name, value.shape)
         else:
             found[name] = value.clone()
     return found

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines import clip, diffusion
+from baselines import adapters, clip
 from baselines.ip_adapter_faceid import FaceIDOptions, IPAdapterFaceID
 from baselines.protocol import Reference, Request
 from baselines.text_to_image import Text, load_unet
@@ -68,7 +68,7 @@ def test_unet_and_sampling(made):
     text = Text(formula.given("prompt_embeds", 1, 77, 64))
     negative = Text(formula.given("negative_prompt_embeds", 1, 77, 64))
     condition = base.condition([text] * count, negative)
-    condition["added_cond_kwargs"] |= diffusion.added(
+    condition["added_cond_kwargs"] |= adapters.added(
         [tokens] * count, method.unconditional, method.options.guidance_scale
     )
     with torch.inference_mode():

@@ -1,8 +1,8 @@
-"""What Arc2Face's adapter costs, and what the options that are not part of a run's identity change. A script, not a test.
+"""What the Arc2Face adapter costs, and what options outside of a run's identity change. A script, not a test.
 
     python -m tests.perf.arc2face MODEL [BASE] [--device cuda] [--embedding-size 512] [--compile]
 
-MODEL and BASE are folders as in docs/methods/arc2face.md (the embedded ones, official ones, or of the formula). Times on a
+MODEL and BASE are folders as in docs/methods/arc2face.md (embedded, official, or of the formula). Times on a
 CPU are process times at one thread, which other processes hardly disturb.
 """
 
@@ -19,7 +19,7 @@ from baselines.arc2face import Arc2Face, Arc2FaceOptions
 from baselines.protocol import Reference, Request
 from bench.runtime import Runtime
 
-PEOPLE, SAMPLES, REPEATS = 4, 5, 5
+PEOPLE, SAMPLES, REPEATS = 4, 5, 3
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def bare(method: Arc2Face, asked: list[Request], device: str) -> None:
     parts = (method.vae, None, None, method.unet, method.scheduler, None, None)
     pipe = StableDiffusionPipeline(*parts, requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
-    pipe.enable_vae_slicing()
+    pipe.vae.enable_slicing()
     rows = torch.from_numpy(np.stack([method.condition(r) for r in asked[::SAMPLES]]))
     with torch.inference_mode():
         prompts = method.prompts.identities(rows).repeat_interleave(SAMPLES, 0)
