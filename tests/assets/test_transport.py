@@ -204,6 +204,15 @@ def test_an_authorization_stays_with_its_host(server, part):
     assert "Authorization" not in seen[0]
 
 
+def test_a_proxy_of_the_environment_is_used(server, part, monkeypatch):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", server.address)
+    server.put("http://127.0.0.1:9/x", DATA)  # a proxy is asked for the whole address
+    download(Remote("http://127.0.0.1:9/x"), part, "x")
+    assert part.read_bytes() == DATA
+
+
 SAFETENSORS = (2).to_bytes(8, "little") + b"{}"
 
 
