@@ -88,42 +88,45 @@ def _settled(asset: Asset, place: Place) -> bool:
     if (entry.get("size"), entry.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
         return asset.sha256 in (None, entry.get("sha256"))
     try:
-        _check(asset, path, name, place, None)
+        found = _check(asset, path, name, place, None)
     except DownloadError as error:
         if asset.automatic:
             return False
         raise DownloadError(f"{error}; {remedy(asset, place.root)}") from error
-    _record(place, path, {"origin": "found"})
+    _record(place, path, {"sha256": found, "origin": "found"})
     return True
 
 
-def _check(asset: Asset, file: Path, name: str, place: Place, announced: str | None) -> None:
-    """Size, kind and sha256 of a file that is to be called `name`; `announced`: the sha256 that its server told."""
+def _check(asset: Asset, file: Path, name: str, place: Place, announced: str | None) -> str:
+    """The sha256 of a file that is to be called `name`, once its size, kind and sha256 were found right.
+
+    `announced` is the sha256 that its server told; it counts where nobody published one and none was recorded.
+    """
     if asset.size is not None and file.stat().st_size != asset.size:
         raise DownloadError(f"{name}: {file.stat().st_size} bytes, not {asset.size}")
     check_content(file, name)
-    locked = read_lock(place.root)
-    expected = expected_sha256(asset, name, locked) or announced
+    expected = expected_sha256(asset, name, read_lock(place.root)) or announced
     found = sha256_path(file)
     if expected is None or found == expected:
-        return
+        return found
     advice = "" if asset.sha256 else f" (of the first fetch; if it was replaced at its origin, remove it from {LOCK})"
     raise DownloadError(f"{name}: sha256 {found}, not {expected}{advice}")
 
 
 def _accept(asset: Asset, staged: Path, name: str, place: Place, origin: dict[str, Any], announced: str | None) -> str:
     """Gives a file that arrived its name, if it is the right one; else removes it."""
+    target = place.root / name
+    if asset.is_folder:
+        publish(staged, target)
+        return name
     try:
-        if not asset.is_folder:
-            _check(asset, staged, name, place, announced)
+        found = _check(asset, staged, name, place, announced)
     except DownloadError as error:
         discard(staged)
         raise DownloadError(f"{error}; it was not kept") from error
-    target = place.root / name
     publish(staged, target)
     discard(staged)
-    if not asset.is_folder:
-        _record(place, target, origin)
+    _record(place, target, {"sha256": found, **origin})
     return name
 
 
@@ -146,11 +149,11 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _record(place: Place, path: Path, origin: dict[str, Any]) -> None:
+def _record(place: Place, path: Path, known: dict[str, Any]) -> None:
     from filelock import FileLock
 
     stat = path.stat()
-    entry = {"sha256": sha256_path(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, **origin}
+    entry = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, **known}
     with FileLock(place.scratch(LOCK, "lock")):
         files = read_lock(place.root) | {path.relative_to(place.root).as_posix(): entry}
         staged = place.scratch(LOCK)
