@@ -1,0 +1,149 @@
+"""The verbs as processes: one line for a user's mistake, nothing heavy for help."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from bench.__main__ import HYDRA_VERBS, VERBS, main
+from tests.e2e.commands import ROOT, bench, environment
+
+HEAVY = ("torch", "cv2", "onnxruntime", "diffusers", "transformers", "matplotlib", "hydra", "numba", "pyarrow")
+ROOT_OPTION = "dataset.root=tests"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["ls", "methods"], ["ls", "extractors"], ["ls", "metrics", "--json"], ["ls", "datasets"]]
+)
+def test_help_and_lists_import_nothing_heavy(arguments):
+    code = (
+        "import sys; from bench.__main__ import main; code = main(sys.argv[1:]);"
+        f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == "[]"
+    assert done.stdout
+
+
+def test_help_names_every_verb(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {verb} " in out for verb in (*HYDRA_VERBS, *VERBS))
+
+
+@pytest.mark.parametrize("verb", list(VERBS))
+def test_every_verb_has_help(verb, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+    assert ended.value.code == 0
+    assert f"bench {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["method=copi"], "did you mean 'copy'"),
+        (["dataset=foldr"], "did you mean 'folder'"),
+        (["method.stpes=3"], "unknown key method.stpes; did you mean"),
+        (["method=copy", "+method.stpes=3", ROOT_OPTION], "unknown key method.stpes"),
+        (["method=copy", "+protocol.views.fil=3", ROOT_OPTION], "did you mean fill"),
+        (["+execution.devise=cpu", ROOT_OPTION], "did you mean device"),
+        (["protocol.seed=abc", ROOT_OPTION], "protocol.seed='abc'"),
+        (["protocol.samples_per_item=[1]", ROOT_OPTION], "protocol.samples_per_item"),
+        (["execution.order=sideways", ROOT_OPTION], "execution.order='sideways'"),
+        (["dataset.root=/a(b)=c"], "quote its value"),
+        (["nonsense"], "write KEY=VALUE"),
+        (["dataset=folder"], "dataset.root is missing"),
+        (["dataset.root=no/such/folder"], "no/such/folder"),
+        (["evaluator=nobody"], "unknown evaluator 'nobody'"),
+        (["--config-dir", "no/such/folder"], "not found"),
+        (["-m", "method=copy,shuffel", ROOT_OPTION], "did you mean 'shuffle'"),
+        (["method=folder", "method.root=no/such", ROOT_OPTION], "no/such"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path):
+    base = [] if any(a.startswith(("dataset=", "dataset.")) for a in arguments) else ["dataset=folder"]
+    with_dataset = ["dataset=folder"] if any(a.startswith("dataset.") for a in arguments) else base
+    done = bench("run", "method=copy", *with_dataset, f"out={tmp_path}", *arguments, check=False)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rnu"], "did you mean 'run'"),
+        (["ls", "method"], "did you mean 'methods'"),
+        (["ls", "runs", "--out", "no/such"], "no runs in no/such"),
+        (["report", "no/such"], "is no run"),
+        (["compare", "no/such", "nor/this"], "is no run"),
+        (["compare", "--out", "no/such"], "no runs in no/such"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_of_the_other_verbs(arguments, said, capsys):
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_the_composed_config_is_shown_and_nothing_is_left_behind(tmp_path):
+    done = bench("run", "--cfg", "job", "method=copy", "dataset=folder", cwd=tmp_path)
+    assert "samples_per_item: 5" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert "method: " in bench("run", "--help", cwd=tmp_path).stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def fake_run(folder, number: int, scored: bool):
+    from bench import store
+
+    store.write_json(
+        folder / "run.json",
+        {"method": "copy", "dataset": "d", "content": f"{number:064d}", "shards": 3, "begun": float(number)},
+    )
+    for shard in range(3 if scored else number % 3):
+        store.table(folder, "samples").write(shard, pd.DataFrame({"row": [shard]}))
+    if scored:
+        store.write_json(folder / "scores" / "scores.json", {})
+
+
+def test_ls_says_the_state_of_a_thousand_runs(tmp_path):
+    for number in range(1000):
+        fake_run(tmp_path / "d" / f"copy-{number:08x}", number, scored=number % 2 == 0)
+    store_damage = tmp_path / "d" / "copy-000003e7" / "run.json"
+    store_damage.write_text("{")
+    rows = json.loads(bench("ls", "runs", "--json", "--out", tmp_path).stdout)
+    assert len(rows) == 1000
+    states = {row["folder"].rsplit("-", 1)[1]: row["state"] for row in rows}
+    assert states["00000000"] == "complete"
+    assert states["00000001"] == "partial: samples of shards 0 of 3"
+    assert states["00000003"] == "partial: samples of shards none of 3"
+    assert states["00000005"] == "partial: samples of shards 0-1 of 3"
+    assert states["000003e7"] == "run.json is damaged"
+
+
+def test_in_a_sweep_one_failing_job_does_not_stop_the_others(tmp_path):
+    """A folder that vanishes between validation and the job is what a job meets later."""
+    from tests.e2e.commands import PHOTOS, WITH_PHOTOS
+
+    if not PHOTOS.exists():
+        pytest.skip("photos is not here")
+    broken = f"{tmp_path / 'none'}"
+    done = bench(
+        "generate", "-m", *WITH_PHOTOS, "method=copy", f"dataset.root={broken},{PHOTOS}", f"out={tmp_path / 'runs'}",
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert str(broken) in done.stderr
+    assert len(list((tmp_path / "runs").glob("folder/copy-*/tables/samples/*.parquet"))) == 1
