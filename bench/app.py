@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bench import resources
 from bench.console import say
@@ -39,15 +39,24 @@ def main(verb: str, arguments: Sequence[str]) -> int:
             parsed = _parse(arguments)
             if parsed.multirun:
                 _validate_sweep(parsed)
-            _launch(verb, [*arguments, f"hydra.sweep.dir={scratch}/sweep"], Path(scratch), bool(parsed.multirun))
+            flags = [argument for argument in arguments if argument not in parsed.overrides]
+            ordered = [*flags, *parsed.overrides, f"hydra.sweep.dir={scratch}/sweep"]
+            _launch(verb, ordered, Path(scratch), bool(parsed.multirun))
         codes = [int(path.read_text()) for path in Path(scratch).glob("failed-*")]
     return (1 if parsed.multirun else max(codes)) if codes else 0
 
 
 def _parse(arguments: Sequence[str]) -> Any:
+    """Hydra's arguments; overrides may stand before, between and behind its flags."""
     from hydra._internal.utils import get_args_parser
 
-    return get_args_parser().parse_args(list(arguments))
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]
+    return parser.parse_intermixed_args(list(arguments))
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UserError(f"{message}; `python -m bench run --help` lists the arguments")
 
 
 def _launch(verb: str, arguments: list[str], scratch: Path, sweep: bool) -> None:
