@@ -18,9 +18,13 @@ def face68(centre=(200.0, 180.0), eye=30.0, angle=0.0):
 
 
 def spots(shape, points, radius=6.0):
-    """A dark image with a soft bright spot at each point."""
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    light = sum(np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * radius**2)) for px, py in points)
+    """A dark image with a soft bright spot at each point, which must lie well inside."""
+    light, reach = np.zeros(shape), int(5 * radius)
+    for point in points:
+        x, y = (int(value) for value in point)
+        rows, columns = np.mgrid[y - reach : y + reach, x - reach : x + reach]
+        spot = np.exp(-((columns - point[0]) ** 2 + (rows - point[1]) ** 2) / (2 * radius**2))
+        light[y - reach : y + reach, x - reach : x + reach] += spot
     return np.repeat((np.clip(light, 0, 1) * 250).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
