@@ -87,9 +87,9 @@ _OWN = {"agedb400": _agedb400_arguments, "synth500": _synth500_arguments, "londo
 
 def _mini_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, help="folder to write")
-    command.add_argument("--subjects", type=_positive, default=24, help="people (24)")
-    command.add_argument("--targets", type=int, default=2, help="further pictures of each (2)")
-    command.add_argument("--size", type=_positive, default=512, help="side of a picture in pixels (512)")
+    command.add_argument("--subjects", type=_positive, default=16, help="people (16)")
+    command.add_argument("--targets", type=int, default=3, help="further pictures of each (3)")
+    command.add_argument("--size", type=_positive, default=256, help="side of a picture in pixels (256)")
 
 
 def _remove_arguments(command: argparse.ArgumentParser) -> None:

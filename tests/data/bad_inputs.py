@@ -166,7 +166,7 @@ def bad_files() -> dict[str, tuple[bytes, Expected]]:
 
 def make_bad_folder(path: Path) -> dict[str, Expected]:
     """Fills a new folder; returns what must become of every photo, by its place in the folder."""
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     portraits = all(p.exists() for p in PORTRAITS)
     good = {name: (data, Expected(face=portraits)) for name, data in good_files().items()}
     faceless = {name: (data, Expected(face=False)) for name, data in faceless_files().items()}
