@@ -86,10 +86,10 @@ def load(network: type, folder: Path, dtype: torch.dtype) -> Any:
     _quiet()
     _check_class(network, folder)
     variant, files = weight_files(folder)
+    kind = "torch_dtype" if network.__module__.startswith("diffusers") else "dtype"
+    given: dict[str, Any] = {kind: dtype, "local_files_only": True, "variant": variant}
     try:
-        model = network.from_pretrained(  # type: ignore[attr-defined]
-            folder, torch_dtype=dtype, local_files_only=True, variant=variant
-        ).eval()
+        model = network.from_pretrained(folder, **given).eval()  # type: ignore[attr-defined]
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
         raise UserError(f"{folder} does not load as {network.__name__}: {_first_line(error)}") from error
     landed(model.state_dict(), _items(files), folder)

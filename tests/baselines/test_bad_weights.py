@@ -145,6 +145,22 @@ def test_fp16_file_is_upcast(folder, good):
     assert torch.equal(method.unet.conv_in.weight, expected)
 
 
+def test_old_names_of_attention(folder, good):
+    """Stable Diffusion 1.5's VAE still has them."""
+    old = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+
+    def rename(state):
+        for key in list(state):
+            for new, name in old.items():
+                if new in key:
+                    state[key.replace(new, name)] = state.pop(key)
+
+    change(folder / "vae" / UNET, rename)
+    assert any("proj_attn" in key for key in load_file(folder / "vae" / UNET))
+    one, other = make(folder).vae.state_dict(), make(good).vae.state_dict()
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+
 def test_fp16_needs_a_gpu(good):
     refused(good, "method.precision=fp32", precision="fp16")
 
