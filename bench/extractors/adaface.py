@@ -29,7 +29,7 @@ class AdaFace:
         image are added, as AdaFace's own evaluation does.
         """
 
-        file: WeightFile
+        weights: WeightFile
         network: Annotated[Literal["ir_18", "ir_50", "ir_se_50", "ir_101"], IDENTITY] = "ir_101"
         colour: Annotated[Literal["bgr", "rgb"], IDENTITY] = "bgr"
         flip: Annotated[bool, IDENTITY] = False
@@ -43,10 +43,10 @@ class AdaFace:
         from bench.extractors.iresnet import IResNet
 
         self.options, self._device = options, runtime.device
-        state = _backbone(load_state(options.file), str(options.file))
+        state = _backbone(load_state(options.weights), str(options.weights))
         with torch.device("meta"):
             self._network = IResNet(options.network)
-        fill(self._network, state, f"{options.file} as AdaFace {options.network}")
+        fill(self._network, state, f"{options.weights} as AdaFace {options.network}")
         self._network.to(runtime.device)
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:

@@ -32,7 +32,7 @@ class ArcFaceOnnx:
         scaled bilinearly, as insightface does. `dim` is the length of an embedding, `trained_on` the training set.
         """
 
-        file: WeightFile
+        weights: WeightFile
         size: Annotated[tuple[Side, Side], IDENTITY] = (112, 112)
         colour: Annotated[Literal["rgb", "bgr"], IDENTITY] = "rgb"
         mean: Annotated[Grey, IDENTITY] = (127.5, 127.5, 127.5)
@@ -44,7 +44,7 @@ class ArcFaceOnnx:
 
     def __init__(self, options: Options, runtime: Runtime) -> None:
         self.options = options
-        self.session = open_session(options.file, runtime)
+        self.session = open_session(options.weights, runtime)
         self._check()
 
     def _check(self) -> None:
@@ -52,13 +52,15 @@ class ArcFaceOnnx:
         wanted = (3, *self.options.size)
         if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4:
             raise UserError(
-                f"{self.options.file} is no recogniser: it has {len(inputs)} inputs, {len(outputs)} outputs"
+                f"{self.options.weights} is no recogniser: it has {len(inputs)} inputs, {len(outputs)} outputs"
             )
         if any(fixed(n) not in (None, m) for n, m in zip(inputs[0].shape[1:], wanted, strict=True)):
-            raise UserError(f"{self.options.file} reads {inputs[0].shape[1:]} (channels, height, width), not {wanted}")
+            raise UserError(
+                f"{self.options.weights} reads {inputs[0].shape[1:]} (channels, height, width), not {wanted}"
+            )
         probe = run(self.session, np.zeros((1, *wanted), np.float32), batch=1)
         if probe.shape != (1, self.options.dim):
-            raise UserError(f"{self.options.file} answers with shape {probe.shape[1:]}, not dim={self.options.dim}")
+            raise UserError(f"{self.options.weights} answers with shape {probe.shape[1:]}, not dim={self.options.dim}")
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
         """Embeddings of (b, H, W, 3) uint8 RGB crops.

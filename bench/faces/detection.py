@@ -77,7 +77,7 @@ class Scrfd:
         order: a face that fills the image is too large for the network at 640.
         """
 
-        file: WeightFile
+        weights: WeightFile
         det_size: Annotated[tuple[Cell, Cell], IDENTITY] = (640, 640)
         threshold: Annotated[Share, IDENTITY] = 0.5
         nms: Annotated[Share, IDENTITY] = 0.4
@@ -86,9 +86,9 @@ class Scrfd:
     def __init__(self, options: Options, runtime: Runtime) -> None:
         from insightface.model_zoo.scrfd import SCRFD
 
-        self.session = open_session(options.file, runtime)
+        self.session = open_session(options.weights, runtime)
         self._canvases = [options.det_size, *((side, side) for side in options.fallback_sizes)]
-        _check_scrfd(options.file, self.session, self._canvases)
+        _check_scrfd(options.weights, self.session, self._canvases)
         self._model = SCRFD(session=self.session)  # told no file, it keeps to this session at every size
         self._model.det_thresh, self._model.nms_thresh = options.threshold, options.nms
 
@@ -130,7 +130,7 @@ class RetinaFace:
         is scaled down to each of `fallback_sizes` in order: a face larger than the anchors, 512, is not found.
         """
 
-        file: WeightFile
+        weights: WeightFile
         network: Annotated[Literal["mobile0.25", "resnet50"], IDENTITY] = "resnet50"
         threshold: Annotated[Share, IDENTITY] = 0.8
         nms: Annotated[Share, IDENTITY] = 0.4
@@ -141,10 +141,10 @@ class RetinaFace:
         from facexlib.detection.retinaface import RetinaFace as Network
 
         self.options, self._device = options, runtime.device
-        state = {key.removeprefix("module."): tensor for key, tensor in load_state(options.file).items()}
+        state = {key.removeprefix("module."): tensor for key, tensor in load_state(options.weights).items()}
         with _quiet():
             self._network = Network(options.network, device="cpu")
-        fill(self._network, state, f"{options.file} as RetinaFace {options.network}")
+        fill(self._network, state, f"{options.weights} as RetinaFace {options.network}")
         self._network.to(runtime.device)
 
     def detect(self, image: Image) -> Detection:

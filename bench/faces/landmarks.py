@@ -37,16 +37,16 @@ class Insightface68:
     class Options(Spec):
         """The file; `batch` faces run at a time where the file leaves its batch free."""
 
-        file: WeightFile
+        weights: WeightFile
         batch: Annotated[int, Field(gt=0), RECORDED] = 1
 
     def __init__(self, options: Options, runtime: Runtime) -> None:
         from insightface.model_zoo.landmark import Landmark
 
         self.options = options
-        self.session = open_session(options.file, runtime)
-        self._dimensions = _dimensions(options.file, self.session)
-        reader = Landmark(model_file=str(options.file), session=self.session)
+        self.session = open_session(options.weights, runtime)
+        self._dimensions = _dimensions(options.weights, self.session)
+        reader = Landmark(model_file=str(options.weights), session=self.session)
         self._mean, self._std = reader.input_mean, reader.input_std
 
     def landmarks(self, image: Image, faces: Sequence[Face]) -> Landmarks:
@@ -107,7 +107,7 @@ class Fan:
         versions that EMOCA and Arc2Face were written for.
         """
 
-        file: WeightFile
+        weights: WeightFile
         flip_input: Annotated[bool, IDENTITY] = False
         batch: Annotated[int, Field(gt=0), RECORDED] = 1
 
@@ -118,7 +118,7 @@ class Fan:
             raise UserError("the landmarker fan needs a package: pip install 'idbench[fan]'") from error
         self.options, self._device = options, runtime.device
         self._network = FAN(4)
-        fill(self._network, load_state(options.file), f"{options.file} as 2DFAN-4")
+        fill(self._network, load_state(options.weights), f"{options.weights} as 2DFAN-4")
         self._network.to(runtime.device)
 
     def landmarks(self, image: Image, faces: Sequence[Face]) -> Landmarks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,15 +33,17 @@ class View:
 
     Attributes:
         crop: black where `status` is not "ok".
-        status: ok | no_landmarks | empty_mask, or the picture's own failure (no_face, undecodable, …).
+        status: ok | no_landmarks | no_crop | empty_mask, or the picture's own failure (no_face, undecodable, …).
         padded: share of the crop that lies outside the picture (reflected); 0 to 1.
         foreground: share of the crop that the mask kept; 1 where nothing is masked.
+        matrix: (2, 3), image to crop, of an aligned 512 crop.
     """
 
     crop: Crop
     status: str = "ok"
     padded: float = 0.0
     foreground: float = 1.0
+    matrix: NDArray[np.float64] | None = None
 
 
 def absent(view: str, status: str) -> View:
@@ -58,40 +61,52 @@ def cut(image: Image, face: Face, wanted: Collection[str], options: Views) -> di
         wanted: names of views.
         options: alignment of the 512 crop and its intermediate size.
     """
+    views = {name: _or_absent(name, partial(_of_image, image, face)) for name in wanted if name == "arcface112"}
+    rest = [name for name in wanted if name not in views]
+    if not rest:
+        return views
+    portrait = _or_absent("ffhq512", partial(_portrait, image, face, options))
+    return views | {name: _or_absent(name, partial(_of_portrait, name, portrait, face)) for name in rest}
+
+
+def _or_absent(view: str, make: Callable[[], View]) -> View:
+    """The view, or a blank where the points that it is cut by define no crop (they coincide, or lie outside)."""
+    try:
+        return make()
+    except ValueError:
+        return absent(view, "no_crop")
+
+
+def _of_image(image: Image, face: Face) -> View:
     from bench.faces import align
 
-    views: dict[str, View] = {}
-    if "arcface112" in wanted:
-        views["arcface112"] = View(align.arcface112(image, face.keypoints))
-    rest = [name for name in wanted if name != "arcface112"]
-    if face.landmarks is None and options.alignment == "ffhq68":
-        return views | {name: absent(name, "no_landmarks") for name in rest}
-    if rest:
-        portrait, to_crop = _portrait(image, face, options)
-        views |= {name: _of_portrait(name, portrait, to_crop, face) for name in rest}
-    return views
+    return View(align.arcface112(image, face.keypoints))
 
 
-def _portrait(image: Image, face: Face, options: Views) -> tuple[View, NDArray[np.float64]]:
-    """The aligned 512 crop, and the matrix (2, 3) from the image to it."""
+def _portrait(image: Image, face: Face, options: Views) -> View:
+    """The aligned 512 crop with the matrix that leads to it."""
     from bench.faces import align
 
-    if options.alignment == "ffhq68" and face.landmarks is not None:
-        crop = align.ffhq512(image, face.landmarks, transform=options.transform_size)
-        return View(crop.image, padded=crop.padded_fraction), crop.matrix
-    return View(align.facexlib512(image, face.keypoints)), align.facexlib_matrix(face.keypoints)
+    if options.alignment == "facexlib5":
+        return View(align.facexlib512(image, face.keypoints), matrix=align.facexlib_matrix(face.keypoints))
+    if face.landmarks is None:
+        return absent("ffhq512", "no_landmarks")
+    crop = align.ffhq512(image, face.landmarks, transform=options.transform_size)
+    return View(crop.image, padded=crop.padded_fraction, matrix=crop.matrix)
 
 
-def _of_portrait(name: str, portrait: View, to_crop: NDArray[np.float64], face: Face) -> View:
+def _of_portrait(name: str, portrait: View, face: Face) -> View:
     """A view that is the aligned crop, or is cut from it with the landmarks carried over (one landmark pass)."""
     from bench.faces import align
 
+    if portrait.matrix is None:
+        return absent(name, portrait.status)
     if name in ("ffhq512", "ffhq512_masked"):
         return portrait
     if face.landmarks is None:
         return absent(name, "no_landmarks")
     cutter = align.flame224 if name == "flame224" else align.smirk224
-    return View(cutter(portrait.crop, align.move(face.landmarks, to_crop)), padded=portrait.padded)
+    return View(cutter(portrait.crop, align.move(face.landmarks, portrait.matrix)), padded=portrait.padded)
 
 
 def mask(portraits: list[View], labels: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], options: Views) -> list[View]:

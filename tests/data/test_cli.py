@@ -95,11 +95,11 @@ def test_user_errors(tmp_path):
 def test_detector_settings():
     assert counter(None, []) is None
     for name, settings, message in [
-        (None, ["file=x"], "--set file=x is for a detector; give one with --detector NAME"),
+        (None, ["weights=x"], "--set weights=x is for a detector; give one with --detector NAME"),
         ("retinafase", [], "unknown detector 'retinafase'; did you mean 'retinaface'"),
         ("retinaface", ["threshold"], "--set threshold: give it as KEY=VALUE"),
         ("retinaface", [], r"--set file: .*; known: .*threshold"),
-        ("retinaface", ["file=x", "treshold=1"], r"--set treshold: .*; known: .*threshold"),
+        ("retinaface", ["weights=x", "treshold=1"], r"--set treshold: .*; known: .*threshold"),
     ]:
         with pytest.raises(UserError, match=message):
             counter(name, settings)
@@ -108,7 +108,7 @@ def test_detector_settings():
 @needs(WEIGHTS)
 @needs(PORTRAITS[0])
 def test_counting_faces_with_a_real_detector(tmp_path):
-    count = counter("retinaface", [f"file={WEIGHTS}", "network=mobile0.25"])
+    count = counter("retinaface", [f"weights={WEIGHTS}", "network=mobile0.25"])
     assert count(read_image(PORTRAITS[0])) == 1
     two_faces().save(tmp_path / "two.png")
     assert count(read_image(tmp_path / "two.png")) == 2

@@ -30,7 +30,7 @@ def checkpoint(state, tmp_path_factory):
 
 
 def adaface(file, **options):
-    return AdaFace(AdaFace.Options(file=file, network="ir_18", **options), Runtime())
+    return AdaFace(AdaFace.Options(weights=file, network="ir_18", **options), Runtime())
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_wrong_files_are_told(checkpoint, state, tmp_path):
     import torch
 
     with pytest.raises(UserError, match="as AdaFace ir_50 does not fit"):
-        AdaFace(AdaFace.Options(file=checkpoint, network="ir_50"), Runtime())
+        AdaFace(AdaFace.Options(weights=checkpoint, network="ir_50"), Runtime())
     with pytest.raises(UserError, match="no weights at"):
         adaface(tmp_path / "missing.ckpt")
     other = tmp_path / "other.pth"

@@ -30,7 +30,7 @@ def crops():
 
 
 def arcface(file, **options):
-    return ArcFaceOnnx(ArcFaceOnnx.Options(file=file, **options), Runtime())
+    return ArcFaceOnnx(ArcFaceOnnx.Options(weights=file, **options), Runtime())
 
 
 def cosine(a, b):
@@ -116,7 +116,7 @@ def test_wrong_files_are_told_when_loading(toy, tmp_path):
 
 
 def test_what_is_recorded_is_not_identity(toy):
-    one = ArcFaceOnnx.Options(file=toy, dim=8, batch=1, trained_on="x")
+    one = ArcFaceOnnx.Options(weights=toy, dim=8, batch=1, trained_on="x")
     assert identity(one) == identity(one.model_copy(update={"batch": 4, "trained_on": "y"}))
     assert identity(one) != identity(one.model_copy(update={"colour": "bgr"}))
 
@@ -124,7 +124,7 @@ def test_what_is_recorded_is_not_identity(toy):
 @pytest.fixture(scope="module")
 def people():
     """Folder -> embeddings of its photos, by way of detection and alignment."""
-    detector = RetinaFace(RetinaFace.Options(file=DETECTOR, network="mobile0.25"), Runtime())
+    detector = RetinaFace(RetinaFace.Options(weights=DETECTOR, network="mobile0.25"), Runtime())
     recogniser = arcface(MOBILEFACENET, dim=128, **IMAGENET)
     found = {}
     for path in sorted(path for path in PHOTOS.glob("*/*") if path.is_file()):
@@ -155,7 +155,7 @@ def test_real_people_are_told_apart(people):
 def test_a_swap_of_channels_costs_similarity(people):
     """The network reads RGB: photos read as BGR are less like the person's others."""
     image = photo(PHOTOS / "yangmi" / "yangmi_4.jpg")
-    detector = RetinaFace(RetinaFace.Options(file=DETECTOR, network="mobile0.25"), Runtime())
+    detector = RetinaFace(RetinaFace.Options(weights=DETECTOR, network="mobile0.25"), Runtime())
     crop = arcface112(image, detector.detect(image).faces[0].keypoints)
     right, wrong = (
         arcface(MOBILEFACENET, dim=128, colour=colour, **IMAGENET).extract(crop[None])["feature"][0]

@@ -26,7 +26,7 @@ def toy(tmp_path_factory):
 
 
 def scrfd(file, **options):
-    return Scrfd(Scrfd.Options(file=file, **options), Runtime())
+    return Scrfd(Scrfd.Options(weights=file, **options), Runtime())
 
 
 def canvas(*cells, side=640, colour=RED):
@@ -130,11 +130,11 @@ def test_scrfd_tells_wrong_files(tmp_path):
 @pytest.mark.parametrize("option", [{"det_size": (600, 640)}, {"threshold": 1.5}, {"fallback_sizes": (0,)}, {"nmz": 1}])
 def test_wrong_options_are_refused(toy, option):
     with pytest.raises(ValidationError):
-        Scrfd.Options(file=toy, **option)
+        Scrfd.Options(weights=toy, **option)
 
 
 def test_providers_and_threads_follow_the_runtime(toy):
-    detector = Scrfd(Scrfd.Options(file=toy), Runtime(threads=2))
+    detector = Scrfd(Scrfd.Options(weights=toy), Runtime(threads=2))
     assert active_providers(detector.session) == ["CPUExecutionProvider"]
     assert detector.session.get_session_options().intra_op_num_threads == 2
 
@@ -145,7 +145,7 @@ def photo(path: Path):
 
 @pytest.fixture(scope="module")
 def retinaface():
-    return RetinaFace(RetinaFace.Options(file=WEIGHTS, network="mobile0.25"), Runtime())
+    return RetinaFace(RetinaFace.Options(weights=WEIGHTS, network="mobile0.25"), Runtime())
 
 
 @needs(WEIGHTS)
@@ -208,7 +208,7 @@ def test_retinaface_falls_back_for_a_face_that_fills_the_image(retinaface):
     tight = np.asarray(tight.resize((1024 * tight.width // tight.height, 1024)))
     sizes = {(): 0, (512, 256): 512, (256,): 256, (2048, 1024, 256): 256}
     for fallback, expected in sizes.items():
-        options = RetinaFace.Options(file=WEIGHTS, network="mobile0.25", fallback_sizes=fallback)
+        options = RetinaFace.Options(weights=WEIGHTS, network="mobile0.25", fallback_sizes=fallback)
         found = RetinaFace(options, Runtime()).detect(tight)
         assert found.size == expected
     (face,) = found.faces
@@ -231,7 +231,7 @@ def test_retinaface_reads_grey_photos(retinaface):
 @needs(WEIGHTS)
 def test_retinaface_tells_a_wrong_network():
     with pytest.raises(UserError, match="as RetinaFace resnet50 does not fit"):
-        RetinaFace(RetinaFace.Options(file=WEIGHTS, network="resnet50"), Runtime())
+        RetinaFace(RetinaFace.Options(weights=WEIGHTS, network="resnet50"), Runtime())
 
 
 def test_retinaface_resnet50_loads_the_official_layout(tmp_path):
@@ -246,7 +246,7 @@ def test_retinaface_resnet50_loads_the_official_layout(tmp_path):
             torch.nn.init.constant_(scale, 0.1)  # else the untrained network overflows
     path = tmp_path / "detection_Resnet50_Final.pth"
     torch.save({f"module.{key}": tensor for key, tensor in network.state_dict().items()}, path)
-    detector = RetinaFace(RetinaFace.Options(file=path, threshold=0.0, nms=0.3), Runtime())
+    detector = RetinaFace(RetinaFace.Options(weights=path, threshold=0.0, nms=0.3), Runtime())
     image = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)
     with torch.inference_mode():
         theirs = network.detect_faces(image[:, :, ::-1], conf_threshold=0.0, nms_threshold=0.3)

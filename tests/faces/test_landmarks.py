@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 
 def insightface68(file, batch=1):
-    return Insightface68(Insightface68.Options(file=file, batch=batch), Runtime())
+    return Insightface68(Insightface68.Options(weights=file, batch=batch), Runtime())
 
 
 @pytest.mark.parametrize(("width", "first"), [(3309, ""), (3309, "SubMul"), (136, "")])
@@ -93,7 +93,7 @@ def fan_file(folder):
 
 
 def fan(file, **options):
-    return Fan(Fan.Options(file=file, **options), Runtime())
+    return Fan(Fan.Options(weights=file, **options), Runtime())
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def load(network: str, salt: str, folder: Path, **options) -> AdaFace:
     path = folder / f"{network}.safetensors"
     if not path.exists():
         write(network, salt, path)
-    return AdaFace(AdaFace.Options(file=path, network=network, batch=3, **options), Runtime())
+    return AdaFace(AdaFace.Options(weights=path, network=network, batch=3, **options), Runtime())
 
 
 def write(network: str, salt: str, path: Path) -> None:
