@@ -51,7 +51,7 @@ def _parse(arguments: Sequence[str]) -> Any:
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
-    parser.error = _refuse  # type: ignore[method-assign]
+    parser.error = _refuse
     return parser.parse_intermixed_args(list(arguments))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -198,7 +198,7 @@ JAW_RADIANS = 0.40
 
 
 @cache
-def _layout(names: tuple[str, ...]) -> np.dtype[np.record]:
+def _layout(names: tuple[str, ...]) -> np.dtype[Any]:
     return np.dtype((np.record, [(name, np.float64) for name in names]))
 
 
