@@ -141,13 +141,13 @@ def test_killed_midway_it_goes_on_where_it_was(world):
 
 
 def test_stopped_by_the_user_it_says_how_to_go_on(world):
-    data = ONNX * 20
+    data = ONNX * 2000  # would take two minutes
     world.serve("a.onnx", data, slow=0.005)
     running = subprocess.Popen(world.command("method=one"), env=world.environment, stderr=subprocess.PIPE, text=True)
     part = world.root / ".fetch/f__a.onnx.part"
     wait_for(lambda: part.exists() and part.stat().st_size > 5_000)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=20)
+    _, said = running.communicate(timeout=40)
     assert running.returncode == 130
     assert said.endswith("stopped; the same command goes on from here\n")
 
