@@ -34,12 +34,7 @@ def test_what_broke_off_is_continued_not_begun_anew(server, part):
 
 
 def test_a_line_that_breaks_often_is_no_reason_to_give_up_as_long_as_bytes_come(server, part):
-<<<<<<< HEAD
-    breaks = list(range(1000, 9000, 1000))
-    assert len(breaks) > transport.ATTEMPTS
-=======
     breaks = [1000] * (transport.ATTEMPTS + 3)
->>>>>>> assets
     download(Remote(server.put("/x", DATA, breaks=breaks)), part, "x")
     assert part.read_bytes() == DATA
 
