@@ -102,6 +102,17 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
+def files(spec: BaseModel) -> Iterator[Path]:
+    """Every file or folder whose bytes are part of the identity of a spec or of the specs in it."""
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        if mark_of(type(spec), name) is Mark.CONTENT:
+            yield from [] if value is None else [value]
+        else:
+            for part in value.values() if isinstance(value, Mapping) else [value]:
+                yield from files(part) if isinstance(part, BaseModel) else ()
+
+
 def digest(parts: Mapping[str, Any]) -> str:
     """sha256 (hex) of a mapping of plain JSON types, independent of the order of its keys.
 

@@ -18,7 +18,10 @@ def write_report(folder: Path) -> None:
     write_atomic(out / "scores.csv", run.scores.to_csv(index=False, lineterminator="\n").encode())
     header, rows = score_rows(run)
     title = f"{run.method} on {run.record['dataset']}"
-    write_atomic(out / "scores.md", (f"# {title}\n\n{tables.markdown(header, rows)}\n{_failures(run)}").encode())
+    write_atomic(
+        out / "scores.md",
+        (f"# {title}\n\n{tables.markdown(header, rows)}\n{_failures(run)}\n{_licences(run)}").encode(),
+    )
     write_atomic(out / "scores.tex", tables.latex(header, rows, title).encode())
     for recogniser in run.recognisers:
         figures.save(figures.similarity({run.method: run}, recogniser), out / f"similarity-{recogniser}")
@@ -51,3 +54,15 @@ def _failures(run: Run) -> str:
 def _counts(what: str, frame: pd.DataFrame) -> pd.DataFrame:
     counted = frame.groupby(["status", "reason"], dropna=False, sort=True).size().reset_index(name="number")
     return counted.assign(what=what, number=counted["number"].astype(str))[["what", "status", "reason", "number"]]
+
+
+def _licences(run: Run) -> str:
+    """The licence of every part that the run used; its results may be used as the strictest of them allows."""
+    spec = run.record["spec"]
+    parts = [
+        ("dataset", spec["dataset"]["options"].get("licence", "")),
+        ("method", spec["method"]["card"]["licence"]),
+        *(("evaluator", licence) for licence in spec["evaluator"]["licences"]),
+    ]
+    rows = [[part, licence or "not stated"] for part, licence in parts]
+    return "## Licences\n\n" + tables.markdown(["part", "licence"], rows)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench import registry
+from bench import assets, registry
 from bench import spec as specs
 from bench.data.photos import content_id
 from bench.errors import UserError
+from bench.identity import files
 from bench.spec import RunSpec
 from bench.store import Table, table
 
@@ -127,8 +128,11 @@ def validate(spec: RunSpec) -> None:
     """What can be checked without reading an image: that the parts fit each other.
 
     Raises:
-        UserError: a recogniser, landmark network or parser that something needs is not configured.
+        UserError: a recogniser, landmark network or parser that something needs is not configured; a file is not there.
     """
+    for path in files(spec):
+        if not path.exists():
+            raise assets.missing_file(path)
     evaluator = spec.evaluator
     for need in registry.get("methods", spec.method.name).needs:
         name = need.removeprefix("embedding:")
