@@ -1,4 +1,4 @@
-"""The mini dataset: people of the embedded world that no training saw, with a reference and targets each, and the truth."""
+"""The mini dataset: people of the embedded world whom no training saw, references and targets, and the truth."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def _truth(scene: Scene, result: Render, k: int) -> dict[str, float]:
 def pictures(subjects: int = 16, targets: int = 3, size: int = 256) -> Iterator[Picture]:
     """The dataset's pictures, subject by subject, the reference first.
 
-    References are near the front and near neutral, targets vary; light, camera and background differ in each. Subject k's
-    pictures don't depend on how many subjects there are.
+    References are near the front and near neutral, targets vary; light, camera and background differ in each. The
+    pictures of subject k don't depend on how many subjects there are.
 
     Raises:
         UserError: fewer than one subject, or fewer than no targets.

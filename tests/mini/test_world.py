@@ -41,7 +41,7 @@ def varied() -> tuple[Scene, world.Render]:
 
 
 def test_same_arguments_same_bytes_whatever_the_batch(varied: tuple[Scene, world.Render]) -> None:
-    scene, first = varied
+    _, first = varied
     again = world.render(world.sample_scenes(world.sample_identities(1, 24), 2).rows([20, 3]), 96)
     for field in ("images", "labels", "boxes", "keypoints", "landmarks"):
         np.testing.assert_array_equal(getattr(again, field), getattr(first, field)[[20, 3]])

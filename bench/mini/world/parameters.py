@@ -198,13 +198,14 @@ JAW_RADIANS = 0.40
 
 
 @cache
-def _layout(names: tuple[str, ...]) -> np.dtype[np.record]:
-    return np.dtype((np.record, [(name, np.float64) for name in names]))
+def _layout(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> np.dtype[np.void]:
+    kinds = [(name, np.float32 if shape else np.float64, shape) for name, shape in zip(names, shapes, strict=True)]
+    return np.dtype((np.record, kinds))
 
 
 def record(row: R) -> R:
-    """The same values under the same names, as compiled code takes them: by reference."""
-    return cast(R, np.array(tuple(row), _layout(row._fields))[()])
+    """The same numbers (float64) and arrays (float32) under the same names, for compiled code: by reference."""
+    return cast(R, np.array(tuple(row), _layout(row._fields, tuple(map(np.shape, row))))[()])
 
 
 LABELS: tuple[str, ...] = (
