@@ -128,8 +128,19 @@ def _tone(value: float) -> float:
 
 
 @helper
+def _uniform(labels: Bytes, y: int, x: int, step: int) -> bool:
+    for dy in range(step):
+        for dx in range(step):
+            if labels[y * step + dy, x * step + dx] != labels[y * step, x * step]:
+                return False
+    return True
+
+
+@helper
 def _most_frequent(labels: Bytes, y: int, x: int, step: int) -> int:
     """The most frequent label of a block of step x step samples; of several the first."""
+    if _uniform(labels, y, x, step):
+        return labels[y * step, x * step]
     best, most = 0, 0
     for k in range(step * step):
         one, count = labels[y * step + k // step, x * step + k % step], 0
