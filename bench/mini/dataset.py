@@ -1,4 +1,4 @@
-"""The mini dataset: people of the embedded world that no training saw, a reference and targets of each, the truth."""
+"""The mini dataset: people of the embedded world whom no training saw, references and targets, and the truth."""
 
 from __future__ import annotations
 

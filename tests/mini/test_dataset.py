@@ -22,7 +22,7 @@ def test_files_are_the_pictures_and_their_truth(tmp_path: Path) -> None:
     for k, picture in enumerate(shown):
         with Image.open(tmp_path / picture.name) as image:
             np.testing.assert_array_equal(np.asarray(image), picture.image)
-            assert "synthetic" in image.text["Comment"]
+            assert "synthetic" in image.info["Comment"]
         for name, value in picture.truth.items():
             assert truth.loc[k, name] == pytest.approx(value, abs=1e-6)
 

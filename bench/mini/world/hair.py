@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import pi, sin, sqrt
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,11 +17,23 @@ BALD = 0.15
 """Below this `hair_amount` hair has no volume, below 0.06 there is none."""
 
 
+class Hairline(NamedTuple):
+    """Where the hair ends.
+
+    Attributes:
+        line: (37,) float32 heights from longitude -pi to pi.
+        bottom: the height where hanging hair ends.
+    """
+
+    line: Floats
+    bottom: float
+
+
 @helper
-def hair_edge(theta: float, line: Floats) -> float:
-    """Where the hair ends at longitude theta: `line` holds 37 heights from -pi to pi."""
+def hair_edge(theta: float, hair: Hairline) -> float:
+    """Where the hair ends at longitude theta."""
     q = min(max((theta + pi) * 18 / pi, 0.0), 35.999)
-    k = int(q)
+    k, line = int(q), hair.line
     return line[k] + (line[k + 1] - line[k]) * (q - k)
 
 
@@ -31,9 +44,9 @@ def _wave(x: float) -> float:
 
 
 @helper
-def hair_cut(theta: float, line: Floats) -> float:
+def hair_cut(theta: float, hair: Hairline) -> float:
     """The hair's edge with its ragged ends."""
-    return hair_edge(theta, line) + 0.050 * _wave(theta * 17)
+    return hair_edge(theta, hair) + 0.050 * _wave(theta * 17)
 
 
 @helper
@@ -45,18 +58,18 @@ def hair_height(share: float, bottom: float) -> float:
 
 
 @compiled
-def hair_points(names: Floats, i: Identity, line: Floats, bottom: float, out: Floats) -> None:
+def hair_points(names: Floats, i: Identity, hair: Hairline, out: Floats) -> None:
     """Positions of (n, 3) hair names (theta, height share s in [0, 1] from the crown, unused)."""
     hang = ramp(0.25, 0.55, i.hair_length)
     for k in range(names.shape[0]):
         theta = names[k, 0]
-        y = hair_height(names[k, 1], bottom)
+        y = hair_height(names[k, 1], hair.bottom)
         yy = max(y, -0.9)
         x0, _, z0 = skull(theta, max(yy, -0.15) if hang > 0 else yy, i)
         x1, y1, z1 = skull(theta, yy, i)
         x, z = x1 + (x0 - x1) * hang, z1 + (z0 - z1) * hang
         y2 = y + (y1 - yy) if y > -0.2 else y + (y1 - yy) * (1 - hang)
-        over = ramp(0.0, 0.30, y - hair_edge(theta, line))
+        over = ramp(0.0, 0.30, y - hair_edge(theta, hair))
         thick = 0.035 + over * (0.05 + 0.11 * (1 + i.hair_volume) * i.hair_amount)
         thick += 0.09 * (1 + i.hair_top) * i.hair_amount * ramp(0.45, 1.0, y) * over
         thick += 0.05 * i.hair_curl * over * sin(theta * 11 + 2.5 * sin(y * 9)) * sin(y * 17 + theta * 3)
@@ -66,8 +79,8 @@ def hair_points(names: Floats, i: Identity, line: Floats, bottom: float, out: Fl
         out[k, 2] = z + thick * z / flat
 
 
-def hairline(i: Identity) -> tuple[Floats, float]:
-    """(37,) heights where the hair ends, from longitude -pi to pi, and the height where hanging hair ends."""
+def hairline(i: Identity) -> Hairline:
+    """Where an identity's hair ends."""
     long = float(np.clip((i.hair_length - 0.25) / 0.3, 0, 1)) if i.hair_amount >= BALD else 0.0
     bottom = -0.66 - 1.25 * max(i.hair_length - 0.3, 0.0) / 0.7
     degrees = np.linspace(-180, 180, 37)
@@ -85,4 +98,4 @@ def hairline(i: Identity) -> tuple[Floats, float]:
     line = np.where(np.abs(degrees) < 60, short, short * (1 - long) + np.minimum(short, hung) * long)
     line = np.where(i.hair_fringe > 0, np.minimum(line, fringe), line)
     part = 0.10 * i.hair_part * np.sin(np.radians(degrees)) * (np.abs(degrees) < 60)
-    return (line + part * (1 + i.hair_fringe)).astype(np.float32), bottom
+    return Hairline((line + part * (1 + i.hair_fringe)).astype(np.float32), bottom)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bench.mini.world.hair import hairline
+from bench.mini.world.hair import Hairline, hairline
 from bench.mini.world.palette import Palette, palette
 from bench.mini.world.parameters import Expression, Floats, Identity, record
 from bench.mini.world.surface import Chart, chart
@@ -18,20 +18,17 @@ class Head(NamedTuple):
         expression: what the face does.
         chart: outlines of what is painted on the skin.
         palette: colours.
-        line: (37,) float32, where the hair ends, from longitude -pi to pi.
-        bottom: where hanging hair ends.
+        hair: where the hair ends.
     """
 
     identity: Identity
     expression: Expression
     chart: Chart
     palette: Palette
-    line: Floats
-    bottom: float
+    hair: Hairline
 
 
 def head(identity: Floats, expression: Floats) -> Head:
     """The head of one row of identity and one row of expression parameters."""
     i, e = Identity(*identity.tolist()), Expression(*expression.tolist())
-    line, bottom = hairline(i)
-    return Head(record(i), record(e), record(chart(i)), palette(i), line, bottom)
+    return Head(record(i), record(e), record(chart(i)), record(palette(i)), record(hairline(i)))

@@ -36,12 +36,6 @@ def _lit(a: Paint, nx: float, ny: float, nz: float, w: Light, soft: float) -> Co
 
 
 @helper
-def _between(values: Floats, abc: tuple[int, int, int], k: int, wa: float, wb: float) -> float:
-    """Column k of a triangle's corners, interpolated."""
-    return wa * values[abc[0], k] + wb * values[abc[1], k] + (1 - wa - wb) * values[abc[2], k]
-
-
-@helper
 def _facing(kind: int, nx: float, ny: float, nz: float) -> Colour:
     """Unit normal; that of an open surface is turned to the viewer."""
     norm = sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
@@ -51,26 +45,22 @@ def _facing(kind: int, nx: float, ny: float, nz: float) -> Colour:
 
 
 @helper
-def _seen(
-    f: int, wa: float, wb: float, mesh: Mesh, normal: Floats, h: Head, w: Light, g: Background
-) -> tuple[Colour, int]:
-    """Linear colour and label of the point with weights wa, wb in triangle f."""
-    kind, abc = mesh.part[f], (mesh.triangles[f, 0], mesh.triangles[f, 1], mesh.triangles[f, 2])
-    u, v, t = (
-        _between(mesh.names, abc, 0, wa, wb),
-        _between(mesh.names, abc, 1, wa, wb),
-        _between(mesh.names, abc, 2, wa, wb),
-    )
-    nx, ny, nz = _facing(
-        kind, _between(normal, abc, 0, wa, wb), _between(normal, abc, 1, wa, wb), _between(normal, abc, 2, wa, wb)
-    )
-    a = paint(kind, u, v, t, h, g)
+def _between(a: float, b: float, c: float, wa: float, wb: float) -> float:
+    return wa * a + wb * b + (1 - wa - wb) * c
+
+
+@helper
+def _seen(kind: int, name: Colour, normal: Colour, h: Head, w: Light, g: Background) -> tuple[float, float, float, int]:
+    """Linear colour and label of a part's point with this name, under a normal that needs not be of length 1."""
+    nx, ny, nz = _facing(kind, normal[0], normal[1], normal[2])
+    a = paint(kind, name[0], name[1], name[2], h, g)
     if a[4] == 11:
         nx, ny, nz = 0.0, 0.0, 1.0
     if kind == CLOTH:
         nz = max(nz, 0.35)
     soft = 0.5 if kind == CLOTH else 0.6 if kind == HAIR else 1.0
-    return _lit(a, nx, ny, nz, w, soft), a[4]
+    light = _lit(a, nx, ny, nz, w, soft)
+    return light[0], light[1], light[2], a[4]
 
 
 @compiled
@@ -98,20 +88,32 @@ def shade(
         colour: (size, size, 3) out.
         labels: (size, size) out.
     """
-    size = layers.face.shape[0]
+    names, triangles, part = mesh.names, mesh.triangles, mesh.part  # out of the loops: each look costs a reference
+    face, weights, lens = layers.face, layers.weights, layers.lens
+    size = face.shape[0]
     step = size // behind.shape[0]
     for y in range(size):
         for x in range(size):
-            f = layers.face[y, x]
+            f = face[y, x]
             if f < 0:
                 labels[y, x] = 0
                 for k in range(3):
                     colour[y, x, k] = behind[y // step, x // step, k]
             else:
-                light, label = _seen(f, layers.weights[y, x, 0], layers.weights[y, x, 1], mesh, normal, h, w, g)
-                colour[y, x, 0], colour[y, x, 1], colour[y, x, 2] = light
-                labels[y, x] = label
-            if layers.lens[y, x] >= 0:
+                a, b, c, wa, wb = triangles[f, 0], triangles[f, 1], triangles[f, 2], weights[y, x, 0], weights[y, x, 1]
+                name = (
+                    _between(names[a, 0], names[b, 0], names[c, 0], wa, wb),
+                    _between(names[a, 1], names[b, 1], names[c, 1], wa, wb),
+                    _between(names[a, 2], names[b, 2], names[c, 2], wa, wb),
+                )
+                up = (
+                    _between(normal[a, 0], normal[b, 0], normal[c, 0], wa, wb),
+                    _between(normal[a, 1], normal[b, 1], normal[c, 1], wa, wb),
+                    _between(normal[a, 2], normal[b, 2], normal[c, 2], wa, wb),
+                )
+                red, green, blue, label = _seen(part[f], name, up, h, w, g)
+                colour[y, x, 0], colour[y, x, 1], colour[y, x, 2], labels[y, x] = red, green, blue, label
+            if lens[y, x] >= 0:
                 labels[y, x] = 6
                 glare = 0.06 + 0.10 * ramp(0.3, 0.9, sin((x + y) * 6.0 / size + 1.0))
                 for k in range(3):
@@ -126,8 +128,19 @@ def _tone(value: float) -> float:
 
 
 @helper
+def _uniform(labels: Bytes, y: int, x: int, step: int) -> bool:
+    for dy in range(step):
+        for dx in range(step):
+            if labels[y * step + dy, x * step + dx] != labels[y * step, x * step]:
+                return False
+    return True
+
+
+@helper
 def _most_frequent(labels: Bytes, y: int, x: int, step: int) -> int:
     """The most frequent label of a block of step x step samples; of several the first."""
+    if _uniform(labels, y, x, step):
+        return labels[y * step, x * step]
     best, most = 0, 0
     for k in range(step * step):
         one, count = labels[y * step + k // step, x * step + k % step], 0

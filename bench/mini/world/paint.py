@@ -7,11 +7,11 @@ from math import cos, sin
 from bench.mini.world.background import noise
 from bench.mini.world.compiled import helper
 from bench.mini.world.features import features, inside_mouth
-from bench.mini.world.hair import hair_edge, hair_height
+from bench.mini.world.hair import Hairline, hair_edge, hair_height
 from bench.mini.world.head import Head
 from bench.mini.world.mesh import CLOTH, EAR_LEFT, EAR_RIGHT, HAIR, HEAD, NECK
 from bench.mini.world.palette import Palette
-from bench.mini.world.parameters import Background, Floats, Identity
+from bench.mini.world.parameters import Background, Identity
 from bench.mini.world.pigment import Paint
 from bench.mini.world.skin import complexion, scalp
 from bench.mini.world.surface import HALF_WIDTH, bump, ramp
@@ -31,14 +31,14 @@ def _face(theta: float, y: float, t: float, h: Head) -> Paint:
 
 
 @helper
-def _hair(theta: float, share: float, i: Identity, p: Palette, line: Floats, bottom: float) -> Paint:
+def _hair(theta: float, share: float, i: Identity, p: Palette, hair: Hairline) -> Paint:
     """Strands, waves, the parting; darker at the edge and where it hangs."""
-    y = hair_height(share, bottom)
+    y = hair_height(share, hair.bottom)
     wave = i.hair_curl * 0.12 * sin(y * 16 + 3 * sin(theta * 2))
     strand = noise((theta + wave) * 26 + 50, y * 3 + 20, 6) * 0.6 + noise((theta + wave) * 60 + 90, y * 5 + 20, 7) * 0.4
     curl = i.hair_curl * (noise(theta * 12 + 40, y * 10 + 30, 9) - 0.5)
     tone = 0.50 + 0.85 * strand + 0.5 * curl
-    tone *= 0.62 + 0.38 * ramp(0.0, 0.16, y - hair_edge(theta, line))
+    tone *= 0.62 + 0.38 * ramp(0.0, 0.16, y - hair_edge(theta, hair))
     tone *= 1 - 0.35 * ramp(-0.1, -0.9, y)
     part = 0.35 * i.hair_part
     tone *= 1 - 0.35 * bump(theta - part, 0.03) * ramp(0.5, 0.8, y) * (1 - i.hair_fringe)
@@ -79,5 +79,5 @@ def paint(kind: int, u: float, v: float, t: float, h: Head, g: Background) -> Pa
     if kind == CLOTH:
         return _cloth(u, v, g)
     if kind == HAIR:
-        return _hair(u, v, h.identity, h.palette, h.line, h.bottom)
+        return _hair(u, v, h.identity, h.palette, h.hair)
     return h.palette.frame[0], h.palette.frame[1], h.palette.frame[2], 0.9, 6

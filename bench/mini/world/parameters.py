@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -198,13 +198,14 @@ JAW_RADIANS = 0.40
 
 
 @cache
-def _layout(names: tuple[str, ...]) -> np.dtype[Any]:
-    return np.dtype((np.record, [(name, np.float64) for name in names]))
+def _layout(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> np.dtype[np.void]:
+    kinds = [(name, np.float32 if shape else np.float64, shape) for name, shape in zip(names, shapes, strict=True)]
+    return np.dtype((np.record, kinds))
 
 
 def record(row: R) -> R:
-    """The same values under the same names, as compiled code takes them: by reference."""
-    return cast(R, np.array(tuple(row), _layout(row._fields))[()])
+    """The same numbers (float64) and arrays (float32) under the same names, for compiled code: by reference."""
+    return cast(R, np.array(tuple(row), _layout(row._fields, tuple(map(np.shape, row))))[()])
 
 
 LABELS: tuple[str, ...] = (

@@ -9,13 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.mini.world.compiled import compiled, helper
-from bench.mini.world.hair import HAIR_RAGGED, hair_cut, hair_edge, hair_height
-from bench.mini.world.head import Head
+from bench.mini.world.hair import HAIR_RAGGED, Hairline, hair_cut, hair_edge, hair_height
 from bench.mini.world.mesh import CLOTH, HAIR, HEAD, LENS, NECK, Mesh
 from bench.mini.world.parameters import Floats
 from bench.mini.world.surface import ramp
-
-Corners = tuple[int, int, int]
 
 
 class Layers(NamedTuple):
@@ -84,16 +81,13 @@ def normals(points: Floats, triangles: npt.NDArray[np.int32], out: Floats) -> No
 
 
 @helper
-def _cut_away(mesh: Mesh, abc: Corners, wa: float, wb: float, head: Head) -> bool:
-    """Whether a sample of the hair's shell lies beyond the hair's edge."""
-    a, b, c = abc
-    wc = 1 - wa - wb
-    theta = wa * mesh.names[a, 0] + wb * mesh.names[b, 0] + wc * mesh.names[c, 0]
-    share = wa * mesh.names[a, 1] + wb * mesh.names[b, 1] + wc * mesh.names[c, 1]
-    over = hair_height(share, head.bottom) - hair_edge(theta, head.line)
+def _cut_away(theta: float, share: float, hair: Hairline) -> bool:
+    """Whether a place of the hair's shell lies beyond the hair's edge."""
+    height = hair_height(share, hair.bottom)
+    over = height - hair_edge(theta, hair)
     if abs(over) > HAIR_RAGGED:
         return over < 0
-    return hair_height(share, head.bottom) < hair_cut(theta, head.line)
+    return height < hair_cut(theta, hair)
 
 
 @helper
@@ -103,54 +97,58 @@ def _span(a: float, b: float, c: float, size: int) -> tuple[int, int]:
 
 
 @helper
-def _fill(f: int, area: float, screen: Floats, mesh: Mesh, head: Head, layers: Layers) -> None:
-    """Enters triangle f wherever it is in front; `area` is twice its signed area on the screen."""
-    a, b, c = mesh.triangles[f, 0], mesh.triangles[f, 1], mesh.triangles[f, 2]
-    ax, ay = float(screen[a, 0]), float(screen[a, 1])
-    bx, by = float(screen[b, 0]), float(screen[b, 1])
-    cx, cy = float(screen[c, 0]), float(screen[c, 1])
-    ka, kb = (bx * cy - by * cx) / area, (cx * ay - cy * ax) / area
-    xa, ya, xb, yb = (by - cy) / area, (cx - bx) / area, (cy - ay) / area, (ax - cx) / area
-    x0, x1 = _span(ax, bx, cx, layers.face.shape[0])
-    y0, y1 = _span(ay, by, cy, layers.face.shape[0])
-    for y in range(y0, y1 + 1):
-        for x in range(x0, x1 + 1):
-            wa, wb = ka + xa * x + ya * y, kb + xb * x + yb * y
-            wc = 1 - wa - wb
-            if wa < -1e-6 or wb < -1e-6 or wc < -1e-6:
-                continue
-            z = wa * screen[a, 2] + wb * screen[b, 2] + wc * screen[c, 2]
-            if z <= layers.depth[y, x] or (mesh.part[f] == HAIR and _cut_away(mesh, (a, b, c), wa, wb, head)):
-                continue
-            if mesh.part[f] == LENS:
-                layers.lens[y, x] = f
-                continue
-            layers.face[y, x] = f
-            layers.weights[y, x, 0], layers.weights[y, x, 1] = wa, wb
-            layers.depth[y, x] = z
+def _area(screen: Floats, a: int, b: int, c: int) -> float:
+    """Twice a triangle's area on the screen; negative where its front is seen."""
+    ux, uy = screen[b, 0] - screen[a, 0], screen[b, 1] - screen[a, 1]
+    vx, vy = screen[c, 0] - screen[a, 0], screen[c, 1] - screen[a, 1]
+    return ux * vy - uy * vx
+
+
+@helper
+def _plane(screen: Floats, a: int, b: int, c: int) -> tuple[float, float, float]:
+    """Constant, x and y factor of the barycentric weight of corner a, times the triangle's doubled area."""
+    bx, by, cx, cy = screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
+    return bx * cy - by * cx, by - cy, cx - bx
 
 
 @compiled
-def cover(screen: Floats, mesh: Mesh, shown: npt.NDArray[np.bool_], head: Head, layers: Layers) -> None:
+def cover(screen: Floats, mesh: Mesh, shown: npt.NDArray[np.bool_], hair: Hairline, layers: Layers) -> None:
     """Fills the layers: which triangle each sample sees. Hair is cut along its edge; lenses don't hide what is behind.
 
     Args:
         screen: (V, 3) pixel x, y and 1 / depth of the mesh's vertices.
         mesh: the mesh; lenses come last.
         shown: (8,) whether a part is drawn.
-        head: whose hair's edge cuts.
+        hair: where the hair is cut.
         layers: out.
     """
-    layers.face[:] = -1
-    layers.lens[:] = -1
-    layers.depth[:] = 0
-    for f in range(mesh.triangles.shape[0]):
-        kind = mesh.part[f]
-        if shown[kind]:
-            a, b, c = mesh.triangles[f, 0], mesh.triangles[f, 1], mesh.triangles[f, 2]
-            ux, uy = float(screen[b, 0]) - float(screen[a, 0]), float(screen[b, 1]) - float(screen[a, 1])
-            vx, vy = float(screen[c, 0]) - float(screen[a, 0]), float(screen[c, 1]) - float(screen[a, 1])
-            area = ux * vy - uy * vx
-            away = area > 0 and kind in (HEAD, NECK, CLOTH)
-            if abs(area) >= 1e-6 and not away:
-                _fill(f, area, screen, mesh, head, layers)
+    names, triangles, part = mesh.names, mesh.triangles, mesh.part  # out of the loops: each look costs a reference
+    face, weights, depth, lens = layers.face, layers.weights, layers.depth, layers.lens
+    face[:], lens[:], depth[:] = -1, -1, 0
+    for f in range(triangles.shape[0]):
+        kind, a, b, c = part[f], triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        area = _area(screen, a, b, c)
+        if not shown[kind] or abs(area) < 1e-6 or (area > 0 and kind in (HEAD, NECK, CLOTH)):
+            continue
+        ka, xa, ya = _plane(screen, a, b, c)
+        kb, xb, yb = _plane(screen, b, c, a)
+        ka, xa, ya, kb, xb, yb = ka / area, xa / area, ya / area, kb / area, xb / area, yb / area
+        x0, x1 = _span(screen[a, 0], screen[b, 0], screen[c, 0], face.shape[0])
+        y0, y1 = _span(screen[a, 1], screen[b, 1], screen[c, 1], face.shape[0])
+        for y in range(y0, y1 + 1):
+            for x in range(x0, x1 + 1):
+                wa, wb = ka + xa * x + ya * y, kb + xb * x + yb * y
+                wc = 1 - wa - wb
+                z = wa * screen[a, 2] + wb * screen[b, 2] + wc * screen[c, 2]
+                if wa < -1e-6 or wb < -1e-6 or wc < -1e-6 or z <= depth[y, x]:
+                    continue
+                if kind == HAIR:
+                    theta = wa * names[a, 0] + wb * names[b, 0] + wc * names[c, 0]
+                    share = wa * names[a, 1] + wb * names[b, 1] + wc * names[c, 1]
+                    if _cut_away(theta, share, hair):
+                        continue
+                if kind == LENS:
+                    lens[y, x] = f
+                else:
+                    face[y, x], depth[y, x] = f, z
+                    weights[y, x, 0], weights[y, x, 1] = wa, wb

@@ -62,7 +62,7 @@ def _points(h: Head, identity: Floats) -> Floats:
     torso = slice(ends[m.NECK], ends[m.HAIR])
     torso_points(names[torso], 0.37 * (1 + 0.13 * i.neck_width + 0.06 * i.jaw_width), out[torso])
     if i.hair_amount >= BALD:
-        hair_points(names[span[m.HAIR]], i, h.line, h.bottom, out[span[m.HAIR]])
+        hair_points(names[span[m.HAIR]], i, h.hair, out[span[m.HAIR]])
     if i.glasses > 0.5:
         worn = slice(ends[m.FRAME], ends[8])
         _glasses(names[worn], identity, out[worn])
@@ -117,6 +117,6 @@ def render_row(scene: Scene, k: int, size: int, step: int) -> Row:
     screen, normal, seen = np.empty_like(points), np.empty_like(points), layers(size * step)
     project(points, scene.camera[k], float(size * step), screen)
     normals(points, m.mesh().triangles, normal)
-    cover(screen, m.mesh(), _shown(h.identity), h, seen)
+    cover(screen, m.mesh(), _shown(h.identity), h.hair, seen)
     image, labels = _picture(seen, normal, h, scene.light[k], scene.background[k], size)
     return Row(image, *_truth(h, scene.pose[k], scene.camera[k], size), labels)

@@ -105,12 +105,12 @@ def beard(a: Paint, X: float, y: float, theta: float, i: Identity, c: Chart, p: 
 @helper
 def scalp(out: Paint, theta: float, y: float, h: Head) -> Paint:
     """The skin under the hair, dark along its edge; cropped hair is all paint."""
-    i, p, edge = h.identity, h.palette, hair_edge(theta, h.line)
+    i, p, edge = h.identity, h.palette, hair_edge(theta, h.hair)
     if y < edge - 0.23:
         return out
     under = 0.30 * bump(y - edge, 0.09) * ramp(0.50, 0.75, cos(theta))
     out = times(out, 1 - 0.8 * under, 1 - under, 1 - under)
-    cover = ramp(-0.035, 0.035, y - hair_cut(theta, h.line)) * (0.6 + 0.4 * ramp(0.06, 0.2, i.hair_amount))
+    cover = ramp(-0.035, 0.035, y - hair_cut(theta, h.hair)) * (0.6 + 0.4 * ramp(0.06, 0.2, i.hair_amount))
     cover *= ramp(-0.45, -0.30, y) if i.hair_length > 0.25 else 1.0
     if cover > 0:
         n = 0.55 + 0.6 * noise(theta * 40, y * 22, 8)
