@@ -64,41 +64,39 @@ def frechet(x: NDArray[Any], y: NDArray[Any], groups_x: Rows, groups_y: Rows) ->
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """One set: its rows, where they belong, and count, sum and sum of squares of each group's rows.
+    """One set: its rows, where they belong, and number, sum and sum of squares of each group's rows.
 
-    All sums are of differences to `centre`, a point near the mean, so that they lose no digits.
+    The sums are of differences to `centre`, a point near the mean, so that they lose no digits.
     """
 
     rows: NDArray[Any]
     groups: Rows
     centre: Floats
-    counts: dict[int, int] = field(default_factory=dict)
-    sums: dict[int, Floats] = field(default_factory=dict)
-    squares: dict[int, float] = field(default_factory=dict)
+    totals: dict[int, tuple[int, Floats, float]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
-        return sum(self.counts.values())
+        return int((self.groups != NEVER).sum())
 
     def fold(self, group: int) -> tuple[int, Floats, float]:
         """Number, mean (relative to the centre) and trace of the covariance of the rows without a group's."""
-        codes = [code for code in self.counts if code != group]
-        n = sum(self.counts[code] for code in codes)
-        offset = sum((self.sums[code] for code in codes), np.zeros_like(self.centre)) / max(n, 1)
-        squares = sum(self.squares[code] for code in codes)
+        kept = [totals for code, totals in self.totals.items() if code != group]
+        n, squares = sum(count for count, _, _ in kept), sum(square for _, _, square in kept)
+        offset = sum((total for _, total, _ in kept), np.zeros_like(self.centre)) / max(n, 1)
         return n, offset, (squares - n * float(offset @ offset)) / max(n - 1, 1)
 
 
 def _side(rows: NDArray[Any], groups: Rows) -> _Side:
     some = rows[np.flatnonzero(groups != NEVER)[:4096]]
     side = _Side(rows, groups, some.mean(axis=0, dtype=np.float64) if len(some) else np.zeros(rows.shape[1]))
-    codes = [int(code) for code in np.unique(groups) if code != NEVER]
-    return replace(
-        side,
-        counts={code: int((groups == code).sum()) for code in codes},
-        sums={code: sum((piece.sum(axis=0) for piece in _pieces(side, code)), np.zeros(1)) for code in codes},
-        squares={code: sum(float(np.vdot(piece, piece)) for piece in _pieces(side, code)) for code in codes},
-    )
+    return replace(side, totals={int(code): _totals(side, code) for code in np.unique(groups) if code != NEVER})
+
+
+def _totals(side: _Side, group: int) -> tuple[int, Floats, float]:
+    count, total, squares = 0, np.zeros_like(side.centre), 0.0
+    for piece in _pieces(side, group):
+        count, total, squares = count + len(piece), total + piece.sum(axis=0), squares + float(np.vdot(piece, piece))
+    return count, total, squares
 
 
 def _pieces(side: _Side, group: int) -> Iterator[Floats]:
@@ -145,11 +143,11 @@ def _by_cross(small: _Side, large: _Side) -> TraceSqrt:
 
 def _by_covariance(small: _Side, large: _Side) -> TraceSqrt:
     """tr sqrt(S_x S_y) of a fold from the d x d covariances; a group's share is computed again when it is left out."""
-    totals = [sum((_second_moment(side, code) for code in side.counts), 0.0) for side in (small, large)]
+    totals = [sum((_second_moment(side, code) for code in side.totals), 0.0) for side in (small, large)]
 
     def covariance(side: _Side, total: Any, group: int) -> Floats:
         n, offset, _ = side.fold(group)
-        kept = total - _second_moment(side, group) if group in side.counts else total
+        kept = total - _second_moment(side, group) if group in side.totals else total
         return np.asarray((kept - n * np.outer(offset, offset)) / (n - 1), dtype=np.float64)
 
     def trace_sqrt(group: int) -> float:
