@@ -1,4 +1,4 @@
-"""Cosines and angles between embeddings, in float64 and in blocks of bounded memory."""
+"""Cosines between embeddings, in float64 and in blocks of bounded memory."""
 
 from __future__ import annotations
 

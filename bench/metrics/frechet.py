@@ -9,12 +9,12 @@ is the sum of the square roots of the eigenvalues of L^T S_x L with S_y = L L^T.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dtrmm
+from scipy.linalg.lapack import dsygst
 
 from bench.metrics.cosine import Floats, blocks
 from bench.metrics.standing import Rows
@@ -64,56 +64,53 @@ def frechet(x: NDArray[Any], y: NDArray[Any], groups_x: Rows, groups_y: Rows) ->
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """One set: its rows, where they belong, and count, sum and sum of squares of each group's centred rows."""
+    """One set: its rows, where they belong, and number, sum and sum of squares of each group's rows.
+
+    The sums are of differences to `centre`, a point near the mean, so that they lose no digits.
+    """
 
     rows: NDArray[Any]
     groups: Rows
-    mean: Floats
-    counts: dict[int, int]
-    sums: dict[int, Floats]
-    squares: dict[int, float]
+    centre: Floats
+    totals: dict[int, tuple[int, Floats, float]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
-        return sum(self.counts.values())
-
-    def pieces(self, group: int) -> Iterator[Floats]:
-        """The centred rows of a group in float64, a few thousand at a time."""
-        for rows in _pieces(self.rows, self.groups, group):
-            yield rows - self.mean
+        return int((self.groups != NEVER).sum())
 
     def fold(self, group: int) -> tuple[int, Floats, float]:
-        """Number, mean (relative to the mean of all) and trace of the covariance of the rows without a group's."""
-        n = self.size - self.counts.get(group, 0)
-        offset = -self.sums.get(group, np.zeros_like(self.mean)) / max(n, 1)
-        squares = sum(self.squares.values()) - self.squares.get(group, 0.0)
+        """Number, mean (relative to the centre) and trace of the covariance of the rows without a group's."""
+        kept = [totals for code, totals in self.totals.items() if code != group]
+        n, squares = sum(count for count, _, _ in kept), sum(square for _, _, square in kept)
+        offset = sum((total for _, total, _ in kept), np.zeros_like(self.centre)) / max(n, 1)
         return n, offset, (squares - n * float(offset @ offset)) / max(n - 1, 1)
 
 
-def _pieces(rows: NDArray[Any], groups: Rows, group: int) -> Iterator[Floats]:
-    index = np.flatnonzero(groups == group)
-    for part in blocks(len(index)):
-        yield rows[index[part]].astype(np.float64)
-
-
 def _side(rows: NDArray[Any], groups: Rows) -> _Side:
-    codes = [int(code) for code in np.unique(groups) if code != NEVER]
-    counts = {code: int((groups == code).sum()) for code in codes}
-    total = sum((piece.sum(axis=0) for code in codes for piece in _pieces(rows, groups, code)), np.zeros(rows.shape[1]))
-    side = _Side(rows, groups, total / max(sum(counts.values()), 1), counts, {}, {})
-    for code in codes:
-        side.sums[code], side.squares[code] = np.zeros(rows.shape[1]), 0.0
-        for piece in side.pieces(code):
-            side.sums[code] += piece.sum(axis=0)
-            side.squares[code] += float(np.einsum("ij,ij->", piece, piece))
-    return side
+    some = rows[np.flatnonzero(groups != NEVER)[:4096]]
+    side = _Side(rows, groups, some.mean(axis=0, dtype=np.float64) if len(some) else np.zeros(rows.shape[1]))
+    return replace(side, totals={int(code): _totals(side, code) for code in np.unique(groups) if code != NEVER})
+
+
+def _totals(side: _Side, group: int) -> tuple[int, Floats, float]:
+    count, total, squares = 0, np.zeros_like(side.centre), 0.0
+    for piece in _pieces(side, group):
+        count, total, squares = count + len(piece), total + piece.sum(axis=0), squares + float(np.vdot(piece, piece))
+    return count, total, squares
+
+
+def _pieces(side: _Side, group: int) -> Iterator[Floats]:
+    """The rows of a group relative to the centre, in float64, a few thousand at a time."""
+    index = np.flatnonzero(side.groups == group)
+    for part in blocks(len(index)):
+        yield side.rows[index[part]] - side.centre
 
 
 def _distance(small: _Side, large: _Side, group: int, trace_sqrt: TraceSqrt) -> float:
     (n, a, trace_a), (m, b, trace_b) = small.fold(group), large.fold(group)
     if n < 2 or m < 2:
         return float("nan")
-    shift = small.mean + a - large.mean - b
+    shift = small.centre + a - large.centre - b
     return max(0.0, float(shift @ shift) + trace_a + trace_b - 2 * trace_sqrt(group))
 
 
@@ -125,9 +122,9 @@ def _cross_pays(small: _Side, large: _Side) -> bool:
 def _by_cross(small: _Side, large: _Side) -> TraceSqrt:
     """tr sqrt(S_x S_y) of a fold as the nuclear norm of the doubly centred block of X Y^T."""
     where_x, where_y = (np.flatnonzero(side.groups != NEVER) for side in (small, large))
-    x, cross = small.rows[where_x] - small.mean, np.empty((len(where_x), len(where_y)))
+    x, cross = small.rows[where_x] - small.centre, np.empty((len(where_x), len(where_y)))
     for part in blocks(len(where_y)):
-        cross[:, part] = x @ (large.rows[where_y[part]] - large.mean).T
+        cross[:, part] = x @ (large.rows[where_y[part]] - large.centre).T
     of_x, of_y = small.groups[where_x], large.groups[where_y]
 
     def trace_sqrt(group: int) -> float:
@@ -146,24 +143,23 @@ def _by_cross(small: _Side, large: _Side) -> TraceSqrt:
 
 def _by_covariance(small: _Side, large: _Side) -> TraceSqrt:
     """tr sqrt(S_x S_y) of a fold from the d x d covariances; a group's share is computed again when it is left out."""
-    totals = [sum((_second_moment(side, code) for code in side.counts), 0.0) for side in (small, large)]
+    totals = [sum((_second_moment(side, code) for code in side.totals), 0.0) for side in (small, large)]
 
     def covariance(side: _Side, total: Any, group: int) -> Floats:
         n, offset, _ = side.fold(group)
-        kept = total - _second_moment(side, group) if group in side.counts else total
+        kept = total - _second_moment(side, group) if group in side.totals else total
         return np.asarray((kept - n * np.outer(offset, offset)) / (n - 1), dtype=np.float64)
 
     def trace_sqrt(group: int) -> float:
         root = _lower_root(covariance(large, totals[1], group))
-        inner = dtrmm(1.0, root, covariance(small, totals[0], group), lower=1, trans_a=1)
-        return _sqrt_sum(dtrmm(1.0, root, inner, side=1, lower=1))
+        return _sqrt_sum(dsygst(covariance(small, totals[0], group), root, itype=2, lower=1)[0])  # L^T S L
 
     return trace_sqrt
 
 
 def _second_moment(side: _Side, group: int) -> Floats:
     total = np.zeros((side.rows.shape[1],) * 2)
-    for piece in side.pieces(group):
+    for piece in _pieces(side, group):
         total += piece.T @ piece
     return total
 

@@ -92,9 +92,9 @@ def test_copy_paste_by_hand():
     references = [("a", "A", "ok", at(0)), ("b", "B", "ok", at(0))]
     targets = [("A", "ok", at(60)), ("A", "ok", at(0)), ("B", "ok", at(0))]  # two of them are the reference itself
     result = copy_paste.compute(by_hand(samples, references, targets))
-    np.testing.assert_allclose(result.per_sample["copy_paste[net]"], [1, -1, 0, np.nan], atol=1e-3)
+    np.testing.assert_allclose(result.per_sample["copy_paste[net]"], [1, -1, 0, np.nan], atol=1e-6)
     score = result.scores[0]
-    assert score.value == pytest.approx(0, abs=1e-3)
+    assert score.value == pytest.approx(0, abs=1e-6)
     assert score.n == 3
     assert "1 samples left out" in score.note
 
