@@ -78,7 +78,7 @@ def diversity_scores(
         note: what the reader must know.
     """
     size = len(evaluation.references)
-    item, people = who.item[pairs.first], subjects(evaluation.references)
+    item, people = who.item[pairs.first], pd.factorize(subjects(evaluation.references))[0]
     number = np.bincount(item, minlength=size)
     rows = np.flatnonzero(number)
     means = np.bincount(item, pairs.values, minlength=size)[rows] / number[rows]

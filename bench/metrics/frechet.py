@@ -55,9 +55,11 @@ def frechet(x: NDArray[Any], y: NDArray[Any], groups_x: Rows, groups_y: Rows) ->
     Returns:
         The distance, and one per group (NaN where a fold has fewer than 2 rows on a side).
     """
-    small, large = sorted((_side(x, groups_x), _side(y, groups_y)), key=lambda side: side.size)
+    sets = sorted(((x, groups_x), (y, groups_y)), key=lambda rows: _size(rows[1]))
+    crossed = _cross_pays(_size(sets[0][1]), _size(sets[1][1]), x.shape[1])
+    small, large = (_side(rows, groups, moment=not crossed) for rows, groups in sets)
     n_groups = 1 + max((int(codes.max()) for codes in (groups_x, groups_y) if len(codes)), default=ALWAYS)
-    trace_sqrt = _by_cross(small, large) if _cross_pays(small, large) else _by_covariance(small, large)
+    trace_sqrt = _by_cross(small, large) if crossed else _by_covariance(small, large)
     replicates = [_distance(small, large, group, trace_sqrt) for group in range(n_groups)]
     return _distance(small, large, NEVER, trace_sqrt), np.array(replicates, dtype=np.float64)
 
@@ -73,10 +75,7 @@ class _Side:
     groups: Rows
     centre: Floats
     totals: dict[int, tuple[int, Floats, float]] = field(default_factory=dict)
-
-    @property
-    def size(self) -> int:
-        return int((self.groups != NEVER).sum())
+    moment: Floats | None = None
 
     def fold(self, group: int) -> tuple[int, Floats, float]:
         """Number, mean (relative to the centre) and trace of the covariance of the rows without a group's."""
@@ -86,17 +85,25 @@ class _Side:
         return n, offset, (squares - n * float(offset @ offset)) / max(n - 1, 1)
 
 
-def _side(rows: NDArray[Any], groups: Rows) -> _Side:
-    some = rows[np.flatnonzero(groups != NEVER)[:4096]]
-    side = _Side(rows, groups, some.mean(axis=0, dtype=np.float64) if len(some) else np.zeros(rows.shape[1]))
+def _side(rows: NDArray[Any], groups: Rows, *, moment: bool) -> _Side:
+    some, size = rows[np.flatnonzero(groups != NEVER)[:4096]], rows.shape[1]
+    centre = some.mean(axis=0, dtype=np.float64) if len(some) else np.zeros(size)
+    side = _Side(rows, groups, centre, moment=np.zeros((size, size)) if moment else None)
     return replace(side, totals={int(code): _totals(side, code) for code in np.unique(groups) if code != NEVER})
 
 
 def _totals(side: _Side, group: int) -> tuple[int, Floats, float]:
+    """Number, sum and sum of squares of a group's rows; their second moment is added to that of the set."""
     count, total, squares = 0, np.zeros_like(side.centre), 0.0
     for piece in _pieces(side, group):
         count, total, squares = count + len(piece), total + piece.sum(axis=0), squares + float(np.vdot(piece, piece))
+        if side.moment is not None:
+            np.add(side.moment, piece.T @ piece, out=side.moment)
     return count, total, squares
+
+
+def _size(groups: Rows) -> int:
+    return int((groups != NEVER).sum())
 
 
 def _pieces(side: _Side, group: int) -> Iterator[Floats]:
@@ -114,9 +121,8 @@ def _distance(small: _Side, large: _Side, group: int, trace_sqrt: TraceSqrt) -> 
     return max(0.0, float(shift @ shift) + trace_a + trace_b - 2 * trace_sqrt(group))
 
 
-def _cross_pays(small: _Side, large: _Side) -> bool:
-    exact = small.size <= max(small.rows.shape[1], _SMALL)
-    return exact and small.size * large.size <= _CROSS_UP_TO
+def _cross_pays(small: int, large: int, dimension: int) -> bool:
+    return small <= max(dimension, _SMALL) and small * large <= _CROSS_UP_TO
 
 
 def _by_cross(small: _Side, large: _Side) -> TraceSqrt:
@@ -143,25 +149,21 @@ def _by_cross(small: _Side, large: _Side) -> TraceSqrt:
 
 def _by_covariance(small: _Side, large: _Side) -> TraceSqrt:
     """tr sqrt(S_x S_y) of a fold from the d x d covariances; a group's share is computed again when it is left out."""
-    totals = [sum((_second_moment(side, code) for code in side.totals), 0.0) for side in (small, large)]
-
-    def covariance(side: _Side, total: Any, group: int) -> Floats:
-        n, offset, _ = side.fold(group)
-        kept = total - _second_moment(side, group) if group in side.totals else total
-        return np.asarray((kept - n * np.outer(offset, offset)) / (n - 1), dtype=np.float64)
 
     def trace_sqrt(group: int) -> float:
-        root = _lower_root(covariance(large, totals[1], group))
-        return _sqrt_sum(dsygst(covariance(small, totals[0], group), root, itype=2, lower=1)[0])  # L^T S L
+        root = _lower_root(_covariance(large, group))
+        return _sqrt_sum(dsygst(_covariance(small, group), root, itype=2, lower=1)[0])  # L^T S L
 
     return trace_sqrt
 
 
-def _second_moment(side: _Side, group: int) -> Floats:
-    total = np.zeros((side.rows.shape[1],) * 2)
-    for piece in _pieces(side, group):
-        total += piece.T @ piece
-    return total
+def _covariance(side: _Side, group: int) -> Floats:
+    """(d, d) covariance of the rows without a group's."""
+    n, offset, _ = side.fold(group)
+    kept = np.array(side.moment)
+    for piece in _pieces(side, group) if group in side.totals else ():
+        kept -= piece.T @ piece
+    return (kept - n * np.outer(offset, offset)) / (n - 1)
 
 
 def _lower_root(covariance: Floats) -> Floats:

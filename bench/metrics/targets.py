@@ -21,6 +21,12 @@ def usable_targets(evaluation: Evaluation, features: Features) -> Rows:
     return np.flatnonzero(ok & directed(features.targets))
 
 
+def _owners(evaluation: Evaluation, features: Features) -> list[tuple[object, int]]:
+    """Subject and row of each usable target."""
+    rows = usable_targets(evaluation, features)
+    return list(zip(subjects(evaluation.targets)[rows], rows.tolist(), strict=True)) if len(rows) else []
+
+
 def beside_targets(people: NDArray[np.object_], evaluation: Evaluation, features: Features) -> tuple[Rows, Rows]:
     """All pairs of a row and a usable target of the same subject.
 
@@ -33,8 +39,8 @@ def beside_targets(people: NDArray[np.object_], evaluation: Evaluation, features
         Positions in `people` and rows of `Evaluation.targets`, (k,) each, in ascending order of the former.
     """
     by_subject: dict[object, list[int]] = {}
-    for row in usable_targets(evaluation, features):
-        by_subject.setdefault(evaluation.targets["subject"].iat[row], []).append(int(row))
+    for name, row in _owners(evaluation, features):
+        by_subject.setdefault(name, []).append(row)
     mine = [by_subject.get(name, []) for name in people]
     position = np.repeat(np.arange(len(people)), [len(rows) for rows in mine])
     return position, np.array([row for rows in mine for row in rows], dtype=np.int64)
@@ -52,7 +58,7 @@ def mean_by(position: Rows, values: Floats, size: int) -> Floats:
 
 def with_targets(evaluation: Evaluation, features: Features, who: Standing) -> Standing:
     """`who`, with the samples whose subject has no usable target made ineligible, and their items noted."""
-    known = {evaluation.targets["subject"].iat[row] for row in usable_targets(evaluation, features)}
+    known = {name for name, _ in _owners(evaluation, features)}
     some = np.array([name in known for name in subjects(evaluation.samples)], dtype=bool)
     without = len(set(who.item[who.eligible & ~some]))
     return replace(
