@@ -92,7 +92,7 @@ def test_pickled_weights_are_never_run(folder, tmp_path):
     torch.save({"layernorm.weight": Attack(marker)}, folder[1] / "pytorch_model.bin")
     with pytest.raises(UserError):
         loaded(*folder)
-    (folder[1] / "pytorch_model.bin").write_bytes(pickle.dumps(Attack(marker)))
+    (folder[1] / "pytorch_model.bin").write_bytes(pickle.dumps(Attack(marker), protocol=2))
     with pytest.raises(UserError):
         loaded(*folder)
     assert not marker.exists()
