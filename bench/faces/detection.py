@@ -89,7 +89,7 @@ class Scrfd:
         self.session = open_session(options.weights, runtime)
         self._canvases = [options.det_size, *((side, side) for side in options.fallback_sizes)]
         _check_scrfd(options.weights, self.session, self._canvases)
-        self._model = SCRFD(session=self.session)  # told no file, it keeps to this session at every size
+        self._model = SCRFD(session=self.session)  # told no file, it keeps to the open network at every size
         self._model.det_thresh, self._model.nms_thresh = options.threshold, options.nms
 
     def detect(self, image: Image) -> Detection:

@@ -163,7 +163,8 @@ class References:
         )
 
     def _make_gallery(self) -> Gallery:
-        job, targets = self._job, self._job.photos[self._job.photos["role"] == "target"]
+        job, photos = self._job, self._job.photos
+        targets = photos[(photos["role"] == "target") & (photos["status"] == "ok")]
         eligible = [i for i, status in enumerate(self.status) if status == "ok"]
         rows = job.items.iloc[eligible]
         return Gallery(

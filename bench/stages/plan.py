@@ -116,12 +116,18 @@ def plan(spec: RunSpec) -> Job:
     if items.empty:
         raise UserError(f"dataset {spec.dataset.label} has no reference photo")
     content = content_id(photos)
-    needs = registry.get("methods", spec.method.name).needs
+    needs = needs_of(spec)
     run = specs.run_id(spec, content, needs)
     base = spec.out / spec.dataset.label
     return Job(
         spec, photos, items, needs, content, run, base / f"{spec.method.name}-{run[:8]}", base / f"photos-{content[:8]}"
     )
+
+
+def needs_of(spec: RunSpec) -> frozenset[str]:
+    """What the method needs of a reference: as its options say where they say it, else as its class does."""
+    method = registry.get("methods", spec.method.name)
+    return frozenset(getattr(spec.method.options, "needs", method.needs))
 
 
 def validate(spec: RunSpec) -> None:
@@ -134,7 +140,7 @@ def validate(spec: RunSpec) -> None:
         if not path.exists():
             raise assets.missing_file(path)
     evaluator = spec.evaluator
-    for need in registry.get("methods", spec.method.name).needs:
+    for need in sorted(needs_of(spec)):
         name = need.removeprefix("embedding:")
         if name != need and name not in evaluator.recognisers:
             known = ", ".join(evaluator.recognisers)

@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from bench.console import say
@@ -20,7 +21,8 @@ from bench.stages.plan import Job, plan
 from bench.stages.score import score
 from bench.store import locked, read_json, sweep, write_json, write_table
 
-STAGES = ("generate", "extract", "score", "report")
+REMOVED = "removed.json"
+"""`data remove` leaves it where a person's rows were taken out: the tables have gaps and are made anew."""
 
 
 def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
@@ -69,6 +71,8 @@ def extract_photos(job: Job, names: Sequence[str]) -> None:
     """Faces and features of the dataset's photos, shared by every run on them."""
     with locked(job.gallery):
         sweep(job.gallery)
+        if (job.gallery / REMOVED).exists():
+            _empty(job.gallery)
         extract(job.photo_pictures(), job.spec, names, f"extract photos of {job.spec.dataset.label}")
 
 
@@ -78,14 +82,21 @@ def _begin(job: Job) -> bool:
     if path.exists() and policy == "never":
         say(f"{job.folder} exists and is left as it is (execution.on_existing=never)")
         return False
-    if path.exists() and policy == "always":
-        for name in ("tables", "samples", "scores", "report"):
-            shutil.rmtree(job.folder / name, ignore_errors=True)
-        path.unlink()
+    if policy == "always" or (job.folder / REMOVED).exists():
+        _empty(job.folder)
     if not path.exists():
         write_table(job.folder / "photos.parquet", job.photos)
         write_json(path, record(job))
     return True
+
+
+def _empty(folder: Path) -> None:
+    """Drops all results; `run.json` goes first, so that a half-emptied folder is no run."""
+    for name in ("run.json", "photos.parquet", "error.json"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("tables", "samples", "scores", "report"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / REMOVED).unlink(missing_ok=True)
 
 
 def record(job: Job) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench import registry
-from bench.metrics.protocol import Evaluation, Features, Metric, Result
+from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
 from bench.spec import RunSpec, detector_id, feature_id
 from bench.stages.extract import feature_table, is_pairwise, parts, read_faces, read_features, view_of
 from bench.stages.plan import Job
@@ -114,7 +114,8 @@ def scores_table(metrics: list[Metric], results: dict[str, Result], evaluation: 
         for metric in metrics
         for one in results[metric.name].scores
     ]
-    return pd.DataFrame(rows)
+    columns = [field.name for field in fields(Score)] + ["version", "unit", "higher_is_better", "relation"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def samples_table(evaluation: Evaluation, results: dict[str, Result]) -> pd.DataFrame:
