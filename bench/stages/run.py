@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.console import say
+from bench.data.removal import NOTE
 from bench.errors import UserError
 from bench.provenance import environment
 from bench.report.run import write_report
@@ -21,8 +22,6 @@ from bench.stages.plan import Job, plan
 from bench.stages.score import score
 from bench.store import locked, read_json, sweep, write_json, write_table
 
-REMOVED = "removed.json"
-"""`data remove` leaves it where a person's rows were taken out: the tables have gaps and are made anew."""
 
 
 def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
@@ -71,7 +70,7 @@ def extract_photos(job: Job, names: Sequence[str]) -> None:
     """Faces and features of the dataset's photos, shared by every run on them."""
     with locked(job.gallery):
         sweep(job.gallery)
-        if (job.gallery / REMOVED).exists():
+        if (job.gallery / NOTE).exists():
             _empty(job.gallery)
         extract(job.photo_pictures(), job.spec, names, f"extract photos of {job.spec.dataset.label}")
 
@@ -82,7 +81,7 @@ def _begin(job: Job) -> bool:
     if path.exists() and policy == "never":
         say(f"{job.folder} exists and is left as it is (execution.on_existing=never)")
         return False
-    if policy == "always" or (job.folder / REMOVED).exists():
+    if policy == "always" or (job.folder / NOTE).exists():
         _empty(job.folder)
     if not path.exists():
         write_table(job.folder / "photos.parquet", job.photos)
@@ -96,7 +95,7 @@ def _empty(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for name in ("tables", "samples", "scores", "report"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / REMOVED).unlink(missing_ok=True)
+    (folder / NOTE).unlink(missing_ok=True)
 
 
 def record(job: Job) -> dict[str, Any]:
