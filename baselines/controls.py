@@ -21,6 +21,7 @@ class Copy:
     """The reference itself, every time: similarity 1, diversity 0."""
 
     Options: ClassVar[type[Spec]] = NoOptions
+    generates: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"image"})
 
     def __init__(self, options: NoOptions, runtime: Any) -> None:
@@ -39,6 +40,7 @@ class Shuffle:
     """
 
     Options: ClassVar[type[Spec]] = NoOptions
+    generates: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"gallery"})
 
     def __init__(self, options: NoOptions, runtime: Any) -> None:
@@ -75,6 +77,7 @@ class Real:
     """Other photos of the same person: a reference level (not a ceiling) for every metric."""
 
     Options: ClassVar[type[Spec]] = NoOptions
+    generates: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"gallery"})
 
     def __init__(self, options: NoOptions, runtime: Any) -> None:

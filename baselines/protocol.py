@@ -85,6 +85,8 @@ class Method(Protocol):
     Class attributes:
         Options: frozen spec of its options (`bench.identity.Spec`), importable without heavy packages.
         needs: what `Reference` must hold: any of "image", "face", "embedding:<recogniser>", "gallery".
+            Options may have a property of that name, which then counts.
+        generates: whether its pictures are made by a model (and their files say so); True where it is left out.
     """
 
     Options: ClassVar[type[Spec]]
