@@ -120,3 +120,26 @@ def test_every_sample_has_one_row(swept):
     samples = tables(run_folder(swept, "real"))["samples.parquet"]
     assert len(samples) == 50
     assert samples["status"].value_counts().to_dict() == {"unavailable": 39, "ok": 11}
+
+
+def test_a_launcher_of_hydras_runs_the_jobs_elsewhere(swept, tmp_path):
+    out = tmp_path / "runs"
+    bench(
+        "run", "-m", *WITH_PHOTOS, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "method=copy,shuffle",
+        f"dataset.root={PHOTOS}", f"out={out}",
+    )  # fmt: skip
+    for method in ("copy", "shuffle"):
+        assert_same(run_folder(out, method), run_folder(swept, method))
+
+
+def test_a_run_that_a_person_was_removed_from_is_made_anew(swept, tmp_path):
+    """Removal leaves tables with gaps; nothing may be read from them by position."""
+    out = tmp_path / "runs"
+    command = ("run", *WITH_PHOTOS, "method=copy", f"dataset.root={PHOTOS}", f"out={out}")
+    bench(*command)
+    bench("data", "remove", "lowe", "--runs", out)
+    folder = run_folder(out, "copy")
+    assert not (folder / "samples" / "lowe").exists()
+    assert "lowe" not in set(tables(folder)["tables/samples"]["subject"])
+    bench(*command)
+    assert_same(run_folder(out, "copy"), run_folder(swept, "copy"))
