@@ -78,7 +78,7 @@ class Cast:
         return f"{self.split}-{self.people}x{self.scenes}-{self.seed}"
 
 
-TRAIN = Cast("train", 6000, 6, 1)
+TRAIN = Cast("train", 3000, 5, 1)
 EVAL = Cast("eval", 300, 8, 2)
 
 

@@ -1,0 +1,246 @@
+"""`Arc2Face/`: text encoder and UNet on the embeddings of `arcface.onnx`, in the official layout, with a small tokenizer.
+
+The encoder sees "photo of a id person" with the embedding of "id" replaced by the normalised face embedding, padded with
+zeros to the hidden size, before the position embeddings are added; its last hidden state (after the final layer norm)
+is what the UNet attends to. One caption in ten is the empty one: the unconditional branch of guidance.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.mini.train import recognition, vae
+from bench.mini.train.data import EVAL, TRAIN, Faces, faces
+from bench.mini.train.export import halved
+from bench.mini.train.loop import Course, Plan, fit
+
+PROMPT = "photo of a id person"
+LENGTH = 8
+HIDDEN = 512
+COURSE = Course(steps=16000, rate=1e-3, decay=1e-4, average=0.999)
+SCHEDULE = {
+    "_class_name": "PNDMScheduler",
+    "_diffusers_version": "0.6.0",
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "trained_betas": None,
+    "clip_sample": False,
+}
+"""The scheduler of Stable Diffusion 1.5, which the pipeline turns into DPM-Solver++."""
+
+
+class Arc2Face(nn.Module):
+    """Encoder and UNet, trained together."""
+
+    def __init__(self, encoder: nn.Module, unet: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.unet = unet
+
+
+def _pieces(word: str) -> list[str]:
+    """The pieces that byte-pair encoding of a word passes through, left to right, the last one the whole word."""
+    letters = [*word[:-1], word[-1] + "</w>"]
+    grown = ["".join(letters[: k + 1]) for k in range(1, len(letters))]
+    return [*letters, *grown]
+
+
+def vocabulary() -> tuple[dict[str, int], list[str]]:
+    """Pieces with their numbers, and merges, of a CLIP tokenizer that knows letters and the words of the prompt.
+
+    >>> pieces, merges = vocabulary()
+    >>> pieces["photo</w>"] > 0, merges[:2]
+    (True, ['p h', 'ph o'])
+    """
+    words = sorted(set(PROMPT.split()), key=PROMPT.split().index)
+    alphabet = [chr(code) for code in range(33, 127)]
+    pieces = [*alphabet, *(letter + "</w>" for letter in alphabet)]
+    merges = []
+    for word in words:
+        letters = [*word[:-1], word[-1] + "</w>"]
+        for k in range(1, len(letters)):
+            merges.append(f"{''.join(letters[:k])} {letters[k]}")
+        pieces += [piece for piece in _pieces(word) if piece not in pieces]
+    pieces += ["<|startoftext|>", "<|endoftext|>"]
+    return {piece: number for number, piece in enumerate(pieces)}, merges
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Saves the tokenizer as Stable Diffusion 1.5's is saved, for `CLIPTokenizer`; at most 8 tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces, merges = vocabulary()
+    (folder / "vocab.json").write_text(json.dumps(pieces))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
+    special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    settings = {**special, "do_lower_case": True, "model_max_length": LENGTH, "tokenizer_class": "CLIPTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n")
+
+
+@dataclass(frozen=True)
+class Words:
+    """The prompt and the empty prompt as (8,) token numbers, and the number of "id"."""
+
+    prompt: Tensor
+    empty: Tensor
+    id: int
+
+
+def words(folder: Path) -> Words:
+    """Tokenises with the tokenizer in `folder`."""
+    from transformers import CLIPTokenizer
+
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    both = tokenizer([PROMPT, ""], padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt").input_ids
+    return Words(both[0], both[1], tokenizer.encode("id", add_special_tokens=False)[0])
+
+
+def build(tokens: Words) -> Arc2Face:
+    """Encoder (1.7 M parameters) and UNet (3.3 M) of the official classes."""
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    last = int(tokens.empty[-1])
+    text = CLIPTextConfig(
+        vocab_size=last + 1,
+        hidden_size=HIDDEN,
+        intermediate_size=HIDDEN,
+        num_hidden_layers=1,
+        num_attention_heads=8,
+        max_position_embeddings=LENGTH,
+        bos_token_id=last - 1,
+        eos_token_id=last,
+        pad_token_id=last,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=vae.SIZE // 8,
+        in_channels=vae.LATENT,
+        out_channels=vae.LATENT,
+        down_block_types=("CrossAttnDownBlock2D",) * 2,
+        up_block_types=("CrossAttnUpBlock2D",) * 2,
+        block_out_channels=(64, 96),
+        layers_per_block=1,
+        cross_attention_dim=HIDDEN,
+        attention_head_dim=[2, 3],
+        norm_num_groups=16,
+    )
+    return Arc2Face(CLIPTextModel(text), unet)
+
+
+def condition(encoder: Any, tokens: Words, embeddings: Tensor, empty: Tensor) -> Tensor:
+    """(n, 8, 512) last hidden states: of the prompt with each face in the place of "id", or of "" where `empty`."""
+    device = embeddings.device
+    numbers = torch.where(empty[:, None], tokens.empty.to(device), tokens.prompt.to(device))
+    inner = encoder.get_input_embeddings()
+    padded = F.pad(F.normalize(embeddings), (0, HIDDEN - embeddings.shape[1]))
+    seen = torch.where((numbers == tokens.id)[:, :, None], padded[:, None], inner.weight[numbers])
+    hook = inner.register_forward_hook(lambda *_: seen)
+    try:
+        return encoder(input_ids=numbers).last_hidden_state
+    finally:
+        hook.remove()
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a step is drawn from: (N, 16, 8, 8) moments of latents, (N, 512) embeddings, (N,) who, usable rows."""
+
+    moments: Tensor
+    embeddings: Tensor
+    scenes: int
+    rows: np.ndarray
+    scale: float
+
+
+def inside(held: Faces, slack: float = 0.03) -> np.ndarray:
+    """The rows whose FFHQ crop stays within the frame, up to `slack` of its side: nothing mirrored to learn from."""
+    from bench.mini.train.crops import ffhq_moves
+
+    moves = ffhq_moves(np.asarray(held.landmarks), 1)
+    turn = np.linalg.inv(moves[:, :, :2])
+    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) - 0.5 - 0.0
+    points = np.einsum("nij,npj->npi", turn, corners + 0.0 - (moves[:, None, :, 2] - 0.0))
+    side = np.linalg.norm(points[:, 2] - points[:, 0], axis=1)[:, None, None]
+    low, high = -slack * side, held.images.shape[1] - 1 + slack * side
+    return np.flatnonzero(((points >= low) & (points <= high)).all((1, 2)))
+
+
+def material(plan: Plan) -> Material:
+    """Latents by the exported autoencoder and embeddings by the exported recogniser, computed once per export."""
+    from diffusers import AutoencoderKL
+
+    held = faces(TRAIN, plan.work)
+    coder: Any = AutoencoderKL.from_pretrained(plan.out / "Arc2Face" / "base" / "vae").eval()
+    moments = _kept(plan.work / "moments.npy", lambda: vae.encode(coder, vae.portraits(held, plan.work, TRAIN.name)))
+    known = _kept(plan.work / "embeddings.npy", lambda: recognition.embed(plan.out / "arcface.onnx", held.images, held.keypoints))
+    scale = coder.config.scaling_factor
+    return Material(torch.from_numpy(moments), torch.from_numpy(known), held.scenes, inside(held), scale)
+
+
+def _kept(path: Path, compute: Any) -> np.ndarray:
+    if not path.exists():
+        np.save(path.with_suffix(".part.npy"), compute())
+        os.replace(path.with_suffix(".part.npy"), path)
+    return np.load(path)
+
+
+def train(stuff: Material, tokens: Words, plan: Plan, size: int = 64) -> Any:
+    """Trains encoder and UNet on the noise (epsilon), steps weighted by min(SNR, 5) / SNR (Hang et al. 2023)."""
+    betas = torch.linspace(SCHEDULE["beta_start"] ** 0.5, SCHEDULE["beta_end"] ** 0.5, 1000, dtype=torch.float64) ** 2
+    kept = torch.cumprod(1 - betas, 0).float()
+    weight = (5 * (1 - kept) / kept).clamp(max=1)
+
+    def loss(module: nn.Module, rng: np.random.Generator) -> Tensor:
+        rows = rng.choice(stuff.rows, size)
+        shown = rows // stuff.scenes * stuff.scenes + rng.integers(0, stuff.scenes, size)
+        latent = _drawn(stuff.moments[rows].float().to(plan.device)) * stuff.scale
+        time = torch.randint(0, 1000, (size,), device=plan.device)
+        noise, share = torch.randn_like(latent), kept.to(plan.device)[time][:, None, None, None]
+        noisy = (share.sqrt() * latent + (1 - share).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+        known = stuff.embeddings[shown].to(plan.device)
+        states = condition(module.encoder, tokens, known, torch.rand(size, device=plan.device) < 0.1)
+        error = (module.unet(noisy, time, states).sample.float() - noise).square().mean((1, 2, 3))
+        return (error * weight.to(plan.device)[time]).mean()
+
+    return fit("arc2face", lambda: build(tokens), loss, COURSE, plan)
+
+
+def _drawn(moments: Tensor) -> Tensor:
+    mean, variance = moments.chunk(2, 1)
+    return mean + torch.randn_like(mean) * (variance / 2).exp()
+
+
+def write(module: Any, folder: Path) -> None:
+    """Saves encoder and UNet in the layout of the official weights, and SD1.5's scheduler beside them."""
+    from safetensors.torch import save_file
+
+    module.unet.save_config(folder / "arc2face")
+    save_file(halved(module.unet.state_dict()), folder / "arc2face" / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    (folder / "encoder").mkdir(parents=True, exist_ok=True)
+    module.encoder.half().save_pretrained(folder / "encoder", safe_serialization=True)
+    module.encoder.float()
+    (folder / "base" / "scheduler").mkdir(parents=True, exist_ok=True)
+    (folder / "base" / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULE, indent=2) + "\n")
+
+
+def run(plan: Plan) -> dict[str, float]:
+    """Trains and exports it; returns how like their references its samples are, for people that it never saw."""
+    folder = plan.out / "Arc2Face"
+    write_tokenizer(folder / "base" / "tokenizer")
+    tokens = words(folder / "base" / "tokenizer")
+    write(train(material(plan), tokens, plan), folder)
+    return {}
