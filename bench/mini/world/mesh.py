@@ -50,7 +50,9 @@ def _head_rows() -> list[tuple[float, float]]:
 
 
 def _head_columns() -> Floats:
-    front = np.concatenate([np.arange(0, 40, 2.5), np.arange(40, 70, 4), np.arange(70, 110, 6), np.arange(110, 181, 14)])
+    front = np.concatenate(
+        [np.arange(0, 40, 2.5), np.arange(40, 70, 4), np.arange(70, 110, 6), np.arange(110, 181, 14)]
+    )
     return np.radians(np.concatenate([-front[:0:-1], front])).astype(np.float32)
 
 
@@ -71,7 +73,7 @@ def mesh() -> Mesh:
         (NECK, [(y, 0.0) for y in np.linspace(-0.35, -1.75, 12)], around),
         (CLOTH, [(y, 1.0) for y in (-1.28, -1.32, -1.4, -1.5, -1.62, -1.76, -1.95, -2.3, -2.8, -3.6)], around),
         (HAIR, _hair_rows(), np.linspace(-np.pi, np.pi, 73).astype(np.float32)),
-        (FRAME, [(k, r) for k in (-1.0, 1.0) for r in (1.0, 1.15)], np.linspace(0, 2 * np.pi, 33).astype(np.float32)),
+        (FRAME, [(k, r) for k in (-1.0, 1.0) for r in (1.0, 1.2)], np.linspace(0, 2 * np.pi, 33).astype(np.float32)),
         (FRAME, [(0.0, r) for r in (0.0, 1.0)], np.linspace(-1, 1, 9).astype(np.float32)),
         (FRAME, [(k, r) for k in (-2.0, 2.0) for r in (0.0, 1.0)], np.linspace(0, 1, 7).astype(np.float32)),
         (LENS, [(k, r) for k in (-1.0, 1.0) for r in (0.0, 1.0)], np.linspace(0, 2 * np.pi, 33).astype(np.float32)),
@@ -135,7 +137,9 @@ def landmark_names(c: Chart, e: Expression) -> Floats:
     jaw = [(float(np.radians(d)), y, 1.0 if y < MOUTH_Y else 0.0) for d, y in zip(_JAW_DEGREES, heights, strict=True)]
     brows = _brow_names(c, -1) + _brow_names(c, 1)
     nose = [_name(0.0, y, 0.0) for y in (0.08, -0.05, -0.18, -0.31)]
-    nose += [_name(x, y, 0.0) for x, y in ((-0.11, -0.395), (-0.055, -0.42), (0, -0.43), (0.055, -0.42), (0.11, -0.395))]
+    nose += [
+        _name(x, y, 0.0) for x, y in ((-0.11, -0.395), (-0.055, -0.42), (0, -0.43), (0.055, -0.42), (0.11, -0.395))
+    ]
     eyes = _eye_names(c, e, -1) + _eye_names(c, e, 1)
     pupils = [_name(side * EYE_X, EYE_Y, 0.0) for side in (-1, 1)]
     forehead = [_name(x, y, 0.0) for x, y in ((-0.45, 0.45), (0.0, 0.55), (0.45, 0.45))]

@@ -11,7 +11,7 @@ from bench.mini.world.parameters import Floats, Identity
 
 Doubles = npt.NDArray[np.float64]
 
-_SKIN = np.array([[72, 45, 33], [118, 76, 54], [170, 117, 84], [212, 162, 128], [238, 198, 172], [250, 224, 208]]) / 255
+_SKIN = np.array([[94, 61, 46], [132, 87, 63], [174, 121, 88], [212, 162, 128], [234, 194, 167], [246, 217, 198]]) / 255
 _HAIR = np.array([[22, 18, 18], [48, 31, 22], [92, 58, 36], [142, 98, 58], [198, 156, 98], [236, 208, 152]]) / 255
 _EYES = np.array([[52, 30, 18], [96, 60, 30], [118, 104, 48], [86, 122, 82], [84, 128, 160], [120, 140, 152]]) / 255
 _FRAMES = np.array([[22, 20, 22], [84, 46, 28], [150, 30, 40], [40, 70, 140], [180, 150, 90], [200, 202, 206]]) / 255
@@ -37,8 +37,11 @@ def _between(colours: Doubles, position: float) -> Doubles:
 def palette(i: Identity) -> Palette:
     """The colours of an identity."""
     skin = _between(_SKIN, i.skin_tone) * (1 + i.skin_warmth * np.array([0.03, -0.015, -0.09]))
-    lips = skin * np.array([0.92, 0.66, 0.68]) * (1 - 0.10 * i.lip_colour) + np.array([0.16, -0.03, 0.02]) * i.lip_colour * 0.6
-    red = max(i.hair_red, 0.0)
+    lips = (
+        skin * np.array([0.92, 0.66, 0.68]) * (1 - 0.10 * i.lip_colour)
+        + np.array([0.16, -0.03, 0.02]) * i.lip_colour * 0.6
+    )
+    red = max(i.hair_red - 0.2, 0.0) * 1.25
     hair = _between(_HAIR, i.hair_light) * (1 + red * np.array([0.35, -0.10, -0.40]))
     hair = hair * (1 - 0.8 * i.hair_grey) + 0.8 * i.hair_grey * np.array([0.74, 0.74, 0.76])
     brow = hair * (0.62 - 0.22 * i.brow_dark) + 0.04

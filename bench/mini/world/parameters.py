@@ -178,6 +178,13 @@ AMOUNTS: frozenset[str] = frozenset(
 JAW_RADIANS = 0.40
 """How far `jaw_open` = 1 turns the jaw about its hinge, downwards."""
 
+
+def record(row: NamedTuple) -> np.record:
+    """The same values and names, as compiled code takes them: by reference."""
+    kind = np.dtype((np.record, [(name, np.float64) for name in row._fields]))
+    return np.array(tuple(row), kind)[()]  # type: ignore[no-any-return]
+
+
 LABELS: tuple[str, ...] = (
     "background skin l_brow r_brow l_eye r_eye eye_g l_ear r_ear ear_r nose mouth u_lip l_lip neck neck_l cloth hair hat"
 ).split()  # type: ignore[assignment]

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from numba import njit
 
 from bench.mini.world.parameters import Floats
-from bench.mini.world.surface import bump, hair_edge, hair_height, ramp
+from bench.mini.world.surface import bump, hair_cut, hair_height, ramp
 
-_COMPILE = {"cache": True, "nogil": True}
+_COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @njit(**_COMPILE)
@@ -65,13 +65,13 @@ def torso_points(names: Floats, width: float, out: Floats) -> None:
         s, c = sin(theta), cos(theta)
         if cloth < 0.5:
             flare = 0.16 * ramp(-1.05, -1.7, y)
-            rx, rz, zc = width + flare, width * 0.98 + flare * 0.6, -0.14 - 0.12 * ramp(-0.5, -1.5, y)
+            rx, rz, zc = width + flare, width * 1.12 + flare * 0.6, -0.20 - 0.06 * ramp(-0.5, -1.5, y)
             out[k, 1] = y
         else:
             wide = ramp(-1.30, -1.85, y) ** 0.8
             rx = width + 0.12 + 1.15 * wide + 0.10 * ramp(-1.8, -3.0, y)
-            rz = width + 0.10 + 0.30 * wide + 0.2 * ramp(-1.6, -3.0, y)
-            zc = -0.22
+            rz = width * 1.12 + 0.10 + 0.30 * wide + 0.2 * ramp(-1.6, -3.0, y)
+            zc = -0.26
             out[k, 1] = y - 0.20 * ramp(-0.2, 1.0, c) * ramp(-1.9, -1.3, y) + 0.06 * bump(y + 1.28, 0.06)
         out[k, 0] = rx * s
         out[k, 2] = zc + rz * c
@@ -140,29 +140,32 @@ def cover(
         if not shown[p]:
             continue
         a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
-        ax, ay, bx, by = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1]
-        cx, cy = screen[c, 0], screen[c, 1]
+        ax, ay = float(screen[a, 0]), float(screen[a, 1])
+        bx, by = float(screen[b, 0]), float(screen[b, 1])
+        cx, cy = float(screen[c, 0]), float(screen[c, 1])
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if abs(area) < 1e-6 or (p == 0 and area > 0):
+        if abs(area) < 1e-6 or ((p == 0 or p == 3 or p == 4) and area > 0):
             continue
+        ka, kb = (bx * cy - by * cx) / area, (cx * ay - cy * ax) / area
+        xa, ya, xb, yb = (by - cy) / area, (cx - bx) / area, (cy - ay) / area, (ax - cx) / area
+        za, zb, zc = screen[a, 2], screen[b, 2], screen[c, 2]
         x0, x1 = max(int(np.ceil(min(ax, bx, cx))), 0), min(int(np.floor(max(ax, bx, cx))), size - 1)
         y0, y1 = max(int(np.ceil(min(ay, by, cy))), 0), min(int(np.floor(max(ay, by, cy))), size - 1)
         for y in range(y0, y1 + 1):
             for x in range(x0, x1 + 1):
-                wa = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area
-                wb = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area
+                wa = ka + xa * x + ya * y
+                wb = kb + xb * x + yb * y
                 wc = 1 - wa - wb
-                if wa < -1e-7 or wb < -1e-7 or wc < -1e-7:
+                if wa < -1e-6 or wb < -1e-6 or wc < -1e-6:
                     continue
-                z = wa * screen[a, 2] + wb * screen[b, 2] + wc * screen[c, 2]
+                z = wa * za + wb * zb + wc * zc
                 if z <= depth[y, x]:
                     continue
                 if p == 5:
                     theta = wa * names[a, 0] + wb * names[b, 0] + wc * names[c, 0]
                     share = wa * names[a, 1] + wb * names[b, 1] + wc * names[c, 1]
                     high = hair_height(share, bottom)
-                    jag = 0.030 * sin(theta * 47) + 0.020 * sin(theta * 101 + 1)
-                    if high < hair_edge(theta, line) + jag:
+                    if high < hair_cut(theta, line):
                         continue
                 if p == 7:
                     lens[y, x] = f

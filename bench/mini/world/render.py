@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, TypeVar, cast
+
 import numpy as np
 
 from bench.errors import UserError
 from bench.mini.world import mesh as m
 from bench.mini.world.palette import palette
-from bench.mini.world.parameters import Background, Bytes, Expression, Floats, Identity, Light, Render, Scene
+from bench.mini.world.parameters import Background, Bytes, Expression, Floats, Identity, Light, Render, Scene, record
 from bench.mini.world.raster import cover, glasses_points, normals, project, torso_points, turn
-from bench.mini.world.shade import resolve, shade
-from bench.mini.world.surface import Chart, chart, ear_points, hair_points, hairline, skin_points
+from bench.mini.world.shade import backdrops, resolve, shade
+from bench.mini.world.surface import BALD, Chart, chart, ear_points, hair_points, hairline, skin_points
 
-BALD = 0.15
-"""Below this `hair_amount` there is no volume of hair; below 0.06 no hair at all."""
+R = TypeVar("R", bound=NamedTuple)
+
+
+def _record(kind: type[R], row: Floats) -> R:
+    """One row under its names, as compiled code takes it."""
+    return cast(R, record(kind(*row.tolist())))
 
 
 def _glasses(names: Floats, i: Identity, c: Chart, out: Floats) -> None:
     """Frame and lenses sit before the eyes of this identity at rest; the temples end over the ears."""
-    places = np.array([[np.arcsin(0.31 / 0.72), -0.01, 0.0], [np.arcsin(0.12 / 0.72), 0.05, 0.0], [1.55, 0.02, 0.0]], np.float32)
+    places = np.array(
+        [[np.arcsin(0.31 / 0.72), -0.01, 0.0], [np.arcsin(0.12 / 0.72), 0.05, 0.0], [1.55, 0.02, 0.0]], np.float32
+    )
     at = np.empty_like(places)
-    skin_points(places, i, c, Expression(*[0.0] * len(Expression._fields)), at)
+    skin_points(places, i, c, _record(Expression, np.zeros(len(Expression._fields), np.float32)), at)
     wide, high = 0.225 * (1 + 0.14 * i.glasses_size), 0.170 * (1 + 0.20 * i.glasses_size)
     eye = np.array([max(at[0, 0], wide + 0.03), at[0, 1], max(at[0, 2], at[1, 2]) + 0.10], np.float32)
     glasses_points(names, eye, wide, high, 3.0 - i.glasses_round, at[2], out)
@@ -44,7 +52,9 @@ def _points(i: Identity, c: Chart, e: Expression, line: Floats, bottom: float) -
     return out
 
 
-def _truth(i: Identity, c: Chart, e: Expression, pose: Floats, camera: Floats, size: int) -> tuple[Floats, Floats, Floats]:
+def _truth(
+    i: Identity, c: Chart, e: Expression, pose: Floats, camera: Floats, size: int
+) -> tuple[Floats, Floats, Floats]:
     """(4,) box, (5, 2) key points, (68, 2) landmarks."""
     names = m.landmark_names(c, e)
     points, flat = np.empty_like(names), np.empty_like(names)
@@ -58,8 +68,8 @@ def _truth(i: Identity, c: Chart, e: Expression, pose: Floats, camera: Floats, s
 
 def _one(scene: Scene, k: int, size: int, step: int) -> tuple[Bytes, Bytes, Floats, Floats, Floats]:
     """Image, labels, box, key points, landmarks of row k."""
-    i, e = Identity(*scene.identity[k].tolist()), Expression(*scene.expression[k].tolist())
-    c, (line, bottom) = chart(i), hairline(i)
+    i, e = _record(Identity, scene.identity[k]), _record(Expression, scene.expression[k])
+    c, (line, bottom) = record(chart(i)), hairline(i)
     names, ends, triangles, part = m.mesh()
     points = _points(i, c, e, line, bottom)
     fixed = slice(ends[m.NECK], ends[m.HAIR])
@@ -69,14 +79,19 @@ def _one(scene: Scene, k: int, size: int, step: int) -> tuple[Bytes, Bytes, Floa
     screen, normal, fine = np.empty_like(points), np.empty_like(points), size * step
     project(points, scene.camera[k], float(fine), screen)
     normals(points, triangles, normal)
-    shown = np.array([True] * 5 + [i.hair_amount >= BALD] + [i.glasses > 0.5] * 2)
+    hair = i.hair_amount >= BALD
+    ears = not (hair and i.hair_length > 0.5)
+    shown = np.array([True, ears, ears, True, True, hair, i.glasses > 0.5, i.glasses > 0.5])
     face, lens = np.empty((2, fine, fine), np.int32)
     weights, depth = np.empty((fine, fine, 2), np.float32), np.empty((fine, fine), np.float32)
     cover(screen, names, triangles, part, shown, line, bottom, face, weights, depth, lens)
     colour, labels = np.empty((fine, fine, 3), np.float32), np.empty((fine, fine), np.uint8)
-    light, behind = Light(*scene.light[k].tolist()), Background(*scene.background[k].tolist())
+    light, backdrop = _record(Light, scene.light[k]), _record(Background, scene.background[k])
+    behind = np.empty((size, size, 3), np.float32)
+    backdrops(backdrop, behind)
     shade(
-        face, weights, lens, names, normal, triangles, part, i, c, e, palette(i), line, bottom, light, behind, colour, labels
+        face, weights, lens, names, normal, triangles, part, i, c, e, palette(i), line, bottom, light, backdrop, behind,
+        step, colour, labels,
     )  # fmt: skip
     image, label = np.empty((size, size, 3), np.uint8), np.empty((size, size), np.uint8)
     resolve(colour, labels, step, image, label)

@@ -112,7 +112,7 @@ def _tinted(rng: np.random.Generator, n: int, low: float, high: float, tint: flo
 def _light(rng: np.random.Generator, n: int) -> Floats:
     azimuth, height = np.radians(rng.uniform(-70, 70, n)), np.radians(rng.uniform(0, 60, n))
     direction = np.stack([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)], 1)
-    key, ambient = _tinted(rng, n, 0.75, 1.15, 0.16), _tinted(rng, n, 0.28, 0.5, 0.14)
+    key, ambient = _tinted(rng, n, 0.68, 1.08, 0.15), _tinted(rng, n, 0.30, 0.5, 0.12)
     return np.concatenate([direction, key, ambient], 1).astype(np.float32)
 
 
@@ -125,7 +125,7 @@ def _camera(rng: np.random.Generator, n: int) -> Floats:
 def _colours(rng: np.random.Generator, n: int) -> Doubles:
     """(n, 3) linear colours, from muted to saturated, evenly in perceived lightness."""
     grey = rng.uniform(0.12, 0.95, (n, 1))
-    chroma = rng.uniform(0, 0.45, (n, 1)) * rng.uniform(-1, 1, (n, 3))
+    chroma = rng.uniform(0, 0.35, (n, 1)) * rng.uniform(-1, 1, (n, 3))
     return np.asarray(np.clip(grey + chroma, 0.02, 1) ** 2)
 
 
@@ -140,7 +140,7 @@ def _background(rng: np.random.Generator, n: int) -> Floats:
     columns["angle"] = rng.uniform(0, 2 * np.pi, n)
     columns["noise"] = rng.uniform(0, 0.5, n) * (rng.uniform(size=n) < 0.6)
     columns["noise_scale"], columns["noise_seed"] = rng.uniform(3, 24, n), rng.integers(0, 4096, n)
-    columns["stripes"] = rng.uniform(0.1, 0.5, n) * (rng.uniform(size=n) < 0.25)
+    columns["stripes"] = rng.uniform(0.1, 0.5, n) * (rng.uniform(size=n) < 0.12)
     columns["stripes_scale"] = rng.uniform(3, 14, n)
     columns["cloth_pattern"] = rng.uniform(0, 1, n) * (rng.uniform(size=n) < 0.5)
     return np.stack([columns[name] for name in BACKGROUND], 1).astype(np.float32)

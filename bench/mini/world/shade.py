@@ -18,6 +18,7 @@ from bench.mini.world.surface import (
     Chart,
     brow_line,
     bump,
+    hair_cut,
     hair_edge,
     hair_height,
     lid,
@@ -27,7 +28,7 @@ from bench.mini.world.surface import (
     ramp,
 )
 
-_COMPILE = {"cache": True, "nogil": True}
+_COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
 Paint = tuple[float, float, float, float, int]  # linear red, green, blue; gloss; label
 
 
@@ -64,12 +65,14 @@ def _times(a: Paint, r: float, g: float, b: float) -> Paint:
 def _eyeball(u: float, v: float, gx: float, gy: float, top: float, i: Identity, p: Palette, label: int) -> Paint:
     """The eye at chart offsets u, v from its centre; `top` is the upper lid's height there."""
     shade = 1 - 0.45 * exp(-max(top - v, 0.0) / 0.022)
-    out = (0.80 * shade, 0.78 * shade, 0.76 * shade, 0.5, label)
+    out = (0.70 * shade, 0.68 * shade, 0.66 * shade, 0.5, label)
     radius = 0.068 * (1 + 0.15 * i.iris_size)
     d = sqrt((u - gx) ** 2 + (v - gy) ** 2)
     glow = (0.75 + 0.9 * ramp(0.2, 1.0, d / radius) * (0.5 - 0.5 * (v - gy) / radius)) * shade
     rim = 1 - 0.7 * ramp(0.78, 1.0, d / radius)
-    out = _mix(out, p.iris[0] * glow * rim, p.iris[1] * glow * rim, p.iris[2] * glow * rim, ramp(1.08, 0.94, d / radius))
+    out = _mix(
+        out, p.iris[0] * glow * rim, p.iris[1] * glow * rim, p.iris[2] * glow * rim, ramp(1.08, 0.94, d / radius)
+    )
     out = _mix(out, 0.004, 0.004, 0.005, ramp(0.50, 0.40, d / radius))
     spark = sqrt((u - gx + 0.022) ** 2 + (v - gy - 0.024) ** 2)
     return _mix(out, 1.6, 1.6, 1.6, ramp(0.022, 0.012, spark))
@@ -97,10 +100,12 @@ def _complexion(X: float, y: float, i: Identity, e: Expression, p: Palette) -> P
     a = abs(X)
     mottle = 0.95 + 0.10 * noise(X * 9 + 31, y * 9 + 17, 5)
     out = (p.skin[0] * mottle, p.skin[1] * mottle, p.skin[2] * mottle, 0.22, 1)
-    flush = (0.25 + 0.9 * i.blush) * (bump(a - 0.40, 0.15) * bump(y + 0.24, 0.13) + 0.5 * bump(X, 0.10) * bump(y + 0.32, 0.09))
+    flush = (0.25 + 0.9 * i.blush) * (
+        bump(a - 0.40, 0.15) * bump(y + 0.24, 0.13) + 0.5 * bump(X, 0.10) * bump(y + 0.32, 0.09)
+    )
     out = _times(out, 1 + 0.04 * flush, 1 - 0.22 * flush, 1 - 0.20 * flush)
     if i.freckles > 0 and y < 0.1 and y > -0.45:
-        speck = ramp(0.74 - 0.12 * i.freckles, 0.84, noise(X * 38 + 7, y * 38 + 3, 11))
+        speck = ramp(0.74 - 0.12 * i.freckles, 0.84, noise(X * 52 + 7, y * 52 + 3, 11))
         speck *= i.freckles * bump(a - 0.24, 0.28) * bump(y + 0.20, 0.17)
         out = _times(out, 1 - 0.45 * speck, 1 - 0.60 * speck, 1 - 0.68 * speck)
     lines = max(0.9 * e.brow_raise, 0.75 * i.wrinkles) * bump(X, 0.36) * bump(y - 0.43, 0.13)
@@ -110,11 +115,13 @@ def _complexion(X: float, y: float, i: Identity, e: Expression, p: Palette) -> P
     smile_line = bump(a - 0.155 - 0.13 * along, 0.018) * ramp(-0.05, 0.25, along) * ramp(1.25, 0.85, along)
     fold += (0.25 + 0.75 * i.wrinkles + 0.6 * max(e.smile, 0.0)) * 0.8 * smile_line
     crow = i.wrinkles * bump(a - 0.51, 0.05) * bump(y, 0.09) * max(0.0, sin(y * 110)) ** 2
+    dimple = bump(a - 0.315 - 0.04 * i.mouth_width, 0.016) * bump(y - MOUTH_Y, 0.075)
+    fold += 1.2 * max(-e.pucker, 0.0) * dimple
     dark = min(fold + crow, 1.2) * 0.34
     hollow = 0.30 * bump(a - 0.165, 0.05) * bump(y - 0.03, 0.07) + 0.16 * bump(a - EYE_X, 0.19) * bump(y - 0.06, 0.10)
     hollow += 0.26 * bump(X, 0.14) * bump(y + 0.462, 0.035) + 0.20 * bump(X, 0.15) * bump(y + 0.735, 0.035)
     hollow += 0.22 * bump(a - 0.150 * (1 + 0.1 * i.nose_width), 0.022) * bump(y + 0.37, 0.05)
-    hollow += 0.30 * ramp(-0.93, -1.0, y)
+    hollow += 0.30 * ramp(-0.93, -1.0, y) + 0.24 * max(e.pucker, 0.0) * bump(a - 0.36, 0.08) * bump(y + 0.50, 0.13)
     keep = 1 - min(hollow, 0.7)
     return _times(out, (1 - dark) * keep**0.8, (1 - 1.15 * dark) * keep, (1 - 1.1 * dark) * keep)
 
@@ -163,16 +170,16 @@ def _lips(a: Paint, X: float, y: float, t: float, c: Chart, p: Palette) -> Paint
 @njit(**_COMPILE)
 def _inside_mouth(X: float, t: float, c: Chart, e: Expression) -> Paint:
     """Dark cavity, teeth that hang from above and stand below, tongue."""
-    open_ = mouth_opening(X, c.mouth_half) * (0.30 * e.jaw_open + 0.085 * e.lips_part) + 1e-6
+    open_ = mouth_opening(X, c.mouth_half) * (0.29 * e.jaw_open + 0.085 * e.lips_part) + 1e-6
     above, below = t * open_, (1 - t) * open_
-    gap = 0.80 + 0.20 * ramp(0.0, 0.25, abs(((abs(X) / 0.055) % 1.0) - 0.0))
+    gap = 0.62 + 0.38 * ramp(0.0, 0.22, 0.5 - abs((abs(X) / 0.058) % 1.0 - 0.5))
     fade = ramp(0.22, 0.10, abs(X))
     out = (0.055, 0.012, 0.012, 0.2, 11)
-    tongue = ramp(0.12, 0.05, abs(X)) * ramp(0.11, 0.05, below) * ramp(0.10, 0.2, open_)
+    tongue = ramp(0.15, 0.07, abs(X)) * ramp(0.15, 0.07, below + X * X) * ramp(0.10, 0.2, open_)
     out = _mix(out, 0.36, 0.10, 0.10, tongue)
-    teeth = ramp(0.080, 0.068, above) * fade
+    teeth = ramp(0.066, 0.056, above + 0.25 * X * X) * fade
     out = _mix(out, 0.78 * gap, 0.75 * gap, 0.68 * gap, teeth * 0.95)
-    teeth = ramp(0.040, 0.030, below) * fade * ramp(0.13, 0.20, open_)
+    teeth = ramp(0.036, 0.027, below) * fade * ramp(0.13, 0.20, open_)
     return _mix(out, 0.60 * gap, 0.57 * gap, 0.50 * gap, teeth * 0.9)
 
 
@@ -181,14 +188,16 @@ def _face(theta: float, y: float, t: float, i: Identity, c: Chart, e: Expression
     """The paint at a point of the head."""
     X = HALF_WIDTH * sin(theta)
     front = cos(theta) > 0
-    if 0.0 < t < 1.0 and front:
+    if 0.01 < t < 0.99 and front:
         return _inside_mouth(X, t, c, e)
     out = _complexion(X if front else 9.0, y, i, e, p)
     if front:
         out = _features(out, X, y, t, theta, i, c, e, p)
     if i.hair_amount > 0.06:
-        jag = 0.030 * sin(theta * 47) + 0.020 * sin(theta * 101 + 1)
-        cover = ramp(-0.035, 0.035, y - hair_edge(theta, line) - jag) * (0.6 + 0.4 * ramp(0.06, 0.2, i.hair_amount))
+        under = 0.30 * bump(y - hair_edge(theta, line), 0.09) * ramp(0.50, 0.75, cos(theta))
+        out = _times(out, 1 - 0.8 * under, 1 - under, 1 - under)
+        cover = ramp(-0.035, 0.035, y - hair_cut(theta, line)) * (0.6 + 0.4 * ramp(0.06, 0.2, i.hair_amount))
+        cover *= ramp(-0.45, -0.30, y) if i.hair_length > 0.25 else 1.0
         if cover > 0:
             n = 0.55 + 0.6 * noise(theta * 40, y * 22, 8)
             out = _mix(out, p.hair[0] * n, p.hair[1] * n, p.hair[2] * n, cover)
@@ -273,13 +282,25 @@ def backdrop(x: float, y: float, b: Background) -> tuple[float, float, float]:
     blue = b.first_blue + (b.second_blue - b.first_blue) * share
     if b.blob1_radius > 0:
         q = bump(sqrt((x - b.blob1_x) ** 2 + (y - b.blob1_y) ** 2), b.blob1_radius)
-        red, green, blue = red + (b.blob1_red - red) * q, green + (b.blob1_green - green) * q, blue + (b.blob1_blue - blue) * q
+        red, green, blue = (
+            red + (b.blob1_red - red) * q,
+            green + (b.blob1_green - green) * q,
+            blue + (b.blob1_blue - blue) * q,
+        )
     if b.blob2_radius > 0:
-        q = ramp(1.05, 0.95, sqrt((x - b.blob2_x) ** 2 + (y - b.blob2_y) ** 2) / b.blob2_radius)
-        red, green, blue = red + (b.blob2_red - red) * q, green + (b.blob2_green - green) * q, blue + (b.blob2_blue - blue) * q
+        q = ramp(1.25, 0.75, sqrt((x - b.blob2_x) ** 2 + (y - b.blob2_y) ** 2) / b.blob2_radius)
+        red, green, blue = (
+            red + (b.blob2_red - red) * q,
+            green + (b.blob2_green - green) * q,
+            blue + (b.blob2_blue - blue) * q,
+        )
     if b.blob3_radius > 0:
-        q = ramp(1.05, 0.95, max(abs(x - b.blob3_x), abs(y - b.blob3_y)) / b.blob3_radius)
-        red, green, blue = red + (b.blob3_red - red) * q, green + (b.blob3_green - green) * q, blue + (b.blob3_blue - blue) * q
+        q = ramp(1.15, 0.85, max(abs(x - b.blob3_x), abs(y - b.blob3_y)) / b.blob3_radius)
+        red, green, blue = (
+            red + (b.blob3_red - red) * q,
+            green + (b.blob3_green - green) * q,
+            blue + (b.blob3_blue - blue) * q,
+        )
     tone = 1.0
     if b.noise > 0:
         s, seed = b.noise_scale, int(b.noise_seed)
@@ -288,6 +309,15 @@ def backdrop(x: float, y: float, b: Background) -> tuple[float, float, float]:
     if b.stripes > 0:
         tone += b.stripes * sin(6.283 * b.stripes_scale * (x * sin(b.angle) + y * cos(b.angle)))
     return red * tone, green * tone, blue * tone
+
+
+@njit(**_COMPILE)
+def backdrops(b: Background, out: Floats) -> None:
+    """Fills a (size, size, 3) image with the background, linear."""
+    size = out.shape[0]
+    for y in range(size):
+        for x in range(size):
+            out[y, x, 0], out[y, x, 1], out[y, x, 2] = backdrop((x + 0.5) / size, (y + 0.5) / size, b)
 
 
 @njit(**_COMPILE)
@@ -325,6 +355,8 @@ def shade(
     bottom: float,
     w: Light,
     g: Background,
+    behind: Floats,
+    step: int,
     colour: Floats,
     labels: Bytes,
 ) -> None:
@@ -334,7 +366,8 @@ def shade(
         for x in range(size):
             f = face[y, x]
             if f < 0:
-                colour[y, x, 0], colour[y, x, 1], colour[y, x, 2] = backdrop((x + 0.5) / size, (y + 0.5) / size, g)
+                for k in range(3):
+                    colour[y, x, k] = behind[y // step, x // step, k]
                 labels[y, x] = 0
             else:
                 ka, kb, kc = triangles[f, 0], triangles[f, 1], triangles[f, 2]
@@ -347,7 +380,7 @@ def shade(
                 ny = wa * normal[ka, 1] + wb * normal[kb, 1] + wc * normal[kc, 1]
                 nz = wa * normal[ka, 2] + wb * normal[kb, 2] + wc * normal[kc, 2]
                 norm = sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-                if nz < 0 and part[f] != 0:
+                if nz < 0 and (part[f] == 1 or part[f] == 2 or part[f] >= 5):
                     norm = -norm
                 nx, ny, nz = nx / norm, ny / norm, nz / norm
                 kind = part[f]
@@ -364,6 +397,7 @@ def shade(
                 elif kind == 4:
                     a = _cloth(u, v, g)
                     soft = 0.5
+                    nz = max(nz, 0.35)
                 elif kind == 5:
                     a = _hair(u, v, i, p, line, bottom)
                     soft = 0.6

@@ -8,19 +8,20 @@ name stays. `X = 0.72 sin(theta)` is the canonical distance from the middle of t
 
 from __future__ import annotations
 
-from math import cos, exp, pi, sin, sqrt
+from math import cos, pi, sin, sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from bench.mini.world.parameters import Expression, Floats, Identity
+from bench.mini.world.parameters import JAW_RADIANS, Expression, Floats, Identity
 
 HALF_WIDTH = 0.72
 MOUTH_Y = -0.60
 EYE_X, EYE_Y = 0.30, 0.0
-JAW_ANGLE = 0.40
-_COMPILE = {"cache": True, "nogil": True}
+BALD = 0.15
+"""Below this `hair_amount` hair has no volume, below 0.06 there is none."""
+_COMPILE = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 class Chart(NamedTuple):
@@ -42,28 +43,28 @@ class Chart(NamedTuple):
 
 def chart(i: Identity) -> Chart:
     """The outlines of an identity's features."""
-    size = 1 + 0.17 * i.eye_size
+    size = 1.06 + 0.18 * i.eye_size
     return Chart(
         eye_half=0.150 * size,
-        eye_up=0.078 * size * (1 + 0.25 * i.eye_openness),
+        eye_up=0.072 * size * (1 + 0.25 * i.eye_openness),
         eye_down=0.046 * size * (1 + 0.20 * i.eye_openness),
         eye_tilt=0.030 * i.eye_tilt,
-        brow_y=0.205 + 0.035 * i.brow_height,
+        brow_y=0.205 + 0.030 * i.brow_height,
         brow_half=0.185 * (1 + 0.15 * i.brow_length),
         brow_arch=0.040 + 0.035 * i.brow_arch,
         brow_tilt=0.025 * i.brow_tilt,
         brow_thick=0.034 * (1 + 0.55 * i.brow_thickness),
-        mouth_half=0.245 * (1 + 0.17 * i.mouth_width),
-        lip_up=0.062 * (1 + 0.50 * i.upper_lip),
-        lip_down=0.085 * (1 + 0.45 * i.lower_lip),
+        mouth_half=0.250 * (1 + 0.16 * i.mouth_width),
+        lip_up=0.064 * (1 + 0.55 * i.upper_lip),
+        lip_down=0.086 * (1 + 0.50 * i.lower_lip),
     )
 
 
 @njit(**_COMPILE)
 def bump(x: float, width: float) -> float:
-    """exp(-(x / width)^2), 0 beyond 3.5 widths."""
-    q = x / width
-    return exp(-q * q) if -3.5 < q < 3.5 else 0.0
+    """A hill of height 1 at x = 0: (1 - q^2 / 6)^6 with q = x / width, close to exp(-q^2), and 0 beyond 2.45 widths."""
+    p = 1 - x * x / (6 * width * width)
+    return p * p * p * p * p * p if p > 0 else 0.0
 
 
 @njit(**_COMPILE)
@@ -111,17 +112,17 @@ def skull(theta: float, y: float, i: Identity) -> tuple[float, float, float]:
     """The head's form without its features: stacked sections, wide at the cheekbones, shifted forward at the chin."""
     s, c = sin(theta), cos(theta)
     r = max(1 - y * y, 0.0) ** 0.45
-    wide = 1 + 0.10 * i.head_width + 0.05 * bump(y + 0.62, 0.22) - 0.05 * bump(y + 0.95, 0.15)
+    wide = 1 + 0.12 * i.head_width + 0.05 * bump(y + 0.62, 0.22) - 0.05 * bump(y + 0.95, 0.15)
     wide += 0.08 * i.cheekbone_width * bump(y + 0.10, 0.24) + 0.15 * i.jaw_width * bump(y + 0.62, 0.24)
     wide += 0.09 * i.forehead_width * bump(y - 0.50, 0.36) + 0.16 * i.chin_width * bump(y + 0.93, 0.17)
     wide += 0.04 * bump(y - 0.5, 0.4)
     side = HALF_WIDTH * r * wide
-    inner = min(HALF_WIDTH * (1 + 0.10 * i.head_width), 1.35 * side)
+    inner = min(HALF_WIDTH * (1 + 0.12 * i.head_width), 1.35 * side)
     x = s * (inner * (1 - s * s) + side * s * s)
     deep = 1 + 0.08 * i.head_depth
     front = 0.80 * r * deep * (1 + 0.07 * bump(y - 0.6, 0.35) * (1 - i.forehead_slope))
     z = 0.33 * ramp(-0.20, -1.0, y) + (front if c > 0 else 0.98 * r * deep) * c
-    lift = 0.42 * ramp(-0.35, -1.0, y) * min(max((0.60 - z) / 1.3, 0.0), 1.0)
+    lift = ramp(-0.35, -1.0, y) * (0.20 * min(max((0.60 - z) / 1.3, 0.0), 1.0) + 0.42 * ramp(0.15, -0.75, z))
     crown = 0.10 * i.crown_height * ramp(0.3, 1.0, y)
     chin = 0.10 * i.chin_length * ramp(-0.55, -1.0, y)
     return x, y + lift + crown - chin, z
@@ -138,14 +139,16 @@ def _face_depth(X: float, y: float, i: Identity) -> float:
     dz += 0.035 * (1 + i.cheekbone_width) * bump(a - 0.46, 0.16) * bump(y + 0.12, 0.12)
     dz += (0.01 + 0.07 * i.cheek_fullness) * bump(a - 0.40, 0.17) * bump(y + 0.42, 0.20)
     down = min(max((0.13 - y) / 0.44, 0.0), 1.0)
-    nose = (0.055 * (1 + 0.9 * i.nose_bridge)) * bump(y - 0.02, 0.20) + 0.195 * (1 + 0.28 * i.nose_projection) * down**1.2
+    nose = (0.055 * (1 + 0.9 * i.nose_bridge)) * bump(y - 0.02, 0.20) + 0.160 * (
+        1 + 0.32 * i.nose_projection
+    ) * down**1.2
     nose *= ramp(-0.455, -0.325, y) * ramp(0.30, 0.05, y)
-    dz += nose * bump(X, 0.082 * (1 + 0.30 * i.nose_bridge_width) + 0.030 * down * (1 + 0.5 * i.nose_width))
-    dz += 0.050 * bump(X, 0.085 + 0.015 * i.nose_width) * bump(y + 0.315, 0.075)
+    dz += nose * bump(X, 0.088 * (1 + 0.30 * i.nose_bridge_width) + 0.035 * down * (1 + 0.5 * i.nose_width))
+    dz += 0.040 * bump(X, 0.090 + 0.015 * i.nose_width) * bump(y + 0.325, 0.080)
     dz += 0.100 * bump(a - 0.110 * (1 + 0.25 * i.nose_width), 0.050) * bump(y + 0.365, 0.055)
     dz += 0.060 * bump(X, 0.28) * bump(y + 0.58, 0.17)
     dz += 0.10 * (1 + i.chin_forward) * bump(X, 0.20) * bump(y + 0.90, 0.13)
-    dz -= (0.010 + 0.020 * i.chin_cleft) * bump(X, 0.030) * bump(y + 0.90, 0.08)
+    dz -= (0.008 + 0.016 * i.chin_cleft) * bump(X, 0.042) * bump(y + 0.90, 0.08)
     return dz - 0.030 * bump(X, 0.20) * bump(y + 0.745, 0.045)
 
 
@@ -161,13 +164,13 @@ def _lip_depth(X: float, y: float, c: Chart) -> float:
 def _shift(X: float, y: float, i: Identity) -> tuple[float, float]:
     """Where identity moves the features within the face (x, y)."""
     a, sign = abs(X), 1.0 if X > 0 else -1.0
-    dx = sign * 0.045 * i.eye_distance * bump(a - EYE_X, 0.20) * bump(y - 0.05, 0.22)
-    dx += 0.38 * X * i.nose_width * bump(X, 0.19) * bump(y + 0.37, 0.10)
+    dx = sign * 0.055 * i.eye_distance * bump(a - EYE_X, 0.20) * bump(y - 0.05, 0.22)
+    dx += 0.42 * X * i.nose_width * bump(X, 0.19) * bump(y + 0.37, 0.10)
     dy = 0.045 * i.eye_height * bump(a - EYE_X, 0.35) * bump(y - 0.05, 0.28)
-    dy -= 0.075 * i.nose_length * bump(X, 0.22) * bump(y + 0.35, 0.17)
+    dy -= 0.080 * i.nose_length * bump(X, 0.22) * bump(y + 0.35, 0.17)
     dy += 0.040 * i.nose_upturn * bump(X, 0.12) * bump(y + 0.30, 0.08)
     dy += 0.045 * i.mouth_height * bump(X, 0.40) * bump(y + 0.60, 0.17)
-    dy += 0.030 * i.mouth_curve * (bump(a - 0.24, 0.13) - 0.4 * bump(X, 0.13)) * bump(y + 0.60, 0.14)
+    dy += 0.018 * i.mouth_curve * (bump(a - 0.24, 0.13) - 0.4 * bump(X, 0.13)) * bump(y + 0.60, 0.14)
     return dx, dy
 
 
@@ -179,9 +182,12 @@ def _act(X: float, y: float, t: float, c: Chart, e: Expression) -> tuple[float, 
     corner = bump(a - c.mouth_half, 0.15) * bump(y - MOUTH_Y, 0.17)
     around = bump(X, 0.42) * bump(y - MOUTH_Y, 0.20)
     cheek = bump(a - 0.40, 0.16) * bump(y + 0.30, 0.14)
-    dx = sign * corner * (0.075 * up - 0.01 * down) - X * around * (0.36 * e.pucker if e.pucker > 0 else 0.20 * e.pucker)
+    dx = sign * corner * (0.075 * up - 0.01 * down) - X * around * (
+        0.36 * e.pucker if e.pucker > 0 else 0.28 * e.pucker
+    )
     dy = corner * (0.085 * up - 0.085 * down) + 0.035 * up * cheek
-    dz = 0.045 * up * cheek - 0.02 * up * around + 0.09 * max(e.pucker, 0.0) * bump(X, 0.20) * bump(y - MOUTH_Y, 0.13)
+    dz = 0.045 * up * cheek - 0.02 * up * around + 0.12 * max(e.pucker, 0.0) * bump(X, 0.20) * bump(y - MOUTH_Y, 0.13)
+    dy += 0.30 * e.pucker * (y - MOUTH_Y) * bump(X, 0.26) * bump(y - MOUTH_Y, 0.14)
     gap = mouth_opening(X, c.mouth_half) * e.lips_part
     dy += gap * (0.028 * (1 - t) * bump(y - MOUTH_Y, 0.10) - 0.062 * t * bump(y - MOUTH_Y, 0.12))
     dy += 0.095 * e.brow_raise * bump(a - 0.28, 0.32) * bump(y - 0.26, 0.16)
@@ -211,7 +217,7 @@ def skin(theta: float, y: float, t: float, i: Identity, c: Chart, e: Expression)
         py += gate * (dy + ey)
         pz += gate * (_face_depth(X, y, i) + _lip_depth(X, y, c) + ez)
     share = _jaw_share(X, y, t, front, c)
-    turn = JAW_ANGLE * e.jaw_open * share
+    turn = JAW_RADIANS * e.jaw_open * share
     dy, dz = py + 0.05, pz
     py = -0.05 + dy * cos(turn) - dz * sin(turn)
     pz = dz * cos(turn) + dy * sin(turn)
@@ -233,6 +239,18 @@ def hair_edge(theta: float, line: Floats) -> float:
     q = min(max((theta + pi) * 18 / pi, 0.0), 35.999)
     k = int(q)
     return line[k] + (line[k + 1] - line[k]) * (q - k)
+
+
+@njit(**_COMPILE)
+def _wave(x: float) -> float:
+    """Irregular, smooth, in [-1, 1], without sharp teeth."""
+    return 0.40 * sin(x) + 0.25 * sin(2.3 * x + 1.0) + 0.20 * sin(4.1 * x + 2.0) + 0.15 * sin(7.3 * x + 0.5)
+
+
+@njit(**_COMPILE)
+def hair_cut(theta: float, line: Floats) -> float:
+    """The hair's edge with its ragged ends."""
+    return hair_edge(theta, line) + 0.050 * _wave(theta * 17)
 
 
 @njit(**_COMPILE)
@@ -275,25 +293,29 @@ def ear_points(names: Floats, side: float, i: Identity, out: Floats) -> None:
         a, r = names[k, 0], names[k, 1]
         v = 0.235 * size * r * sin(a) * (1 - 0.06 * cos(a))
         u = 0.135 * size * r * cos(a) * (1 + 0.30 * sin(a))
-        rim = 0.035 * bump(r - 0.82, 0.16) - 0.035 * bump(r - 0.35, 0.30)
+        rim = 0.035 * bump(r - 0.82, 0.16) - 0.020 * bump(r - 0.40, 0.28)
         u += 0.135 * size
-        out[k, 0] = wx + side * (u * sin(turn) + rim * cos(turn) - 0.035)
+        out[k, 0] = wx + side * (u * sin(turn) + rim * cos(turn) - 0.020)
         out[k, 1] = v - 0.04 + 0.10 * u
         out[k, 2] = -0.02 - u * cos(turn) + rim * sin(turn)
 
 
 def hairline(i: Identity) -> tuple[Floats, float]:
     """(37,) heights where the hair ends, from longitude -pi to pi, and the height where hanging hair ends."""
-    long = float(np.clip((i.hair_length - 0.25) / 0.3, 0, 1))
+    long = float(np.clip((i.hair_length - 0.25) / 0.3, 0, 1)) if i.hair_amount >= BALD else 0.0
     bottom = -0.66 - 1.25 * max(i.hair_length - 0.3, 0.0) / 0.7
     degrees = np.linspace(-180, 180, 37)
-    top = 0.62 + 0.09 * i.hairline
-    low = top - 0.36 * i.hair_fringe
+    top = 0.70 + 0.11 * i.hairline
+    low = 0.70 - 0.44 * i.hair_fringe
     short = np.interp(
-        np.abs(degrees), [0, 20, 38, 52, 64, 76, 84, 100, 112, 180], [top, top, top - 0.02, top - 0.16, 0.12, -0.12, 0.22, 0.2, -0.45, -0.55]
+        np.abs(degrees),
+        [0, 18, 34, 46, 56, 66, 76, 84, 100, 112, 180],
+        [top - 0.03, top, top + 0.02, top - 0.09, 0.42, 0.16, -0.12, 0.22, 0.2, -0.45, -0.55],
     )
     fringe = np.interp(np.abs(degrees), [0, 48, 62], [low, low + 0.02, 3.0])
-    hung = np.interp(np.abs(degrees), [0, 40, 50, 62, 72, 80, 180], [3.0, 3.0, 0.35, 0.0, bottom, bottom - 1, bottom - 1])
+    hung = np.interp(
+        np.abs(degrees), [0, 40, 50, 62, 72, 80, 180], [3.0, 3.0, 0.35, 0.0, bottom, bottom - 1, bottom - 1]
+    )
     line = np.where(np.abs(degrees) < 60, short, short * (1 - long) + np.minimum(short, hung) * long)
     line = np.where(i.hair_fringe > 0, np.minimum(line, fringe), line)
     part = 0.10 * i.hair_part * np.sin(np.radians(degrees)) * (np.abs(degrees) < 60)
