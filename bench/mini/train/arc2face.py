@@ -166,7 +166,7 @@ class Material:
     scale: float
 
 
-def inside(held: Faces, slack: float = 0.03) -> np.ndarray:
+def inside(held: Faces, slack: float = 0.12) -> np.ndarray:
     """The rows whose FFHQ crop stays within the frame, up to `slack` of its side: nothing mirrored to learn from."""
     from bench.mini.train.crops import ffhq_moves
 

@@ -78,8 +78,8 @@ class Cast:
         return f"{self.split}-{self.people}x{self.scenes}-{self.seed}"
 
 
-TRAIN = Cast("train", 3000, 5, 1)
-EVAL = Cast("eval", 300, 8, 2)
+TRAIN = Cast("train", 4000, 4, 1)
+EVAL = Cast("eval", 250, 8, 2)
 
 
 def _shapes(count: int) -> dict[str, tuple[tuple[int, ...], str]]:
