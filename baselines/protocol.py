@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -17,11 +18,30 @@ Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
+class Gallery:
+    """The whole dataset, for controls that show somebody's photo (need "gallery").
+
+    Attributes:
+        references: eligible references in the order of the list, as (item, subject, path).
+        targets: subject -> paths of the subject's other photos, in the order of the list.
+        read: path -> picture; raises `bench.images.ImageError`.
+        seed: of the protocol. samples_per_item: of the protocol.
+    """
+
+    references: Sequence[tuple[str, str, Path]]
+    targets: Mapping[str, Sequence[Path]]
+    read: Callable[[Path], Image]
+    seed: int
+    samples_per_item: int
+
+
+@dataclass(frozen=True, eq=False)
 class Reference:
     """What a method may see of one reference: only what it declared in `needs` is filled.
 
     Attributes:
-        item, subject: names from the dataset's list.
+        item, subject: names from the dataset's list. key: the item's name, fit for a file.
+        path: the file, where "image" is needed (for a method that runs in another process).
         image: the whole picture, (H, W, 3) uint8 RGB.
         face: the largest face under the evaluator's detector.
         embeddings: recogniser name -> (d,) float32, raw (not normalised).
@@ -29,9 +49,12 @@ class Reference:
 
     item: str
     subject: str
+    key: str = ""
+    path: Path | None = None
     image: Image | None = None
     face: Face | None = None
     embeddings: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    gallery: Gallery | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +84,7 @@ class Method(Protocol):
 
     Class attributes:
         Options: frozen spec of its options (`bench.identity.Spec`), importable without heavy packages.
-        needs: what `Reference` must hold: any of "image", "face", "embedding:<recogniser>".
+        needs: what `Reference` must hold: any of "image", "face", "embedding:<recogniser>", "gallery".
     """
 
     Options: ClassVar[type[Spec]]

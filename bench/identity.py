@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +35,16 @@ WeightFile = Annotated[Path, CONTENT]
 """A file (or folder) of weights: where it lies is recorded, its bytes are part of the identity."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Beside `CONTENT`: only these files or folders inside the path are read, so only their bytes are hashed.
+
+    Two methods may share one folder: what is added to it for one must not change the results' identity of the other.
+    """
+
+    names: tuple[str, ...]
+
+
 class Spec(BaseModel):
     """A frozen record of settings in which unknown keys are errors and every field has a mark."""
 
@@ -52,23 +63,31 @@ def mark_of(model: type[BaseModel], field: str) -> Mark:
     return marks[0]
 
 
-def identity(spec: BaseModel) -> dict[str, Any]:
-    """The part of a spec that changes results, as plain JSON types; files by their sha256."""
-    return dict(_parts(spec))
+def identity(spec: BaseModel, only: Collection[str] | None = None) -> dict[str, Any]:
+    """The part of a spec (or of the fields `only`) that changes results, as plain JSON types; files by sha256."""
+    return dict(_parts(spec, type(spec).model_fields if only is None else only))
 
 
-def _parts(spec: BaseModel) -> Iterator[tuple[str, Any]]:
-    for name in type(spec).model_fields:
+def _parts(spec: BaseModel, names: Collection[str]) -> Iterator[tuple[str, Any]]:
+    for name in names:
         mark, value = mark_of(type(spec), name), getattr(spec, name)
         if mark is Mark.RECORDED:
             continue
-        yield name, _content(value) if mark is Mark.CONTENT else _plain(value)
+        yield name, _content(value, _names(type(spec), name)) if mark is Mark.CONTENT else _plain(value)
 
 
-def _content(value: Path | None) -> str | None:
+def _names(model: type[BaseModel], field: str) -> tuple[str, ...]:
+    return tuple(n for m in model.model_fields[field].metadata if isinstance(m, Parts) for n in m.names)
+
+
+def _content(value: Path | None, names: tuple[str, ...]) -> str | dict[str, str] | None:
     from bench.hashing import sha256_path
 
-    return None if value is None else sha256_path(value)
+    if value is None:
+        return None
+    # A missing part is the loader's error, with a better message; where all are missing there is nothing to hash.
+    found = {name: sha256_path(value / name) for name in names if (value / name).exists()}
+    return found or sha256_path(value)
 
 
 def _plain(value: Any) -> Any:

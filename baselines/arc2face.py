@@ -1,0 +1,360 @@
+"""Arc2Face (Paraperas Papantoniou et al., ECCV 2024): a face from an ArcFace embedding alone.
+
+A CLIP text encoder reads "photo of a id person" with the token "id" replaced by the unit embedding, zero-padded to the
+encoder's width; its output conditions a Stable Diffusion 1.5 UNet. Both were fine-tuned together. The unconditional
+branch of the guidance is the same encoder on the empty prompt. Official code: https://github.com/foivospar/Arc2Face
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from baselines import diffusion, weights
+from baselines.protocol import Output, Request
+from bench.errors import UserError
+from bench.identity import CONTENT, IDENTITY, Parts, Spec
+from bench.runtime import Runtime
+
+if TYPE_CHECKING:
+    import torch
+
+PROMPT = "photo of a id person"
+ID_WORD = "id"
+IDENTITIES = 4
+"""The encoder's declared batch: how many identities it reads at once."""
+EXPRESSION = 55
+"""FLAME: 50 of expression, 2 eyelids, 3 of the jaw."""
+
+File = Annotated[Path | None, CONTENT]
+
+
+class Arc2FaceOptions(Spec):
+    """Official defaults.
+
+    Attributes:
+        model: folder in the layout of FoivosPar/Arc2Face: `arc2face/` (UNet), `encoder/`.
+        base: folder in the layout of Stable Diffusion 1.5: `tokenizer/`, `vae/`, `scheduler/`; may be `model`.
+        recogniser: whose embedding it asks for. embedding_size: that embedding's length.
+        embedding: a .npy of one or several embeddings, (d,) or (k, d) float32, taken instead of each request's.
+        averaging: of several embeddings: their mean as they are, or of unit vectors.
+        blend_with: a .npy of another identity's embedding; blend: its share, 0 to 1.
+        lcm_lora: LCM-LoRA (.safetensors); wants `steps` 2 to 8 and `guidance_scale` 1.
+        controlnet: the official `controlnet/` folder; normal_map: the picture it follows (FLAME normals, as RGB).
+        exp_adapter: the official `exp_adapter.bin`; expression: 55 numbers (FLAME expression, eyelids, jaw).
+        width, height: pixels; None: the UNet's own.
+    """
+
+    model: Annotated[Path, CONTENT, Parts(("arc2face", "encoder"))]
+    base: Annotated[Path, CONTENT, Parts(("tokenizer", "vae", "scheduler"))]
+    recogniser: diffusion.Text = "arcface"
+    embedding_size: Annotated[int, IDENTITY, Field(ge=1)] = 512
+    embedding: File = None
+    averaging: Annotated[Literal["raw", "normalised"], IDENTITY] = "raw"
+    blend_with: File = None
+    blend: Annotated[float, IDENTITY, Field(ge=0, le=1)] = 0.5
+    lcm_lora: File = None
+    controlnet: File = None
+    normal_map: File = None
+    controlnet_scale: diffusion.Scale = 1.0
+    exp_adapter: File = None
+    expression: Annotated[tuple[float, ...] | None, IDENTITY] = None
+    expression_scale: diffusion.Scale = 1.0
+    steps: diffusion.Steps = 25
+    guidance_scale: diffusion.Guidance = 3.0
+    width: diffusion.Side = None
+    height: diffusion.Side = None
+    precision: diffusion.Precision = "fp32"
+    vae_precision: diffusion.Precision = "fp32"
+    batch: diffusion.Batch = 5
+    channels_last: diffusion.Switch = False
+    compile: diffusion.Switch = False
+    attention: diffusion.Attention = "auto"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Arc2FaceOptions:
+        if (self.controlnet is None) != (self.normal_map is None):
+            raise UserError("arc2face: controlnet and normal_map go together")
+        if (self.exp_adapter is None) != (self.expression is None):
+            raise UserError("arc2face: exp_adapter and expression go together")
+        if self.expression is not None and len(self.expression) != EXPRESSION:
+            raise UserError(f"arc2face: expression has {len(self.expression)} numbers, not {EXPRESSION}")
+        return self
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What these options need of a reference."""
+        return frozenset({f"embedding:{self.recogniser}"} if self.embedding is None else ())
+
+
+def average(embeddings: NDArray[np.float32], how: Literal["raw", "normalised"]) -> NDArray[np.float32]:
+    """One embedding, (d,), of several, (k, d): their mean, or the mean of their unit vectors.
+
+    >>> average(np.float32([[4, 0], [0, 2]]), "raw").tolist()
+    [2.0, 1.0]
+    >>> average(np.float32([[4, 0], [0, 2]]), "normalised").tolist()
+    [0.5, 0.5]
+    """
+    rows = unit(embeddings) if how == "normalised" else embeddings
+    return rows.mean(axis=0, dtype=np.float32)
+
+
+def interpolate(one: NDArray[np.float32], other: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """The straight line between two identities' unit vectors, (d,): `one` at 0, `other` at 1 (the paper's Fig. 10).
+
+    >>> interpolate(np.float32([3, 0]), np.float32([0, 5]), 0.25).tolist()
+    [0.75, 0.25]
+    """
+    return (np.float32(1 - share) * unit(one) + np.float32(share) * unit(other)).astype(np.float32)
+
+
+def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows (last axis) divided by their L2 norms."""
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+class PromptEncoder:
+    """A stock CLIP text encoder that reads identities, several at once.
+
+    Args:
+        tokenizer: knows "id" as one token.
+        encoder: the fine-tuned CLIPTextModel, not subclassed.
+
+    Raises:
+        UserError: the tokenizer splits "id", or this transformers version drops the causal mask.
+    """
+
+    def __init__(self, tokenizer: Any, encoder: Any) -> None:
+        self.encoder = encoder
+        self.width = int(encoder.config.hidden_size)
+        self._prompt = self._tokens(tokenizer, PROMPT)
+        self._empty = self._tokens(tokenizer, "")
+        self._place = self._place_of_id(tokenizer)
+        self._check_causal()
+
+    def identities(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """The last hidden states, (n, tokens, width), of (n, d) embeddings of any length; d is at most `width`."""
+        import torch
+
+        rows = torch.nn.functional.normalize(embeddings.to(self.encoder.device, torch.float32))
+        rows = torch.nn.functional.pad(rows, (0, self.width - rows.shape[1]))
+        with self._replaced(rows.to(self.encoder.dtype)):
+            return self.encoder(self._prompt.expand(len(rows), -1).to(self.encoder.device))[0]
+
+    def unconditional(self) -> torch.Tensor:
+        """The last hidden states of the empty prompt, (1, tokens, width)."""
+        return self.encoder(self._empty.to(self.encoder.device))[0]
+
+    def _tokens(self, tokenizer: Any, text: str) -> torch.Tensor:
+        length = int(self.encoder.config.max_position_embeddings)
+        return tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+
+    def _place_of_id(self, tokenizer: Any) -> int:
+        word = tokenizer(ID_WORD, add_special_tokens=False).input_ids
+        places = (self._prompt[0] == word[0]).nonzero().flatten().tolist() if len(word) == 1 else []
+        if len(places) != 1:
+            raise UserError(f"the tokenizer must read {ID_WORD!r} in {PROMPT!r} as exactly one token; not SD 1.5's")
+        return places[0]
+
+    @contextmanager
+    def _replaced(self, rows: torch.Tensor) -> Iterator[None]:
+        def put(_module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+            output = output.clone()
+            output[:, self._place] = rows
+            return output
+
+        handle = self.encoder.get_input_embeddings().register_forward_hook(put)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _check_causal(self) -> None:
+        import torch
+
+        with torch.inference_mode():
+            one, other = self.identities(torch.eye(2, self.width))
+        change = (one - other).abs().amax(dim=1)
+        before, after = change[: self._place].max(), change[self._place :].min()
+        if before > 1e-4 or after == 0:
+            raise UserError(
+                "the text encoder is not causal or ignores the identity: this transformers version breaks it"
+            )
+
+
+class Arc2Face:
+    """The method; see the module."""
+
+    Options = Arc2FaceOptions
+    needs = frozenset({"embedding:arcface"})
+
+    def __init__(self, options: Arc2FaceOptions, runtime: Runtime) -> None:
+        weights.demand(options.model, ("arc2face/config.json", "encoder/config.json"), "arc2face")
+        weights.demand(options.base, ("tokenizer", "vae/config.json", "scheduler"), "arc2face")
+        self.options, self.device = options, runtime.device
+        self.needs = options.needs
+        self._dtype = diffusion.torch_dtype(options.precision, runtime.device)
+        self.prompts = load_prompts(options, runtime.device)
+        self._load_networks()
+        self._given = _embedding_file(options.embedding, options.embedding_size)
+        self._other = _embedding_file(options.blend_with, options.embedding_size)
+        self._known: dict[bytes, torch.Tensor] = {}
+
+    def generate(self, requests: Sequence[Request]) -> list[Output]:
+        """See `baselines.protocol.Method`; each identity's prompt is encoded once.
+
+        Raises:
+            UserError: an embedding is missing, of another length, or zero.
+        """
+        with diffusion.running(self.options.attention):
+            self._encode([self.condition(request) for request in requests])
+            return diffusion.in_batches(requests, self.options.batch, self._make)
+
+    def condition(self, request: Request) -> NDArray[np.float32]:
+        """The embedding, (d,) float32, that a request is conditioned on."""
+        options = self.options
+        rows = self._given
+        if rows is None:
+            rows = diffusion.embedding(request, options.recogniser, options.embedding_size)
+        row = average(rows, options.averaging)
+        if self._other is None:
+            return row
+        return interpolate(row, average(self._other, options.averaging), options.blend)
+
+    def latents(self, requests: Sequence[Request]) -> torch.Tensor:
+        """Denoised latents, (n, c, h, w) float32, of requests whose prompts are known."""
+        import torch
+
+        start = diffusion.noise([r.seed for r in requests], self.unet.config.in_channels, self.size, self.device)
+        prompts = torch.stack([self._known[self.condition(r).tobytes()] for r in requests])
+        return self.denoise(start, prompts, self.unconditional)
+
+    def denoise(
+        self,
+        start: tuple[torch.Tensor, list[torch.Generator]],
+        prompts: torch.Tensor,
+        unconditional: torch.Tensor,
+    ) -> torch.Tensor:
+        """Samples from start noise (n, c, h, w) and prompts (n, tokens, width) against (1, tokens, width)."""
+        options = self.options
+        text = diffusion.guided(unconditional, prompts, options.guidance_scale).to(self._dtype)
+        extra = self._expression(len(prompts))
+
+        def predict(_index: int, timestep: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+            rows = rows.to(self._dtype)
+            control = self._control(rows, timestep, text)
+            return self._run(rows, timestep, encoder_hidden_states=text, return_dict=False, **extra, **control)[0]
+
+        return diffusion.sample(self.scheduler, options.steps, options.guidance_scale, start, predict)
+
+    def _make(self, requests: Sequence[Request]) -> list[Output]:
+        return diffusion.decode(self.vae, self.latents(requests))
+
+    def _encode(self, conditions: Sequence[NDArray[np.float32]]) -> None:
+        import torch
+
+        rows = {row.tobytes(): row for row in conditions}
+        new = [key for key in rows if key not in self._known]
+        self._known = {key: self._known[key] for key in rows if key in self._known}
+        for begin in range(0, len(new), IDENTITIES):
+            keys = new[begin : begin + IDENTITIES]
+            padded = [rows[key] for key in keys] + [rows[keys[-1]]] * (IDENTITIES - len(keys))
+            encoded = self.prompts.identities(torch.from_numpy(np.stack(padded)))
+            self._known.update(zip(keys, encoded, strict=False))
+
+    def _load_networks(self) -> None:
+        import torch
+        from diffusers import AutoencoderKL, UNet2DConditionModel
+
+        options = self.options
+        vae_dtype = diffusion.torch_dtype(options.vae_precision, self.device)
+        self.vae = weights.load(AutoencoderKL, options.base / "vae", vae_dtype).to(self.device)
+        self.unet = weights.load(UNet2DConditionModel, options.model / "arc2face", self._dtype)
+        diffusion.check_fit(self.unet, self.vae, self.prompts.width, options.model)
+        self.size = diffusion.latent_size(options, self.unet, self.vae)
+        self.scheduler = self._load_scheduler()
+        self._load_adapters()
+        self._run = diffusion.placed(self.unet, options, self.device)
+        with torch.inference_mode():
+            self.unconditional = self.prompts.unconditional()
+
+    def _load_scheduler(self) -> Any:
+        from diffusers import DPMSolverMultistepScheduler, LCMScheduler
+
+        found = weights.config(self.options.base / "scheduler", "scheduler_config.json")
+        return (LCMScheduler if self.options.lcm_lora else DPMSolverMultistepScheduler).from_config(found)
+
+    def _load_adapters(self) -> None:
+        options = self.options
+        if options.lcm_lora is not None:
+            diffusion.load_lora(self.unet, self.scheduler, weights.read(options.lcm_lora), options.lcm_lora)
+        if options.exp_adapter is not None:
+            checkpoint = weights.read(options.exp_adapter)
+            scale = options.expression_scale
+            load = diffusion.load_ip_adapter
+            self._project = load(self.unet, self.scheduler, checkpoint, options.exp_adapter, scale)
+        self.controlnet = None
+        if options.controlnet is not None and options.normal_map is not None:
+            self._load_controlnet(options.controlnet, options.normal_map)
+
+    def _load_controlnet(self, folder: Path, normal_map: Path) -> None:
+        from diffusers import ControlNetModel
+
+        network = weights.load(ControlNetModel, folder, self._dtype)
+        diffusion.check_fit(network, self.vae, self.prompts.width, folder)
+        self.controlnet = diffusion.placed(network, self.options, self.device)
+        height, width = (side * diffusion.vae_factor(self.vae) for side in self.size)
+        self._normals = diffusion.control_image(normal_map, (height, width)).to(self.device, self._dtype)
+
+    def _control(self, rows: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor) -> dict[str, Any]:
+        if self.controlnet is None:
+            return {}
+        normals = self._normals.expand(len(rows), -1, -1, -1)
+        down, middle = self.controlnet(
+            rows, timestep, text, normals, conditioning_scale=self.options.controlnet_scale, return_dict=False
+        )
+        return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+
+    def _expression(self, count: int) -> dict[str, Any]:
+        import torch
+
+        if self.options.expression is None:
+            return {}
+        self._project.to(self.device)
+        row = torch.tensor([self.options.expression], dtype=self._dtype, device=self.device)
+        tokens, none = self._project(row), self._project(torch.zeros_like(row))
+        return {"added_cond_kwargs": diffusion.added([tokens] * count, none, self.options.guidance_scale)}
+
+
+def load_prompts(options: Arc2FaceOptions, device: str) -> PromptEncoder:
+    """The prompt encoder, in float32 whatever the UNet's precision (it runs once per identity).
+
+    Raises:
+        UserError: wrong files, or an embedding that is wider than the encoder.
+    """
+    import torch
+    from transformers import CLIPTextModel
+
+    tokenizer = weights.tokenizer(options.base / "tokenizer")
+    encoder = PromptEncoder(tokenizer, weights.load(CLIPTextModel, options.model / "encoder", torch.float32).to(device))
+    if encoder.width < options.embedding_size:
+        raise UserError(
+            f"{options.model}/encoder is {encoder.width} wide: too narrow for {options.embedding_size} numbers"
+        )
+    return encoder
+
+
+def _embedding_file(path: Path | None, size: int) -> NDArray[np.float32] | None:
+    if path is None:
+        return None
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as a .npy of embeddings: {error}") from error
+    return diffusion.check_embedding(rows, size, str(path))

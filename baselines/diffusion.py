@@ -1,0 +1,412 @@
+"""What the diffusion methods share: options, noise, the guided sampling loop, batches that survive a full memory.
+
+Networks, adapters and schedulers are those of diffusers. The loop is written out because one batch carries samples
+of several identities, each with its own noise and condition, which the pipelines' image-prompt arguments do not allow.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from baselines import weights
+from baselines.protocol import Image, Output, Request
+from bench.errors import UserError
+from bench.identity import IDENTITY, RECORDED
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+Precision = Annotated[Literal["fp32", "fp16", "bf16"], IDENTITY]
+Steps = Annotated[int, IDENTITY, Field(ge=1, le=1000)]
+Guidance = Annotated[float, IDENTITY, Field(ge=0)]
+Scale = Annotated[float, IDENTITY, Field(ge=0)]
+Side = Annotated[int | None, IDENTITY, Field(ge=8)]
+"""Pixels; None: what the UNet was made for."""
+Text = Annotated[str, IDENTITY]
+Batch = Annotated[int, RECORDED, Field(ge=1)]
+Switch = Annotated[bool, RECORDED]
+Attention = Annotated[Literal["auto", "math"], RECORDED]
+
+
+class Execution(Protocol):
+    """The options that every diffusion method has."""
+
+    @property
+    def precision(self) -> Literal["fp32", "fp16", "bf16"]: ...  # noqa: D102
+    @property
+    def vae_precision(self) -> Literal["fp32", "fp16", "bf16"]: ...  # noqa: D102
+    @property
+    def width(self) -> int | None: ...  # noqa: D102
+    @property
+    def height(self) -> int | None: ...  # noqa: D102
+    @property
+    def batch(self) -> int: ...  # noqa: D102
+    @property
+    def channels_last(self) -> bool: ...  # noqa: D102
+    @property
+    def compile(self) -> bool: ...  # noqa: D102
+    @property
+    def attention(self) -> Literal["auto", "math"]: ...  # noqa: D102
+
+
+Predict = Callable[[int, "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+"""(step, timestep, latents) -> noise; with guidance the rows are [unconditional; conditional]."""
+
+
+def torch_dtype(precision: str, device: str) -> torch.dtype:
+    """The torch type of a precision.
+
+    Raises:
+        UserError: fp16 on a CPU.
+    """
+    import torch
+
+    if precision == "fp16" and device == "cpu":
+        raise UserError("fp16 networks need a GPU; on a CPU say method.precision=fp32 (fp16 files are upcast)")
+    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+
+
+def placed(network: Any, options: Execution, device: str) -> Any:
+    """A network on its device, in the memory layout and compiled as the options say."""
+    import torch
+
+    network = network.to(device)
+    if options.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    return torch.compile(network) if options.compile else network
+
+
+def vae_factor(vae: Any) -> int:
+    """Pixels per latent."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def added(tokens: Sequence[torch.Tensor], unconditional: torch.Tensor, guidance: float) -> dict[str, Any]:
+    """An image-prompt adapter's tokens, each (1, k, width), as the UNet's added conditions."""
+    import torch
+
+    rows = torch.cat(list(tokens))
+    return {"image_embeds": [guided(unconditional, rows, guidance)[:, None]]}
+
+
+def latent_size(options: Execution, unet: Any, vae: Any) -> tuple[int, int]:
+    """Height and width of the latents.
+
+    Raises:
+        UserError: a side is not a multiple of the VAE's factor.
+    """
+    factor = vae_factor(vae)
+    native = unet.config.sample_size * factor
+    sides = (options.height or native, options.width or native)
+    if any(side % factor for side in sides):
+        raise UserError(f"height and width must be multiples of {factor}, not {sides[0]} and {sides[1]}")
+    return sides[0] // factor, sides[1] // factor
+
+
+def check_fit(unet: Any, vae: Any, text_width: int, source: Path) -> None:
+    """Checks that UNet, VAE and text encoder belong to one base.
+
+    Raises:
+        UserError: they do not.
+    """
+    if unet.config.cross_attention_dim != text_width:
+        raise UserError(
+            f"{source}: the UNet reads text of {unet.config.cross_attention_dim}, the encoder gives {text_width}"
+        )
+    if unet.config.in_channels != vae.config.latent_channels:
+        raise UserError(
+            f"{source}: {unet.config.in_channels} channels into the UNet, {vae.config.latent_channels} in the VAE"
+        )
+
+
+def noise(
+    seeds: Sequence[int], channels: int, size: tuple[int, int], device: str
+) -> tuple[torch.Tensor, list[torch.Generator]]:
+    """Start noise, (n, channels, h, w) float32, and the generator of each row, drawn on the CPU whatever the device.
+
+    A row depends on its own seed alone. The generators go on to the schedulers that draw noise at each step.
+    """
+    import torch
+
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    rows = [torch.randn((channels, *size), generator=g, dtype=torch.float32) for g in generators]
+    return torch.stack(rows).to(device), generators
+
+
+def guided(unconditional: torch.Tensor, conditional: torch.Tensor, guidance: float) -> torch.Tensor:
+    """The rows of a condition as `sample` wants them: both halves with guidance, the conditional half without."""
+    import torch
+
+    if guidance <= 1:
+        return conditional
+    return torch.cat([unconditional.expand_as(conditional), conditional])
+
+
+def sample(
+    scheduler: Any,
+    steps: int,
+    guidance: float,
+    start: tuple[torch.Tensor, list[torch.Generator]],
+    predict: Predict,
+) -> torch.Tensor:
+    """Denoises with classifier-free guidance; none at or below 1, as in diffusers.
+
+    Args:
+        scheduler: of diffusers; its arithmetic is in float32 whatever the networks' precision.
+        steps: number of inference steps.
+        guidance: e = e_uncond + guidance * (e_cond - e_uncond).
+        start: noise of unit variance and one generator per row, as from `noise`.
+        predict: the networks.
+
+    Returns:
+        (n, c, h, w) float32 latents.
+    """
+    import torch
+
+    latents, generators = start
+    scheduler.set_timesteps(steps, device=latents.device)
+    latents = latents * scheduler.init_noise_sigma
+    draws = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    for index, timestep in enumerate(scheduler.timesteps):
+        rows = torch.cat([latents] * 2) if guidance > 1 else latents
+        estimate = predict(index, timestep, scheduler.scale_model_input(rows, timestep)).float()
+        if guidance > 1:
+            unconditional, conditional = estimate.chunk(2)
+            estimate = unconditional + guidance * (conditional - unconditional)
+        latents = scheduler.step(estimate, timestep, latents, **draws, return_dict=False)[0]
+    return latents
+
+
+def decode(vae: Any, latents: torch.Tensor) -> list[Output]:
+    """Latents to images, one at a time, so that memory and the last bit do not depend on the batch."""
+    return [to_output(decode_one(vae, row)) for row in latents]
+
+
+def decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
+    """One (c, h, w) latent to an (H, W, 3) float32 image on the CPU, RGB in [0, 1]."""
+    scaled = latent[None].to(vae.dtype) / vae.config.scaling_factor
+    decoded = vae.decode(scaled, return_dict=False)[0][0].float()
+    return (decoded / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu()
+
+
+def to_output(image: torch.Tensor) -> Output:
+    """An (H, W, 3) image in [0, 1] as uint8, or the reason why it is none."""
+    if not image.isfinite().all():
+        return Output(error="the decoded image is not finite (an overflow: take a wider precision)")
+    return Output(image=to_uint8(image.numpy()))
+
+
+def to_uint8(image: NDArray[np.float32]) -> Image:
+    """[0, 1] to 0..255, rounded to nearest.
+
+    >>> to_uint8(np.float32([0, 0.5, 1])).tolist()
+    [0, 128, 255]
+    """
+    return (image * 255).round().astype(np.uint8)
+
+
+def in_batches(
+    requests: Sequence[Request], size: int, make: Callable[[Sequence[Request]], list[Output]]
+) -> list[Output]:
+    """Calls `make` with exactly `size` requests at a time; the last batch is padded with its last one."""
+    outputs: list[Output] = []
+    for begin in range(0, len(requests), size):
+        chunk = list(requests[begin : begin + size])
+        padded = chunk + chunk[-1:] * (size - len(chunk))
+        outputs += halved(padded, make)[: len(chunk)]
+    return outputs
+
+
+def halved(requests: Sequence[Request], make: Callable[[Sequence[Request]], list[Output]]) -> list[Output]:
+    """`make(requests)`; where memory does not suffice, the same requests, with the same seeds, in halves.
+
+    Raises:
+        UserError: memory does not suffice for one.
+    """
+    outputs = _within_memory(requests, make)
+    if outputs is not None:
+        return outputs
+    if len(requests) == 1:
+        raise UserError("not enough memory for one image; take a narrower precision or a smaller size")
+    middle = (len(requests) + 1) // 2
+    log.warning("out of memory at a batch of %d: the same seeds again in batches of %d", len(requests), middle)
+    return halved(requests[:middle], make) + halved(requests[middle:], make)
+
+
+def _within_memory(
+    requests: Sequence[Request], make: Callable[[Sequence[Request]], list[Output]]
+) -> list[Output] | None:
+    import torch
+
+    try:
+        return make(requests)
+    except (RuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+    # Outside of the handler: the traceback kept the failed batch's tensors alive.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+@contextmanager
+def running(attention: Literal["auto", "math"]) -> Iterator[None]:
+    """No gradients; attention by torch's choice, or by plain matrix products."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with torch.inference_mode():
+        if attention == "auto":
+            yield
+        else:
+            with sdpa_kernel(SDPBackend.MATH):
+                yield
+
+
+def shell(unet: Any, scheduler: Any) -> Any:
+    """A pipeline without encoders around a UNet: diffusers' loaders of adapters are methods of pipelines."""
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+
+    if unet.config.addition_embed_type == "text_time":
+        encoders = dict.fromkeys(("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
+        return StableDiffusionXLPipeline(**encoders, unet=unet, scheduler=scheduler, add_watermarker=False)
+    parts = dict.fromkeys(("vae", "text_encoder", "tokenizer", "safety_checker", "feature_extractor"))
+    return StableDiffusionPipeline(**parts, unet=unet, scheduler=scheduler, requires_safety_checker=False)
+
+
+def load_lora(unet: Any, scheduler: Any, tensors: dict[str, Any], source: Path) -> None:
+    """Adds a LoRA to a UNet at strength 1, and proves that all of it arrived.
+
+    Raises:
+        UserError: made for another base, or nothing for this UNet in it.
+    """
+    weights.check_finite(tensors, source)
+    with weights.wrong_base(source):
+        shell(unet, scheduler).load_lora_weights(dict(tensors), adapter_name="adapter")
+    check_lora(unet, tensors, source)
+
+
+def check_lora(unet: Any, tensors: Mapping[str, Any], source: Path) -> None:
+    """Checks that a UNet's LoRA is the file's.
+
+    Raises:
+        UserError: it is not.
+    """
+    mine = [value for key, value in unet.named_parameters() if ".lora_" in key]
+    weights.same_mass(mine, (v for k, v in tensors.items() if not k.endswith("alpha")), source)
+
+
+def load_ip_adapter(unet: Any, scheduler: Any, checkpoint: Mapping[str, Any], source: Path, scale: float) -> Any:
+    """Adds an image-prompt adapter, and the LoRA inside of a FaceID one, to a UNet; proves that all arrived.
+
+    The projection of embeddings to tokens is taken out of the UNet, which then wants the tokens themselves in
+    `added_cond_kwargs["image_embeds"]`: they are computed once per identity, not once per step and sample.
+
+    Args:
+        unet: fresh, without another adapter: diffusers would keep the old LoRA.
+        scheduler: any.
+        checkpoint: the groups "image_proj" and "ip_adapter".
+        source: named in messages.
+        scale: of the adapter's attention.
+
+    Returns:
+        The projection, a network of diffusers: embeddings to tokens.
+
+    Raises:
+        UserError: not an adapter, or made for another base.
+    """
+    import torch
+
+    _check_adapter(unet, checkpoint, source)
+    pipe = shell(unet, scheduler)
+    with weights.wrong_base(source):
+        groups = {name: dict(group) for name, group in checkpoint.items()}
+        pipe.load_ip_adapter(groups, subfolder=None, weight_name=None, image_encoder_folder=None)
+    pipe.set_ip_adapter_scale(scale)
+    weights.same_mass(unet.encoder_hid_proj.parameters(), checkpoint["image_proj"].values(), source)
+    images = [p for processor in unet.attn_processors.values() for p in _parameters(processor)]
+    weights.same_mass(images, (v for k, v in checkpoint["ip_adapter"].items() if "_ip." in k), source)
+    check_lora(unet, {k: v for k, v in checkpoint["ip_adapter"].items() if "_lora." in k}, source)
+    projection = unet.encoder_hid_proj.image_projection_layers[0]
+    unet.encoder_hid_proj = torch.nn.Identity()
+    return projection.requires_grad_(False).eval()
+
+
+def _parameters(processor: Any) -> list[Any]:
+    return list(processor.parameters()) if hasattr(processor, "parameters") else []
+
+
+def _check_adapter(unet: Any, checkpoint: Mapping[str, Any], source: Path) -> None:
+    if set(checkpoint) != {"image_proj", "ip_adapter"}:
+        raise UserError(f"{source} is no image-prompt adapter: it holds {', '.join(sorted(checkpoint)[:4])} ...")
+    for group in checkpoint.values():
+        weights.check_finite(group, source)
+    kept = checkpoint["ip_adapter"]
+    crossed = [i for i, name in enumerate(unet.attn_processors) if "attn2" in name]
+    found = sorted(int(key.split(".")[0]) for key in kept if key.endswith("to_k_ip.weight"))
+    if crossed != found:
+        raise UserError(f"{source} has {len(found)} attention layers, this UNet {len(crossed)}: made for another base")
+    width = unet.config.cross_attention_dim
+    for i in crossed:
+        key = f"{i}.to_k_ip.weight"
+        weights.check_shape(key, kept[key], (kept[key].shape[0], width), source)
+
+
+def control_image(path: Path, size: tuple[int, int]) -> torch.Tensor:
+    """A picture for a ControlNet, (1, 3, height, width) float32 RGB in [0, 1], resized as diffusers does (Lanczos).
+
+    Raises:
+        UserError: not a readable picture.
+    """
+    from diffusers.image_processor import VaeImageProcessor
+    from PIL import Image as Pillow
+    from PIL import UnidentifiedImageError
+
+    try:
+        picture = Pillow.open(path).convert("RGB")
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"{path} is not a readable picture: {error}") from error
+    return VaeImageProcessor(do_normalize=False).preprocess(picture, height=size[0], width=size[1])
+
+
+def embedding(request: Request, recogniser: str, size: int) -> NDArray[np.float32]:
+    """The request's embedding, (k, size) float32, raw; one row per reference photo.
+
+    Raises:
+        UserError: there is none, or it is of another size, zero or not finite.
+    """
+    found = request.reference.embeddings.get(recogniser)
+    if found is None:
+        raise UserError(f"item {request.reference.item!r} has no embedding of {recogniser!r}")
+    return check_embedding(found, size, f"item {request.reference.item!r}")
+
+
+def check_embedding(rows: NDArray[np.float32], size: int, source: str) -> NDArray[np.float32]:
+    """(size,) or (k, size) as (k, size) float32.
+
+    Raises:
+        UserError: another size, a row of zero norm, or not finite.
+    """
+    rows = np.atleast_2d(np.asarray(rows, dtype=np.float32))
+    if rows.ndim != 2 or rows.shape[1] != size:
+        raise UserError(f"{source}: an embedding of {rows.shape[-1]} numbers, this method takes {size}")
+    if not np.isfinite(rows).all() or not np.linalg.norm(rows, axis=1).all():
+        raise UserError(f"{source}: the embedding is zero or not finite")
+    return rows

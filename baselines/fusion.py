@@ -1,0 +1,126 @@
+"""Small networks of PhotoMaker and FastComposer, as functions of the checkpoint's own tensors.
+
+FastComposer (Xiao et al., 2023) merges the embedding of an object into the text token that names it; PhotoMaker (Li
+et al., CVPR 2024) does the same with an embedding of a person; its second version reads patches with a perceiver.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+Tensors = Mapping[str, "torch.Tensor"]
+
+
+def pieces(prompt: str, noun: str, marker: str) -> list[str]:
+    """A prompt cut at its markers; without one, behind the last occurrence of the noun that stands for the person.
+
+    Raises:
+        UserError: neither marker nor noun is in it, or a marker follows nothing.
+
+    >>> pieces("photo of a person, smiling", "person", "img")
+    ['photo of a person', ', smiling']
+    >>> pieces("a man img in imgur", "person", "img")
+    ['a man ', ' in imgur']
+    """
+    found = re.split(rf"(?<!\w){re.escape(marker)}(?!\w)", prompt)
+    if len(found) == 1:
+        nouns = list(re.finditer(rf"\b{re.escape(noun)}\b", prompt))
+        found = [prompt[: nouns[-1].end()], prompt[nouns[-1].end() :]] if nouns else [""]
+    if not found[0].strip():
+        raise UserError(
+            f"the prompt {prompt!r} has no word {noun!r} (nor {marker!r} behind another) to put the person at"
+        )
+    return found
+
+
+def tokens(tokenizer: Any, text: str) -> list[int]:
+    """A text's ids without start and end."""
+    return tokenizer(text, add_special_tokens=False).input_ids
+
+
+def framed(tokenizer: Any, ids: Sequence[int]) -> torch.Tensor:
+    """(1, 77) ids with start and end, cut (the end too, as the official code does) or padded."""
+    import torch
+
+    length = tokenizer.model_max_length
+    row = [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id][:length]
+    return torch.tensor([row + [tokenizer.pad_token_id] * (length - len(row))])
+
+
+def group(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors below a prefix, without it.
+
+    >>> group({"a.b": 1, "c": 2}, "a.")
+    {'b': 1}
+    """
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def linear(tensors: Tensors, name: str, x: torch.Tensor) -> torch.Tensor:
+    """x W^T + b; b may be missing."""
+    import torch
+
+    return torch.nn.functional.linear(x, tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))
+
+
+def norm(tensors: Tensors, name: str, x: torch.Tensor) -> torch.Tensor:
+    """Layer norm over the last axis, eps 1e-5."""
+    import torch
+
+    return torch.nn.functional.layer_norm(x, x.shape[-1:], tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+
+
+def mlp(tensors: Tensors, names: tuple[str, str, str], x: torch.Tensor) -> torch.Tensor:
+    """Layer norm, linear, exact GELU, linear: the names of the three."""
+    import torch
+
+    hidden = linear(tensors, names[1], norm(tensors, names[0], x))
+    return linear(tensors, names[2], torch.nn.functional.gelu(hidden))
+
+
+def fuse(tensors: Tensors, text: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
+    """Text tokens (k, d) with the embeddings (k, d) of what they name merged into them."""
+    import torch
+
+    both = torch.cat([text, objects], dim=-1)
+    first = mlp(tensors, ("mlp1.layernorm", "mlp1.fc1", "mlp1.fc2"), both) + text
+    second = mlp(tensors, ("mlp2.layernorm", "mlp2.fc1", "mlp2.fc2"), first) + first
+    return norm(tensors, "layer_norm", second)
+
+
+def put(text: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """A copy of (..., tokens, d) with `rows` at the places of the boolean (..., tokens) mask, in order."""
+    import torch
+
+    return text.masked_scatter(mask[..., None].expand_as(text), rows.to(text.dtype)) if torch.any(mask) else text
+
+
+def perceiver(tensors: Tensors, tokens: torch.Tensor, features: torch.Tensor, head_width: int) -> torch.Tensor:
+    """Tokens (n, k, d) that attended to features (n, m, c) and themselves, layer by layer."""
+    features = linear(tensors, "proj_in", features)
+    layer = 0
+    while f"layers.{layer}.0.to_q.weight" in tensors:
+        names = tuple(f"layers.{layer}.1.{i}" for i in (0, 1, 3))
+        tokens = tokens + _attend(group(tensors, f"layers.{layer}.0."), tokens, features, head_width)
+        tokens = tokens + mlp(tensors, (names[0], names[1], names[2]), tokens)
+        layer += 1
+    return norm(tensors, "norm_out", linear(tensors, "proj_out", tokens))
+
+
+def _attend(tensors: Tensors, tokens: torch.Tensor, features: torch.Tensor, head_width: int) -> torch.Tensor:
+    import torch
+
+    own = norm(tensors, "norm2", tokens)
+    seen = torch.cat([norm(tensors, "norm1", features), own], dim=1)
+    keys, values = linear(tensors, "to_kv", seen).chunk(2, dim=-1)
+    query = linear(tensors, "to_q", own)
+    heads = (rows.unflatten(-1, (-1, head_width)).transpose(1, 2) for rows in (query, keys, values))
+    found = torch.nn.functional.scaled_dot_product_attention(*heads)
+    return linear(tensors, "to_out", found.transpose(1, 2).flatten(2))

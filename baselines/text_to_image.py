@@ -1,0 +1,199 @@
+"""A text-to-image base, Stable Diffusion 1.5 or XL, that identity adapters are put on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+from baselines import diffusion, weights
+from baselines.protocol import Output, Request
+from bench.errors import UserError
+from bench.identity import CONTENT, Parts
+from bench.runtime import Runtime
+
+if TYPE_CHECKING:
+    import torch
+
+ENCODERS = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
+"""Stable Diffusion 1.5 has the first, XL both."""
+
+BaseFolder = Annotated[
+    Path,
+    CONTENT,
+    Parts(("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae")),
+]
+"""A folder in the layout of diffusers."""
+
+
+class BaseOptions(diffusion.Execution, Protocol):
+    """The options of a method on a text-to-image base."""
+
+    @property
+    def base(self) -> Path: ...  # noqa: D102
+    @property
+    def vae(self) -> Path | None: ...  # noqa: D102
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+    @property
+    def guidance_scale(self) -> float: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """An encoded text.
+
+    Attributes:
+        tokens: (1, 77, width).
+        pooled: (1, width of the second encoder); None on Stable Diffusion 1.5.
+    """
+
+    tokens: torch.Tensor
+    pooled: torch.Tensor | None = None
+
+
+class Base:
+    """The networks of a base and what is the same for every method on it.
+
+    Args:
+        options: see `BaseOptions`.
+        runtime: where to run.
+        scheduler: from the configuration of the base's own scheduler, a dict, to one of diffusers.
+        method: its name, for messages.
+        unet: loads another UNet than the base's, from the folder of the base's UNet and a type.
+
+    Raises:
+        UserError: files are missing or belong to another base.
+    """
+
+    def __init__(
+        self,
+        options: BaseOptions,
+        runtime: Runtime,
+        scheduler: Callable[[dict[str, Any]], Any],
+        method: str,
+        unet: Callable[[Path, torch.dtype], Any] | None = None,
+    ) -> None:
+        self.options, self.device = options, runtime.device
+        self.dtype = diffusion.torch_dtype(options.precision, runtime.device)
+        weights.demand(options.base, ("text_encoder", "tokenizer", "unet/config.json", "scheduler"), method)
+        self.scheduler = scheduler(weights.config(options.base / "scheduler", "scheduler_config.json"))
+        self.unet = (unet or load_unet)(options.base / "unet", self.dtype)
+        self._load()
+        self._known: dict[str, Text] = {}
+
+    def place(self) -> None:
+        """Moves the UNet to its device; to be called once the adapters are in it."""
+        self._run = diffusion.placed(self.unet, self.options, self.device)
+
+    def ids(self, text: str) -> list[torch.Tensor]:
+        """The (1, 77) token ids of a text, for each encoder."""
+        return [tokenise(tokenizer, text) for tokenizer, _ in self.encoders]
+
+    def encode(self, ids: Sequence[torch.Tensor]) -> Text:
+        """Token ids, (1, 77) per encoder, to the last hidden state (1.5) or both penultimate ones side by side (XL)."""
+        import torch
+
+        outputs = [
+            encoder(rows.to(self.device), output_hidden_states=True)
+            for (_, encoder), rows in zip(self.encoders, ids, strict=True)
+        ]
+        if len(outputs) == 1:
+            return Text(outputs[0][0])
+        return Text(torch.cat([o.hidden_states[-2] for o in outputs], dim=-1), outputs[-1][0])
+
+    def text(self, text: str) -> Text:
+        """An encoded text; the last few are kept."""
+        if text not in self._known:
+            self._known = {**dict(list(self._known.items())[-7:]), text: self.encode(self.ids(text))}
+        return self._known[text]
+
+    def condition(self, texts: Sequence[Text], negative: Text) -> dict[str, Any]:
+        """The UNet's arguments for a batch of texts against one negative text."""
+        import torch
+
+        guidance = self.options.guidance_scale
+        tokens = diffusion.guided(negative.tokens, torch.cat([t.tokens for t in texts]), guidance)
+        found: dict[str, Any] = {"encoder_hidden_states": tokens.to(self.dtype), "added_cond_kwargs": {}}
+        pooled = [t.pooled for t in texts if t.pooled is not None]
+        if negative.pooled is not None:
+            rows = diffusion.guided(negative.pooled, torch.cat(pooled), guidance).to(self.dtype)
+            found["added_cond_kwargs"] = {"text_embeds": rows, "time_ids": self._sizes(len(rows))}
+        return found
+
+    def predict(self, rows: torch.Tensor, timestep: torch.Tensor, condition: Mapping[str, Any]) -> torch.Tensor:
+        """The UNet's noise estimate."""
+        return self._run(rows.to(self.dtype), timestep, **condition, return_dict=False)[0]
+
+    def denoise(self, start: tuple[torch.Tensor, list[torch.Generator]], predict: diffusion.Predict) -> torch.Tensor:
+        """Latents, (n, c, h, w) float32, from start noise."""
+        return diffusion.sample(self.scheduler, self.options.steps, self.options.guidance_scale, start, predict)
+
+    def generate(
+        self, requests: Sequence[Request], plan: Callable[[Sequence[Request]], diffusion.Predict]
+    ) -> list[Output]:
+        """Samples in batches; `plan` prepares the conditions of one batch."""
+
+        def make(batch: Sequence[Request]) -> list[Output]:
+            seeds = [request.seed for request in batch]
+            start = diffusion.noise(seeds, self.unet.config.in_channels, self.size, self.device)
+            return diffusion.decode(self.vae, self.denoise(start, plan(batch)))
+
+        return diffusion.in_batches(requests, self.options.batch, make)
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        factor = diffusion.vae_factor(self.vae)
+        return self.size[0] * factor, self.size[1] * factor
+
+    def _load(self) -> None:
+        from diffusers import AutoencoderKL
+
+        options = self.options
+        vae_dtype = diffusion.torch_dtype(options.vae_precision, self.device)
+        self.encoders = self._load_encoders()
+        self.vae = weights.load(AutoencoderKL, options.vae or options.base / "vae", vae_dtype).to(self.device)
+        width = sum(int(encoder.config.hidden_size) for _, encoder in self.encoders)
+        diffusion.check_fit(self.unet, self.vae, width, options.base)
+        if (self.unet.config.addition_embed_type == "text_time") != (len(self.encoders) == 2):
+            raise UserError(f"{options.base}: the UNet and the text encoders are of different bases")
+        self.size = diffusion.latent_size(options, self.unet, self.vae)
+
+    def _load_encoders(self) -> list[tuple[Any, Any]]:
+        from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+        found = []
+        for network, (words, encoder) in zip((CLIPTextModel, CLIPTextModelWithProjection), ENCODERS, strict=True):
+            if (self.options.base / encoder).exists():
+                loaded = weights.load(network, self.options.base / encoder, self.dtype).to(self.device)
+                found.append((weights.tokenizer(self.options.base / words), loaded))
+        return found
+
+    def _sizes(self, count: int) -> torch.Tensor:
+        import torch
+
+        # SDXL is told the original size, the crop's corner and the target size.
+        sizes = [*self.pixels, 0, 0, *self.pixels]
+        return torch.tensor([sizes], dtype=self.dtype, device=self.device).expand(count, -1)
+
+
+def euler(config: dict[str, Any]) -> Any:
+    """Euler's method with the base's noise schedule."""
+    from diffusers import EulerDiscreteScheduler
+
+    return EulerDiscreteScheduler.from_config(config)
+
+
+def load_unet(folder: Path, dtype: torch.dtype) -> Any:
+    """The base's own UNet."""
+    from diffusers import UNet2DConditionModel
+
+    return weights.load(UNet2DConditionModel, folder, dtype)
+
+
+def tokenise(tokenizer: Any, text: str) -> torch.Tensor:
+    """(1, 77) ids, cut or padded with the tokenizer's own padding."""
+    length = tokenizer.model_max_length
+    return tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids

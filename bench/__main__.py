@@ -1,0 +1,87 @@
+"""The verbs of `python -m bench` (and of the script `idbench`); each is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+# Sums of BLAS depend on the number of threads in the last digits; numbers repeat only where it is fixed.
+for _name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+HYDRA_VERBS = {
+    "run": "make samples, find and measure faces, score, report (all four stages)",
+    "generate": "make the samples of a method",
+    "extract": "find faces in samples and photos and run the networks that measure",
+    "score": "compute the metrics",
+}
+VERBS = {
+    "report": ("bench.report.cli:report", "write the report of a run (again)"),
+    "compare": ("bench.report.cli:compare", "put runs side by side, with paired differences"),
+    "data": ("bench.data.cli:main", "make lists and embedded data; remove a person"),
+    "ls": ("bench.listing:main", "list methods, datasets, extractors, metrics or runs"),
+    "doctor": ("bench.doctor:main", "check this machine and the files that runs need"),
+    "fetch": ("bench.fetch:main", "download weights and data"),
+    "convert": ("bench.convert:main", "turn a pickled checkpoint into safetensors"),
+}
+USAGE = """usage: python -m bench VERB [ARGUMENTS]
+
+The benchmark for identity-conditioned face generation.
+
+verbs (all take --help):
+{verbs}
+
+examples:
+  python -m bench run                                           the embedded default, no download
+  python -m bench run method=copy dataset=folder dataset.root=DIR
+  python -m bench run -m method=copy,shuffle,real dataset=folder dataset.root=DIR
+  python -m bench compare"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a verb; returns the exit code (0 done, 1 work failed, 2 the user's mistake)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage() + "\n")
+        return 0
+    if arguments[0] == "--version":
+        from bench import __version__
+
+        sys.stdout.write(f"idbench {__version__}\n")
+        return 0
+    return _guarded(arguments[0], arguments[1:])
+
+
+def usage() -> str:
+    """The text of `--help`."""
+    verbs = {**HYDRA_VERBS, **{name: text for name, (_, text) in VERBS.items()}}
+    return USAGE.format(verbs="\n".join(f"  {name:<10}{text}" for name, text in verbs.items()))
+
+
+def _guarded(verb: str, arguments: list[str]) -> int:
+    from bench.errors import UserError, unknown
+
+    try:
+        if verb in HYDRA_VERBS:
+            from bench.app import main as app
+
+            return app(verb, arguments)
+        if verb not in VERBS:
+            raise unknown("verb", verb, [*HYDRA_VERBS, *VERBS])
+        module, function = VERBS[verb][0].split(":")
+        return int(getattr(importlib.import_module(module), function)(arguments))
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on where this one stopped\n")
+        return 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the reader has gone; nothing more can be said
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""A folder of photos: one sub-folder per subject, or one picture per subject at the top, or both."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import pandas as pd
+from pydantic import Field
+
+from bench.data.lists import Listing, read_list, remarks_of
+from bench.data.photos import first_items, is_picture, listing, look, natural, pictures_in, printable, root_folder
+from bench.identity import IDENTITY, RECORDED, Spec
+
+
+class FolderOptions(Spec):
+    """Where the photos lie and how they are read; they enter identities by content."""
+
+    root: Annotated[Path, RECORDED]
+    list: Annotated[Path | None, RECORDED] = None  # a CSV that says which photos to use; None: all, by their names
+    references: Annotated[Literal["first", "all"], IDENTITY] = "first"  # of each subject; ignored with a list
+    limit: Annotated[int | None, IDENTITY, Field(ge=1)] = None  # first so many items
+    redistributable: Annotated[bool, RECORDED] = False
+    licence: Annotated[str, RECORDED] = "unknown"
+
+
+class Folder:
+    """The subject's first photo by name is the reference and the others are targets; or as the list says."""
+
+    Options: ClassVar[type[Spec]] = FolderOptions
+
+    def __init__(self, options: FolderOptions) -> None:
+        self._options = options
+
+    def photos(self) -> pd.DataFrame:
+        """The table of photos (`bench.data.photos`).
+
+        Raises:
+            UserError: no folder at `root`, no photo in it, or a faulty list.
+        """
+        options = self._options
+        root = root_folder(options.root)
+        listed = read_list(options.list) if options.list else layout(root, options.references)
+        return look(options.root, first_items(listed, options.limit))
+
+
+def layout(root: Path, references: Literal["first", "all"] = "first") -> pd.DataFrame:
+    """The list of a folder.
+
+    Subjects come in natural order, a subject's photos by their place in natural order. `anna.jpg` at the top and the
+    pictures in `anna/` are the same subject. Sub-folders are read one level deep. With "first" the item is named after
+    the subject; with "all" every photo is an item, named after its place, and there are no targets.
+    """
+    rows = []
+    for subject, images in sorted(_subjects(root).items(), key=lambda pair: natural(pair[0])):
+        for number, image in enumerate(sorted(images, key=natural)):
+            reference = references == "all" or number == 0
+            item = (image if references == "all" else subject) if reference else ""
+            role = "reference" if reference else "target"
+            rows.append({"item": item, "subject": subject, "role": role, "image": image})
+    return listing(rows)
+
+
+def _subjects(root: Path) -> dict[str, list[str]]:
+    images: dict[str, list[str]] = {}
+    for name in pictures_in(root):
+        images.setdefault(os.path.splitext(name)[0], []).append(name)
+    for raw in sorted(os.listdir(root)):
+        name = printable(raw)
+        if not name.startswith(".") and not is_picture(name) and (root / raw).is_dir():
+            images.setdefault(name, []).extend(f"{name}/{picture}" for picture in pictures_in(root / raw))
+    return images
+
+
+def folder_list(root: Path) -> Listing:
+    """The list of a folder, with the photos that cannot be used as remarks.
+
+    Raises:
+        UserError: no folder at `root`, or no photo in it.
+    """
+    photos = look(root, layout(root_folder(root)))
+    odd = photos[photos["status"] != "ok"]
+    return Listing(photos, remarks_of(list(zip(odd["image"], odd["reason"], strict=True))))

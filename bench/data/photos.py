@@ -1,0 +1,243 @@
+"""The table of photos: what a dataset's list names, looked at on the disk.
+
+One row per photo, in the list's order, with the columns
+
+    item     the name of a reference; "" for a target
+    subject  the person
+    role     "reference" (put to the methods) or "target" (another photo of the person, which no method sees)
+    image    place below the root, with "/"
+    path     the same as an absolute path; recorded only
+    sha256   of the file's bytes; "" where the photo does not take part (missing or refused)
+    width, height   pixels as read (upright); 0 where unknown
+    status   "ok", "undecodable" (no picture), "refused" (must not be used) or "missing"
+    reason   why the status is not ok; "" where it is
+    key      a file name for the item, unique whatever the case; "" for a target
+
+and any number of group columns (`gender`, `age`, `ancestry`, ...) of text, "" where unknown. Only headers are read
+here: a photo whose pixels turn out to be damaged is found by whoever decodes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+from bench.errors import UserError
+from bench.hashing import sha256_bytes
+from bench.identity import digest
+from bench.images import ImageError, header_size, read_bytes
+
+Status = Literal["ok", "undecodable", "refused", "missing"]
+
+ROLES = ("reference", "target")
+LIST_COLUMNS = ("item", "subject", "role", "image", "sha256", "width", "height")
+PHOTO_COLUMNS = (*LIST_COLUMNS, "path", "status", "reason", "key")
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif"}
+    | {".tiff", ".webp"}
+)
+"""A file is a photo by its name alone, so that a text called .jpg is a row with a reason and not a silent gap."""
+
+
+class Seen(NamedTuple):
+    """What the disk says about one photo."""
+
+    path: str
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+    status: Status = "ok"
+    reason: str = ""
+
+
+def look(root: Path, listed: pd.DataFrame) -> pd.DataFrame:
+    """Looks at every photo of a list, without decoding it.
+
+    Refused are: an image that lies outside the root (by its name or through symbolic links), one whose bytes are not
+    those of the list, and a target with the very bytes of a reference of the same person.
+
+    Args:
+        root: the folder of the pictures.
+        listed: columns `item, subject, role, image`, and where known `sha256`; further ones are groups.
+
+    Returns:
+        The table of photos, rows in the order of `listed`.
+
+    Raises:
+        UserError: `root` is no folder, or the list is empty.
+    """
+    top = root_folder(root)
+    if listed.empty:
+        raise UserError(f"no photo in {root}; a photo's name ends in one of {' '.join(sorted(SUFFIXES))}")
+    expected = listed["sha256"] if "sha256" in listed else [""] * len(listed)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        seen = list(pool.map(lambda image, sha: _look(top, image, sha), listed["image"], expected))
+    named = listed[["item", "subject", "role", "image"]].reset_index(drop=True)
+    photos = named.join(pd.DataFrame(seen, columns=Seen._fields))
+    photos["key"] = _keys_column(photos)
+    groups = listed[group_columns(listed)].reset_index(drop=True)
+    return _refuse_copies(photos).join(groups)
+
+
+def root_folder(root: Path) -> Path:
+    """The real path of a folder of pictures.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not Path(root).is_dir():
+        raise UserError(f"no folder of pictures at {root}; give it as dataset.root=DIR")
+    return Path(os.path.realpath(root))
+
+
+def group_columns(photos: pd.DataFrame) -> list[str]:
+    """The columns of a list or table of photos that say something about the person: all but the fixed ones."""
+    return [c for c in photos.columns if c not in PHOTO_COLUMNS]
+
+
+def _look(top: Path, image: str, expected: str) -> Seen:
+    path = _inside(top, image)
+    if path is None:
+        return Seen("", status="refused", reason="lies outside the root")
+    try:
+        data = read_bytes(path)
+    except ImageError as error:
+        missing = error.reason == "no such file"
+        hint = " (a name that is not UTF-8 cannot be used)" if missing and "\\x" in image else ""
+        return Seen(str(path), status="missing" if missing else "undecodable", reason=error.reason + hint)
+    return _judge(str(path), data, expected)
+
+
+def _inside(top: Path, image: str) -> Path | None:
+    """The real path of an image below `top`; None where its name or a symbolic link leads out of it."""
+    place = PurePosixPath(image)
+    if place.is_absolute() or ".." in place.parts or "\0" in image:
+        return None
+    path = Path(os.path.realpath(top / place))
+    return path if path.is_relative_to(top) else None
+
+
+def _judge(path: str, data: bytes, expected: str) -> Seen:
+    sha256 = sha256_bytes(data)
+    if expected and expected != sha256:
+        return Seen(path, status="refused", reason=f"sha256 differs from the list: the file has {sha256}")
+    try:
+        width, height = header_size(data)
+    except ImageError as error:
+        return Seen(path, sha256, status="undecodable", reason=error.reason)
+    return Seen(path, sha256, width, height)
+
+
+def _refuse_copies(photos: pd.DataFrame) -> pd.DataFrame:
+    """A target that is the reference once more would be no other photo of the person."""
+    pairs = zip(photos["subject"], photos["sha256"], strict=True)
+    shown = {pair for pair, role in zip(pairs, photos["role"], strict=True) if role == "reference" and pair[1]}
+    same = [pair in shown for pair in zip(photos["subject"], photos["sha256"], strict=True)]
+    copies = pd.Series(same, index=photos.index) & (photos["role"] == "target")
+    photos.loc[copies, ["sha256", "status", "reason"]] = ["", "refused", "the same bytes as a reference"]
+    return photos
+
+
+def content_id(photos: pd.DataFrame) -> str:
+    """Identity of a dataset by content: sha256 (hex) over (item, subject, role, sha256) of its rows, in order.
+
+    Paths, times, sizes and group columns play no part: a copy of the folder elsewhere has the same id, and a folder in
+    which one pixel of a photo differs has another.
+    """
+    rows = photos[["item", "subject", "role", "sha256"]].to_numpy().tolist()
+    return digest({"photos": rows})
+
+
+def first_items(listed: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """The first `limit` references of a list and the targets of their subjects, in the list's order; None: all."""
+    if limit is None:
+        return listed
+    is_reference = listed["role"] == "reference"
+    kept = is_reference & (is_reference.cumsum() <= limit)
+    subjects = set(listed.loc[kept, "subject"])
+    return listed[kept | (~is_reference & listed["subject"].isin(subjects))].reset_index(drop=True)
+
+
+def _keys_column(photos: pd.DataFrame) -> pd.Series:
+    items = photos.loc[photos["role"] == "reference", "item"]
+    return pd.Series(keys(list(items)), index=items.index, dtype=photos["item"].dtype).reindex(
+        photos.index, fill_value=""
+    )
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+def keys(items: Sequence[str]) -> list[str]:
+    """File names for items: the item itself where it is a plain name that no other equals but for case.
+
+    Otherwise what is plain of it, "-" and the first 8 hex digits of the sha256 of its UTF-8 bytes.
+
+    >>> keys(["anna", "Bob", "bob", "../x y"])
+    ['anna', 'Bob-cd9fb1e1', 'bob-81b637d8', 'x_y-46c740c6']
+    """
+    for digits in (8, 16, 64):
+        names = _keys(items, digits)
+        if len({name.casefold() for name in names}) == len(set(items)):
+            return names
+    raise ValueError("two items have the same key")  # sha256 would have to collide
+
+
+def _keys(items: Sequence[str], digits: int) -> list[str]:
+    times = Counter(item.casefold() for item in set(items))
+    plain = {item for item in items if _PLAIN.fullmatch(item) and times[item.casefold()] == 1}
+    return [item if item in plain else hashed_key(item, digits) for item in items]
+
+
+def hashed_key(item: str, digits: int = 8) -> str:
+    """The key of an item whose own name cannot be a file's.
+
+    >>> hashed_key("名前")
+    'item-7ec26292'
+    """
+    prefix = re.sub(r"[^A-Za-z0-9._-]+", "_", item)[:40].strip("._-") or "item"
+    return f"{prefix}-{hashlib.sha256(item.encode()).hexdigest()[:digits]}"
+
+
+def natural(name: str) -> tuple[tuple[tuple[int, str], ...], bytes]:
+    """Sort key of the natural order: runs of the digits 0-9 by value, the rest by code point, ties by UTF-8 bytes.
+
+    >>> sorted(["b10.jpg", "b9.jpg", "B1.jpg", "b09.jpg"], key=natural)
+    ['B1.jpg', 'b09.jpg', 'b9.jpg', 'b10.jpg']
+    """
+    parts = re.split(r"([0-9]+)", name)
+    return tuple((int(p), "") if i % 2 else (-1, p) for i, p in enumerate(parts)), name.encode()
+
+
+def pictures_in(folder: Path) -> list[str]:
+    """Names of the pictures directly in a folder, in natural order; hidden files and other kinds are passed over.
+
+    A name that is no UTF-8 is shown with \\x escapes; no file will be found under it, and its row says so.
+    """
+    names = (printable(entry.name) for entry in os.scandir(folder))
+    return sorted((n for n in names if is_picture(n)), key=natural)
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is taken for a photo: by its suffix, whatever it holds, unless it is hidden."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def printable(name: str) -> str:
+    """A file name as text that can be written anywhere."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def listing(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """A list of photos from its rows: `item, subject, role, image` first, then the groups; "" where a row lacks one."""
+    frame = pd.DataFrame(list(rows), dtype="str").fillna("")
+    first = ["item", "subject", "role", "image"]
+    return frame.reindex(columns=first + [c for c in frame.columns if c not in first], fill_value="")

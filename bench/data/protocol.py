@@ -1,0 +1,24 @@
+"""The Dataset protocol: a list, and the photos that it names."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+import pandas as pd
+
+from bench.identity import Spec
+
+
+class Dataset(Protocol):
+    """A plain class; nothing is inherited. Its options never enter an identity by paths: the photos do, by content."""
+
+    Options: ClassVar[type[Spec]]
+
+    def __init__(self, options: Any) -> None:
+        """Keeps the options; reads nothing yet."""
+
+    def photos(self) -> pd.DataFrame:
+        """The table of photos, as `bench.data.photos` describes it; raises `UserError` where there is nothing to use.
+
+        Its rows come in one order, whatever the file system's.
+        """

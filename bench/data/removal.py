@@ -1,0 +1,296 @@
+"""Takes a person out of everything that was made from their photos: lists, samples, features, scores and pages.
+
+Works on what lies on the disk and not on what the program remembers: in every folder `runs/<dataset>/<run>/` the rows
+of every Parquet table that name the person in a text column called subject or item (or `other_subject`, `item_b`, ...).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.data.lists import csv_line, csv_records
+from bench.data.photos import SUFFIXES, hashed_key, keys
+from bench.errors import UserError
+from bench.store import locked, read_json, write_atomic, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NOTE = "removed.json"
+REBUILT = ("scores", "report")  # made from the tables by the stages that come later
+SHOWS_OTHERS = "shuffle-"  # runs of this control show people under the names of others
+TEXTS = {".csv", ".html", ".json", ".jsonl", ".log", ".md", ".svg", ".tex", ".txt", ".yaml"}
+
+
+class Removal(NamedTuple):
+    """What is (or was) removed.
+
+    Attributes:
+        lists: list -> number of rows.
+        tables: Parquet table -> number of rows.
+        runs: the folders that hold something of the person.
+        deleted: files and folders that go as a whole.
+        photos: the pictures that the rows were made from; they are the user's, and stay.
+        mentions: texts that hold a name of the person and are left as they are.
+    """
+
+    lists: dict[Path, int]
+    tables: dict[Path, int]
+    runs: list[Path]
+    deleted: list[Path]
+    photos: list[str]
+    mentions: list[Path]
+
+
+class Person(NamedTuple):
+    """Under which names one folder knows the person."""
+
+    subject: str
+    items: frozenset[str]
+    keys: frozenset[str]
+
+
+def remove(subject: str, *, runs: Path, lists: Path, dry_run: bool = False) -> Removal:
+    """Removes a subject, by its exact name.
+
+    The scores and the report of every run that held the person are deleted, to be made again from what is left; so are
+    whole runs of the control `shuffle`, which show each person under other people's names. Every such folder gets a
+    note `removed.json` with the number of rows that went, without a name. Folders that a running process holds are
+    waited for.
+
+    Args:
+        subject: as in the column `subject` of lists and tables.
+        runs: the folder of all runs.
+        lists: the folder of the CSV lists.
+        dry_run: says what would happen, and changes nothing.
+
+    Raises:
+        UserError: nobody of that name is found; the message has the nearest names.
+    """
+    found = _find(subject, _run_folders(runs), lists)
+    if not (found.lists or found.tables or found.deleted):
+        raise _nobody(subject, runs, lists)
+    found = found._replace(mentions=_mentions(found, subject, (runs, lists)))
+    if not dry_run:
+        for folder in found.runs:
+            with locked(folder):
+                _purge(folder, subject, found)
+        for path in found.lists:
+            _rewrite_list(path, subject)
+    return found
+
+
+def _find(subject: str, folders: list[Path], lists: Path) -> Removal:
+    in_lists = {path: count for path in _lists(lists) if (count := _rows_in_list(path, subject))}
+    found = Removal(in_lists, {}, [], [], [], [])
+    known = {folder: _person(subject, folder) for folder in folders}
+    for folder in folders:
+        person = known[folder]
+        if not person.items:  # a run that was stopped before its first row: the dataset's other folders know
+            person = _merged(subject, [known[other] for other in folders if other.parent == folder.parent])
+        _find_in_run(folder, person, found)
+    return found
+
+
+def _find_in_run(folder: Path, person: Person, found: Removal) -> None:
+    tables = {path: count for path in _tables(folder) if (count := _count(path, person))}
+    pictures = [path for path in sorted(folder.glob("*/*")) if _shows(path, person)]
+    if not tables and not pictures:
+        return
+    found.runs.append(folder)
+    if folder.name.startswith(SHOWS_OTHERS):
+        found.deleted.append(folder)
+        return
+    found.tables.update(tables)
+    found.deleted.extend([*pictures, *(folder / name for name in REBUILT if (folder / name).exists())])
+    photos = {photo for path in tables for photo in _values(path, "path", person.subject)}
+    found.photos.extend(sorted(p for p in photos if Path(p).is_absolute() and p not in found.photos))
+
+
+def _shows(path: Path, person: Person) -> bool:
+    """Whether `samples/<key>/` and the like, or a picture called by the key, is of the person."""
+    if path.parent.name in ("tables", *REBUILT):
+        return False
+    return path.name in person.keys or (path.suffix in SUFFIXES and path.stem in person.keys)
+
+
+def _purge(folder: Path, subject: str, found: Removal) -> None:
+    """What says who the person is goes last, so that a removal that was killed can be started again."""
+    for path in [path for path in found.deleted if path.is_relative_to(folder)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if folder in found.deleted:
+        return
+    rows, person = 0, _person(subject, folder)
+    tables = [path for path in found.tables if path.is_relative_to(folder)]
+    for path in sorted(tables, key=lambda path: "subject" in _names(path)):
+        rows += _rewrite_table(path, person)
+    before = read_json(folder / NOTE)["rows"] if (folder / NOTE).exists() else 0
+    write_json(folder / NOTE, {"rows": before + rows})
+
+
+def _run_folders(runs: Path) -> list[Path]:
+    return sorted(path for path in runs.glob("*/*") if path.is_dir()) if runs.is_dir() else []
+
+
+def _lists(lists: Path) -> list[Path]:
+    return sorted(lists.glob("*.csv")) if lists.is_dir() else []
+
+
+def _tables(folder: Path) -> Iterator[Path]:
+    """All tables of a run, those of unfinished shards too, without what is deleted as a whole."""
+    for path in sorted(folder.rglob("*.parquet")):
+        if path.relative_to(folder).parts[0] not in REBUILT:
+            yield path
+
+
+def _rows_in_list(path: Path, subject: str) -> int:
+    return sum(named for _, named in _list_rows(path, subject))
+
+
+def _list_rows(path: Path, subject: str) -> Iterator[tuple[list[str], bool]]:
+    """(fields, whether they name the person) of every row of a list, its header first; nothing of another CSV."""
+    rows = (row for _, row in csv_records(path))
+    header = next(rows, [])
+    if "subject" in header and "role" in header:
+        yield header, False
+        place = header.index("subject")
+        for row in rows:
+            yield row, len(row) > place and row[place] == subject
+
+
+def _rewrite_list(path: Path, subject: str) -> None:
+    kept = [row for row, named in _list_rows(path, subject) if not named]
+    write_atomic(path, "".join(map(csv_line, kept)).encode())
+
+
+def _person(subject: str, folder: Path) -> Person:
+    items = {item for path in _tables(folder) for item in _values(path, "item", subject)} - {""}
+    known = {key for path in _tables(folder) for key in _values(path, "key", subject)} - {""}
+    possible = {key for item in items for key in (*keys([item]), hashed_key(item))}
+    return Person(subject, frozenset(items), frozenset(known or possible))
+
+
+def _merged(subject: str, people: Iterable[Person]) -> Person:
+    people = list(people)
+    items, known = (frozenset[str]().union(*sets) for sets in ([p.items for p in people], [p.keys for p in people]))
+    return Person(subject, items, known)
+
+
+def _values(path: Path, column: str, subject: str) -> set[str]:
+    """What a text column of a table holds in the rows of the person."""
+    import pyarrow.compute as pc
+
+    table = _read(path, [name for name in _names(path) if name in (column, "subject")])
+    if column not in table.column_names or "subject" not in table.column_names:
+        return set()
+    rows = table.filter(pc.equal(table["subject"], subject))
+    return {value for value in rows[column].to_pylist() if value}
+
+
+def _count(path: Path, person: Person) -> int:
+    import pyarrow.compute as pc
+
+    mask = _mask(_read(path, _names(path)), person)
+    return 0 if mask is None else pc.sum(mask).as_py() or 0
+
+
+def _rewrite_table(path: Path, person: Person) -> int:
+    """Writes a table again without the rows of the person; returns how many those were."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    mask = _mask(_read(path, _names(path)), person)
+    assert mask is not None
+    whole = _read(path, None)
+    kept = whole.filter(pc.invert(mask))
+    sink = pa.BufferOutputStream()
+    pq.write_table(kept, sink, compression="zstd")
+    write_atomic(path, sink.getvalue().to_pybytes())
+    return whole.num_rows - kept.num_rows
+
+
+def _mask(table: pa.Table, person: Person) -> pa.ChunkedArray | None:
+    """Which rows name the person; None where no column could."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    mask = None
+    for name in table.column_names:
+        kind = re.search(r"(?:^|_)(subject|item)(?:_|$)", name)
+        if kind is not None:
+            wanted = pa.array(sorted(person.items) if kind[1] == "item" else [person.subject], pa.string())
+            hit = pc.is_in(table[name], value_set=wanted)
+            mask = hit if mask is None else pc.or_(mask, hit)
+    return mask
+
+
+def _names(path: Path) -> list[str]:
+    """The text columns of a table that matter here: those that name people, and `key` and `path`."""
+    import pyarrow as pa
+
+    with _open(path) as file:
+        fields = [field for field in file.schema_arrow if pa.types.is_string(_plain(field.type))]
+    wanted = re.compile(r"(?:^|_)(subject|item)(?:_|$)|^key$|^path$")
+    return [field.name for field in fields if wanted.search(field.name)]
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.string() if pa.types.is_large_string(kind) else kind
+
+
+def _read(path: Path, columns: list[str] | None) -> pa.Table:
+    """Columns of a table, text as plain strings; None: the whole table as it is."""
+    import pyarrow as pa
+
+    with _open(path) as file:
+        table = file.read(columns=columns)
+    if columns is None:
+        return table
+    return table.cast(pa.schema([pa.field(field.name, _plain(field.type)) for field in table.schema]))
+
+
+def _open(path: Path) -> pa.parquet.ParquetFile:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"cannot read {path}, so nothing was removed: {error}; delete it and try again") from error
+
+
+def _mentions(found: Removal, subject: str, places: Iterable[Path]) -> list[Path]:
+    """Texts outside of what goes that hold the subject's name, not as a part of a longer word or number."""
+    written = "|".join(sorted({re.escape(subject), re.escape(json.dumps(subject)[1:-1])}))
+    name = re.compile(rf"(?<![^\W_])(?:{written})(?![^\W_])")
+    texts = (path for place in places for path in sorted(place.rglob("*")) if path.suffix in TEXTS and path.is_file())
+    left = (p for p in texts if p not in found.lists and not any(p.is_relative_to(d) for d in found.deleted))
+    return [path for path in left if name.search(path.read_text(encoding="utf-8", errors="replace"))]
+
+
+def _nobody(subject: str, runs: Path, lists: Path) -> UserError:
+    listed = {row[header.index("subject")] for path in _lists(lists) for header, row in _pairs(path)}
+    stored = {name for folder in _run_folders(runs) for path in _tables(folder) for name in _subjects(path)}
+    near = difflib.get_close_matches(subject, sorted(listed | stored), n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return UserError(f"no subject {subject!r} in the runs of {runs} or the lists of {lists}{hint}")
+
+
+def _pairs(path: Path) -> Iterator[tuple[list[str], list[str]]]:
+    rows = [row for row, _ in _list_rows(path, "")]
+    return ((rows[0], row) for row in rows[1:] if len(row) == len(rows[0]))
+
+
+def _subjects(path: Path) -> set[str]:
+    table = _read(path, [name for name in _names(path) if name == "subject"])
+    return set(table["subject"].to_pylist()) - {None} if "subject" in table.column_names else set()

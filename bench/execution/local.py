@@ -1,0 +1,101 @@
+"""Shards on this machine: in this process, or in several that each load the networks once."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+
+from bench.console import progress
+from bench.spec import Execution
+
+Advance = Callable[[int], object]
+Work = Callable[[int, Advance], None]
+"""Makes one shard; tells how many images it has done."""
+Setup = Callable[[], Work]
+"""Loads what the work needs, once in each process; picklable."""
+
+
+def run_shards(setup: Setup, shards: Sequence[int], sizes: Sequence[int], execution: Execution, what: str) -> None:
+    """Runs `shards`; which process runs which, and in which order, changes nothing in what they write.
+
+    Args:
+        setup: see `Setup`.
+        shards: numbers of the shards to run.
+        sizes: images in each shard, by shard number, for the progress bar.
+        execution: workers, threads and order.
+        what: the bar's label.
+    """
+    ordered = in_order(shards, execution.order)
+    if not ordered:
+        return
+    bar = progress(sum(sizes[s] for s in ordered), what)
+    try:
+        if execution.workers <= 1 or len(ordered) == 1:
+            limit_threads(execution.threads)
+            work = setup()
+            for shard in ordered:
+                work(shard, bar.update)
+        else:
+            _in_processes(setup, ordered, sizes, execution, bar.update)
+    finally:
+        bar.close()
+
+
+def in_order(shards: Sequence[int], order: str) -> list[int]:
+    """The shards in the order of the list, reversed, or shuffled (with a fixed seed)."""
+    ordered = sorted(shards, reverse=order == "reversed")
+    if order == "shuffled":
+        random.Random(0).shuffle(ordered)
+    return ordered
+
+
+def limit_threads(threads: int) -> None:
+    """Fixes the number of torch's threads in this process (loaded or not): sums depend on it in the last digits."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def _in_processes(setup: Setup, shards: list[int], sizes: Sequence[int], execution: Execution, done: Advance) -> None:
+    pool = ProcessPoolExecutor(
+        min(execution.workers, len(shards)),
+        mp_context=get_context("spawn"),
+        initializer=_enter,
+        initargs=(setup, execution.threads),
+    )
+    with pool:
+        futures = {pool.submit(_one, shard): shard for shard in shards}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done(sizes[futures[future]])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+_WORK: list[Work] = []
+
+
+def _enter(setup: Setup, threads: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    limit_threads(threads)
+    _WORK.append(setup())
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed must not go on writing."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _one(shard: int) -> None:
+    _WORK[0](shard, lambda n: None)

@@ -1,0 +1,287 @@
+"""Brings the files of the table to the weights folder.
+
+A file comes from a local mirror, from Hugging Face's own cache, or from the network, in this order; it is checked
+in a scratch folder and gets its name at the very end. Hub files go by our own transport with the library's addresses,
+tokens and cache, because the library (read in 2.4) starts anew what broke off in an earlier process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.assets import (
+    LOCK,
+    SCRATCH,
+    SHA256,
+    Archive,
+    Asset,
+    expected_sha256,
+    find,
+    read_lock,
+    remedy,
+)
+from bench.fetching.transport import DownloadError, NotThereError, Progress, Remote, check_content, discard, download
+from bench.fetching.unpack import extract_file, extract_folder
+from bench.hashing import sha256_path
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where files go, and the folder of the same layout from which they may come."""
+
+    root: Path
+    mirror: Path | None = None
+    progress: Progress = field(default=lambda count: None)
+
+    def scratch(self, name: str, ending: str = "part") -> Path:
+        """Where something called `name` grows."""
+        folder = self.root / SCRATCH
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{re.sub(r'[^A-Za-z0-9._=-]+', '__', name.strip('/'))}.{ending}"
+
+
+Job = tuple[Asset, ...]
+"""One file, or all that come out of the same archive."""
+
+
+def jobs_of(assets: Iterable[Asset]) -> list[Job]:
+    """Groups files that one download brings."""
+    groups: dict[str, list[Asset]] = {}
+    for asset in assets:
+        groups.setdefault(asset.archive.url if asset.archive else asset.path, []).append(asset)
+    return [tuple(group) for group in groups.values()]
+
+
+def bring(job: Job, place: Place) -> list[str]:
+    """Brings the files of a job, unless they are there; processes that want the same wait for each other.
+
+    Returns:
+        Paths, under the weights folder, of the files that came.
+
+    Raises:
+        DownloadError: one could not be got or was not what it must be; it has no name then.
+    """
+    from filelock import FileLock
+
+    name = job[0].archive.url if job[0].archive else job[0].path
+    with FileLock(place.scratch(name, "lock")):
+        left = [asset for asset in job if not _settled(asset, place)]
+        came = {asset: _from_mirror(asset, place) or _from_cache(asset, place) for asset in left}
+        left = [asset for asset in left if not came[asset]]
+        return [path for path in came.values() if path] + (_from_network(left, place) if left else [])
+
+
+def _settled(asset: Asset, place: Place) -> bool:
+    """Whether the right file is there. One that was put there by hand is read once, and recorded."""
+    path = find(asset, place.root)
+    if path is None or asset.is_folder:
+        return path is not None
+    name, stat = path.relative_to(place.root).as_posix(), path.stat()
+    entry = read_lock(place.root).get(name, {})
+    if (entry.get("size"), entry.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
+        return asset.sha256 in (None, entry.get("sha256"))
+    try:
+        _check(asset, path, name, place, None)
+    except DownloadError as error:
+        if asset.automatic:
+            return False
+        raise DownloadError(f"{error}; {remedy(asset, place.root)}") from error
+    _record(place, path, {"origin": "found"})
+    return True
+
+
+def _check(asset: Asset, file: Path, name: str, place: Place, announced: str | None) -> None:
+    """Size, kind and sha256 of a file that is to be called `name`; `announced`: the sha256 that its server told."""
+    if asset.size is not None and file.stat().st_size != asset.size:
+        raise DownloadError(f"{name}: {file.stat().st_size} bytes, not {asset.size}")
+    check_content(file, name)
+    locked = read_lock(place.root)
+    expected = expected_sha256(asset, name, locked) or announced
+    found = sha256_path(file)
+    if expected is None or found == expected:
+        return
+    advice = "" if asset.sha256 else f" (of the first fetch; if it was replaced at its origin, remove it from {LOCK})"
+    raise DownloadError(f"{name}: sha256 {found}, not {expected}{advice}")
+
+
+def _accept(asset: Asset, staged: Path, name: str, place: Place, origin: dict[str, Any], announced: str | None) -> str:
+    """Gives a file that arrived its name, if it is the right one; else removes it."""
+    try:
+        if not asset.is_folder:
+            _check(asset, staged, name, place, announced)
+    except DownloadError as error:
+        discard(staged)
+        raise DownloadError(f"{error}; it was not kept") from error
+    target = place.root / name
+    publish(staged, target)
+    discard(staged)
+    if not asset.is_folder:
+        _record(place, target, origin)
+    return name
+
+
+def publish(staged: Path, target: Path) -> None:
+    """Renames a finished file or folder to its name, so that it is there whole or not at all, even after a crash."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for path in [staged, *staged.rglob("*")] if staged.is_dir() else [staged]:
+        _sync(path)
+    if target.is_dir():
+        target.rmdir()  # an empty one: what holds files counts as there
+    os.replace(staged, target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _record(place: Place, path: Path, origin: dict[str, Any]) -> None:
+    from filelock import FileLock
+
+    stat = path.stat()
+    entry = {"sha256": sha256_path(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, **origin}
+    with FileLock(place.scratch(LOCK, "lock")):
+        files = read_lock(place.root) | {path.relative_to(place.root).as_posix(): entry}
+        staged = place.scratch(LOCK)
+        staged.write_text(json.dumps({"version": 1, "files": dict(sorted(files.items()))}, indent=1) + "\n", "utf-8")
+        publish(staged, place.root / LOCK)
+
+
+def _from_mirror(asset: Asset, place: Place) -> str | None:
+    """A copy of the mirror's file; a wrong one there is an error, not a reason to go on."""
+    if place.mirror is None:
+        return None
+    source = find(asset, place.mirror)
+    if source is None:
+        return None
+    name = asset.path if asset.is_folder else source.relative_to(place.mirror).as_posix()
+    staged = place.scratch(name, "copy")
+    if asset.is_folder:
+        shutil.rmtree(staged, ignore_errors=True)
+        shutil.copytree(source, staged)
+    else:
+        shutil.copyfile(source, staged)
+        place.progress(staged.stat().st_size)
+    try:
+        return _accept(asset, staged, name, place, {"origin": "mirror"}, None)
+    except DownloadError as error:
+        raise DownloadError(f"in the mirror {place.mirror}: {error}") from error
+
+
+def _from_cache(asset: Asset, place: Place) -> str | None:
+    """The file of Hugging Face's own cache (HF_HOME), by a second name for the same bytes where the disk allows."""
+    if asset.hub is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    revision = _revision(asset, place)
+    for file, name in zip((asset.file, *asset.alternatives), asset.paths, strict=True):
+        cached = try_to_load_from_cache(asset.hub, file, revision=revision)
+        if isinstance(cached, str):
+            staged = place.scratch(name, "copy")
+            _link(Path(cached).resolve(), staged)
+            commit = Path(cached).parents[file.count("/")].name
+            try:
+                return _accept(asset, staged, name, place, {"origin": f"hub:{asset.hub}", "revision": commit}, None)
+            except DownloadError:
+                return None  # a bad copy there is no reason to have none here
+    return None
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _revision(asset: Asset, place: Place) -> str:
+    """The commit of the table, else the one that an earlier file of that repository came from, else main."""
+    origin = f"hub:{asset.hub}"
+    entries = [entry for entry in read_lock(place.root).values() if entry.get("origin") == origin]
+    locked = [entry["revision"] for entry in entries if entry.get("revision")]
+    return asset.revision or (locked[0] if locked else "main")
+
+
+def _from_network(assets: Sequence[Asset], place: Place) -> list[str]:
+    for asset in assets:
+        if not asset.automatic:
+            raise DownloadError(f"{asset.path}: {remedy(asset, place.root)}")
+    if assets[0].archive is not None:
+        return _from_archive(assets[0].archive, assets, place)
+    return [_from_hub(asset, place) if asset.hub else _from_url(asset, place) for asset in assets]
+
+
+def _from_url(asset: Asset, place: Place) -> str:
+    staged = place.scratch(asset.path)
+    place.progress(staged.stat().st_size if staged.exists() else 0)
+    download(Remote(str(asset.url), asset.size), staged, asset.path, place.progress)
+    return _accept(asset, staged, asset.path, place, {"origin": asset.url}, None)
+
+
+def _from_hub(asset: Asset, place: Place) -> str:
+    names = list(zip((asset.file, *asset.alternatives), asset.paths, strict=True))
+    for file, name in names:
+        try:
+            return _from_hub_file(asset, file, name, place)
+        except NotThereError:
+            if name == names[-1][1]:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _from_hub_file(asset: Asset, file: str, name: str, place: Place) -> str:
+    staged = place.scratch(name)
+    place.progress(staged.stat().st_size if staged.exists() else 0)
+    seen = download(_hub_remote(asset, file, _revision(asset, place)), staged, name, place.progress)
+    etag = seen.get("x-linked-etag", "").strip('"')
+    origin = {"origin": f"hub:{asset.hub}", "revision": seen.get("x-repo-commit", asset.revision)}
+    return _accept(asset, staged, name, place, origin, etag if SHA256.fullmatch(etag) else None)
+
+
+def _hub_remote(asset: Asset, file: str, revision: str) -> Remote:
+    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
+
+    if constants.HF_HUB_OFFLINE:
+        raise DownloadError(f"{asset.path}: HF_HUB_OFFLINE is set, and the file is not in the cache of Hugging Face")
+    headers = build_hf_headers(library_name="idbench")
+    hint = f"accept the terms at {asset.page}, then set HF_TOKEN to your access token"
+    return Remote(hf_hub_url(str(asset.hub), file, revision=revision), asset.size, headers, hint)
+
+
+def _from_archive(archive: Archive, assets: Sequence[Asset], place: Place) -> list[str]:
+    zipped = place.scratch(archive.url, "zip")
+    place.progress(zipped.stat().st_size if zipped.exists() else 0)
+    name = archive.url.rsplit("/", 1)[-1]
+    download(Remote(archive.url, archive.size), zipped, name, place.progress)
+    found = sha256_path(zipped)
+    if archive.sha256 not in (None, found):
+        discard(zipped)
+        raise DownloadError(f"{name}: sha256 {found}, not {archive.sha256}; it was not kept")
+    try:
+        return [_unpack(zipped, asset, place, {"origin": archive.url, "archive_sha256": found}) for asset in assets]
+    finally:
+        discard(zipped)
+
+
+def _unpack(zipped: Path, asset: Asset, place: Place, origin: dict[str, Any]) -> str:
+    staged = place.scratch(asset.path, "unpacked")
+    if asset.is_folder:
+        shutil.rmtree(staged, ignore_errors=True)
+        extract_folder(zipped, asset.file, staged)
+    else:
+        extract_file(zipped, asset.file, staged)
+    return _accept(asset, staged, asset.path, place, origin, None)

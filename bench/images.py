@@ -1,0 +1,288 @@
+"""Pictures in and out: the one way in which a file becomes pixels, and the one in which a sample becomes a PNG.
+
+Reading is strict, whatever other packages set on Pillow's modules: a truncated file is an error, never a picture with
+a grey lower half, and a header that claims more pixels than allowed is refused before memory is taken. Colour profiles
+are not applied (no recogniser's training pipeline does), nor is the gamma of a PNG.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import stat
+import struct
+import threading
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pil
+from PIL import ImageFile
+from PIL.PngImagePlugin import PngInfo
+
+from bench.store import write_atomic
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB."""
+
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 2**30
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "MPO", "JPEG2000", "AVIF", "PPM")
+"""The formats that are tried; others (PostScript among them, which runs a program) are not an image here."""
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Pil.Transpose.FLIP_LEFT_RIGHT,
+    3: Pil.Transpose.ROTATE_180,
+    4: Pil.Transpose.FLIP_TOP_BOTTOM,
+    5: Pil.Transpose.TRANSPOSE,
+    6: Pil.Transpose.ROTATE_270,
+    7: Pil.Transpose.TRANSVERSE,
+    8: Pil.Transpose.ROTATE_90,
+}
+_EIGHT_OF_SIXTEEN = ((np.arange(2**16, dtype=np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+class ImageError(Exception):
+    """A picture that cannot be used.
+
+    Its `reason` is a short text that begins with one of: no such file, empty file, not a file, not an image, truncated,
+    broken, too large, unsupported, unreadable.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
+    """Reads a picture file.
+
+    Args:
+        path: a regular file; devices, pipes and folders are refused without being waited for.
+        max_pixels: more than this in the header is an error.
+
+    Returns:
+        (H, W, 3) uint8 RGB, as `decode` makes it.
+
+    Raises:
+        ImageError: with the reason why the file is no picture.
+    """
+    return decode(read_bytes(path), max_pixels=max_pixels)
+
+
+def image_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of a picture file as `read_image` would return it, from its header alone.
+
+    Raises:
+        ImageError: no header of a known format, or more than `max_pixels` pixels.
+    """
+    return header_size(read_bytes(path), max_pixels=max_pixels)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a regular file of at most `MAX_BYTES`; never blocks on a pipe or a device.
+
+    Raises:
+        ImageError: there is none, it is something else, it is empty or it cannot be read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            _check_regular(os.fstat(handle))
+            with open(handle, "rb", closefd=False) as file:
+                return file.read()
+        finally:
+            os.close(handle)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError("no such file") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(f"unreadable: {(getattr(error, 'strerror', None) or str(error)).lower()}") from error
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+        raise ImageError(f"not a file: {kinds.get(stat.S_IFMT(status.st_mode), 'special file')}")
+    if status.st_size == 0:
+        raise ImageError("empty file")
+    if status.st_size > MAX_BYTES:
+        raise ImageError(f"too large: {status.st_size} bytes")
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
+    """Turns the bytes of a picture file into pixels.
+
+    The first frame of several; turned upright as EXIF says; alpha, alpha palettes and colour keys laid over white (as
+    a page shows them); CMYK by Pillow's plain formula (Adobe's inverted JPEGs included); 16-bit grey scaled by
+    255/65535 and rounded, 16-bit colour by its high byte; 32-bit integers as 16-bit grey; floats as 0 to 1 where the
+    largest is at most 1, else as 0 to 255. Integers and floats outside these ranges are refused, not clipped.
+
+    Returns:
+        (H, W, 3) uint8 RGB, writable.
+
+    Raises:
+        ImageError: with the reason why the bytes are no picture.
+    """
+    with _strict(), _reasons():
+        picture = _open(data, max_pixels)
+        _check_sums(data)
+        picture.load()
+        turn = _TURNS.get(_orientation(picture))
+        upright = _rgb(picture) if turn is None else _rgb(picture).transpose(turn)
+        return np.array(upright, dtype=np.uint8)
+
+
+def header_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height that `decode` would return, from the header alone.
+
+    Raises:
+        ImageError: no header of a known format, or more than `max_pixels` pixels.
+    """
+    with _strict(), _reasons():
+        picture = _open(data, max_pixels)
+        width, height = picture.size
+        turned = picture.format != "TIFF" and _orientation(picture) >= 5  # Pillow's TIFF reader turns by itself
+        return (height, width) if turned else (width, height)
+
+
+def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    """Like Pillow's `open`, which hides why a header is broken and depends on a global limit."""
+    if not data:
+        raise ImageError("empty file")
+    Pil.init()
+    for name in FORMATS:
+        factory, accept = Pil.OPEN.get(name, (None, None))
+        if factory and accept and accept(data[:16]) is True:
+            return _checked(factory(io.BytesIO(data), ""), max_pixels)
+    raise ImageError("not an image")
+
+
+def _checked(picture: ImageFile.ImageFile, max_pixels: int) -> ImageFile.ImageFile:
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise ImageError(f"too large: {width}x{height} pixels")
+    if width * height == 0:
+        raise ImageError(f"broken: {width}x{height} pixels")
+    return picture
+
+
+def _check_sums(data: bytes) -> None:
+    """Pillow skips the checksums of a PNG's pixels while it reads them."""
+    if data.startswith(b"\x89PNG"):
+        _open(data, 2**62).verify()
+
+
+def _orientation(picture: ImageFile.ImageFile) -> int:
+    """EXIF's orientation, 1 where there is none or where the EXIF data are damaged."""
+    try:
+        value = Pil.Image.getexif(picture).get(_ORIENTATION)  # a PNG's own method would read all its pixels
+    except (SyntaxError, ValueError, KeyError, IndexError, TypeError, OSError, struct.error):
+        return 1
+    return value if value in _TURNS else 1
+
+
+def _rgb(picture: Pil.Image) -> Pil.Image:
+    if picture.mode.startswith("I;16"):
+        return _grey(_EIGHT_OF_SIXTEEN[np.asarray(picture)])
+    if picture.mode == "I":
+        return _grey(_EIGHT_OF_SIXTEEN[_within(np.asarray(picture), 65535)])
+    if picture.mode == "F":
+        values = _within(np.asarray(picture), 255)
+        return _grey(np.rint(values * (255 if values.max() <= 1 else 1)).astype(np.uint8))
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        return Pil.alpha_composite(Pil.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _grey(values: Image) -> Pil.Image:
+    return Pil.fromarray(values).convert("RGB")
+
+
+def _within(values: NDArray[np.generic], top: int) -> NDArray[np.generic]:
+    if not (values.min() >= 0 and values.max() <= top):  # also where they are not a number
+        raise ImageError(f"unsupported: values from {values.min()} to {values.max()}, not from 0 to {top}")
+    return values
+
+
+@contextlib.contextmanager
+def _reasons() -> Iterator[None]:
+    """Foreign bytes make decoders raise almost anything; all of it becomes `ImageError`."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, (Pil.DecompressionBombError, Pil.DecompressionBombWarning, MemoryError)):
+        return f"too large: {text}"
+    if isinstance(error.__cause__ or error, _ENDS_EARLY) or re.search(_SAYS_ENDS_EARLY, text):
+        return "truncated"
+    return f"broken: {text.removeprefix('broken ')}"
+
+
+_ENDS_EARLY = (EOFError, IndexError, struct.error)  # what Pillow meets where it reads past the end
+_SAYS_ENDS_EARLY = "(?i)truncated|only got|EOF|not enough image data|incomplete checksum"
+
+_lock = threading.Lock()
+_readers = 0
+_before: tuple[bool, int | None] = (False, None)
+
+
+@contextlib.contextmanager
+def _strict() -> Iterator[None]:
+    """Holds Pillow's two global switches still while at least one thread reads."""
+    global _readers, _before
+    with _lock:
+        if _readers == 0:
+            _before = (ImageFile.LOAD_TRUNCATED_IMAGES, Pil.MAX_IMAGE_PIXELS)
+            ImageFile.LOAD_TRUNCATED_IMAGES, Pil.MAX_IMAGE_PIXELS = False, MAX_PIXELS
+        _readers += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _readers -= 1
+            if _readers == 0:
+                ImageFile.LOAD_TRUNCATED_IMAGES, Pil.MAX_IMAGE_PIXELS = _before
+
+
+def encode_png(image: Image, metadata: Mapping[str, str]) -> bytes:
+    """A PNG of `image`; the same picture and texts give the same bytes under the same Pillow.
+
+    Adaptive filters with run-length coding: on 512x512 photographs a quarter of the time of zlib's level 6 for 5 %
+    more bytes.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        metadata: keyword (1 to 79 Latin-1 characters) -> text, stored in the order of the keywords.
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(f"a picture must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
+    texts, sink = PngInfo(), io.BytesIO()
+    for key in sorted(metadata):
+        texts.add_text(key, metadata[key])
+    Pil.fromarray(np.ascontiguousarray(image)).save(sink, "PNG", pnginfo=texts, compress_type=zlib.Z_RLE)
+    return sink.getvalue()
+
+
+def write_png(image: Image, path: Path, metadata: Mapping[str, str]) -> None:
+    """Writes `encode_png` to a file, atomically.
+
+    Raises:
+        ValueError: `image` is not (H, W, 3) uint8.
+        UserError: the disk is full or the folder cannot be written.
+    """
+    write_atomic(path, encode_png(image, metadata))

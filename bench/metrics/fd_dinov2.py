@@ -1,0 +1,29 @@
+"""FD-DINOv2: the Frechet distance between DINOv2 features of the samples and of the references."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bench.metrics.frechet_scores import frechet_result
+from bench.metrics.protocol import Evaluation, Metric, Result
+
+NAME = "fd_dinov2"
+
+
+def compute(evaluation: Evaluation, reference: NDArray[Any] | None = None) -> Result:
+    """FD-DINOv2 of the detected samples against the references, or against other `reference` features (n, d)."""
+    return frechet_result(evaluation, NAME, "dinov2", reference)
+
+
+METRIC = Metric(
+    name=NAME,
+    version=1,
+    unit="",
+    higher_is_better=False,
+    range=(0.0, None),
+    reference="Stein et al., NeurIPS 2023 (DINOv2 ViT-L/14)",
+    needs=("dinov2",),
+    compute=compute,
+)

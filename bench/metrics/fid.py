@@ -1,0 +1,29 @@
+"""FID: the Frechet distance between Inception features of the samples and of the references."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bench.metrics.frechet_scores import frechet_result
+from bench.metrics.protocol import Evaluation, Metric, Result
+
+NAME = "fid"
+
+
+def compute(evaluation: Evaluation, reference: NDArray[Any] | None = None) -> Result:
+    """FID of the detected samples against the references, or against other `reference` features (n, d)."""
+    return frechet_result(evaluation, NAME, "inception", reference)
+
+
+METRIC = Metric(
+    name=NAME,
+    version=1,
+    unit="",
+    higher_is_better=False,
+    range=(0.0, None),
+    reference="Heusel et al., NeurIPS 2017; Seitzer, pytorch-fid 0.3.0",
+    needs=("inception",),
+    compute=compute,
+)

@@ -1,0 +1,111 @@
+"""From features to the scores of a Frechet metric: who is in, what it is worth, and when it must not rank."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.metrics.frechet import ALWAYS, NEVER, frechet
+from bench.metrics.protocol import Evaluation, Features, Result, Score
+from bench.metrics.scores import absent, named, notes, number, together
+from bench.metrics.standing import Mask, Rows, Standing, finite, standing, subjects, usable_references
+from bench.statistics import Jackknife, few, jackknife, jackknife_groups
+
+GROUPS = 20
+RANKING_NEEDS = 0.99
+"""Detection rate below which a distance over detected samples must not rank methods."""
+
+
+def frechet_result(
+    evaluation: Evaluation, metric: str, role: str, reference: NDArray[Any] | None = None, groups: int = GROUPS
+) -> Result:
+    """Distance of the detected samples to the references, for every extractor of a role, with its jackknife.
+
+    Args:
+        evaluation: tables and features.
+        metric: name of the metric.
+        role: of the extractors.
+        reference: (n, d) features to compare with instead of those of the evaluation's own references.
+        groups: of subjects, for the jackknife; the same for every method on one dataset.
+
+    Returns:
+        Per variant `distance` (its interval is -+ t times the jackknife's standard error), `standard_error`,
+        `bias_corrected`; and, as `per_item`, one row per group with the distance without it ("replicate").
+    """
+    scores: list[Score] = []
+    tables: list[pd.DataFrame] = []
+    for variant in named(evaluation.features, role):
+        more, table = _variant(evaluation, (metric, variant), evaluation.features[variant], reference, groups)
+        scores += more
+        tables.append(table)
+    if not scores:
+        scores = [absent((metric, "", "distance"), f"no {role} extractor was run")]
+    return Result(tuple(scores), None, together(tables))
+
+
+def _variant(
+    evaluation: Evaluation, name: tuple[str, str], features: Features, reference: NDArray[Any] | None, groups: int
+) -> tuple[list[Score], pd.DataFrame]:
+    who = standing(evaluation, features)
+    ours = features.references if reference is None else reference
+    usable = usable_references(evaluation, features) if reference is None else finite(ours)
+    counts = {"n": int(who.valid.sum()), "n_items": int(usable.sum()), **who.counts()}
+    if min(counts["n"], counts["n_items"]) < 2:
+        return [absent((*name, "distance"), notes("needs 2 samples and 2 references", who.note), **counts)], _table()
+    codes_x, codes_y = _groups(evaluation, who.valid, usable, own=reference is None, groups=groups)
+    value, replicates = frechet(features.samples, ours, codes_x, codes_y)
+    note = notes(trap(counts["n"], counts["n_items"], ours.shape[1]), ranking(who), who.note)
+    return _scores(name, value, jackknife(value, replicates), note, counts), _table(name, replicates)
+
+
+def trap(n: int, n_references: int, dimension: int) -> str:
+    """The warning for too few samples; empty where there are enough for a covariance of full rank.
+
+    >>> trap(2500, 500, 2048)
+    '500 references and 2500 samples for 2048 dimensions: biased upwards, compare at equal numbers only'
+    """
+    if min(n, n_references) > dimension:
+        return ""
+    numbers = f"{n_references} references and {n} samples for {dimension} dimensions"
+    return f"{numbers}: biased upwards, compare at equal numbers only"
+
+
+def ranking(who: Standing) -> str:
+    """The warning for a distance over detected samples where too many were not detected."""
+    trials = int(who.eligible.sum())
+    share = who.valid.sum() / trials if trials else 1.0
+    return "" if share >= RANKING_NEEDS else f"no ranking: only {share:.1%} of the samples have a face"
+
+
+def _groups(evaluation: Evaluation, valid: Mask, usable: Mask, *, own: bool, groups: int) -> tuple[Rows, Rows]:
+    """Jackknife codes of samples and references, by subject; references from elsewhere are in every fold."""
+    people, owners = subjects(evaluation.samples), subjects(evaluation.references)
+    number_of = jackknife_groups([*owners, *people], seed=evaluation.seed, groups=groups)
+    of_samples = np.array([number_of[name] for name in people], dtype=np.int64)
+    of_references = [number_of[name] for name in owners] if own else [ALWAYS] * len(usable)
+    return np.where(valid, of_samples, NEVER), np.where(usable, np.array(of_references, dtype=np.int64), NEVER)
+
+
+def _scores(
+    name: tuple[str, str], value: float, result: Jackknife | None, note: str, counts: dict[str, Any]
+) -> list[Score]:
+    if result is None:
+        missing = "no jackknife: fewer than 2 groups of subjects"
+        return [Score(*name, "distance", number(value), note=notes(note, missing), **counts)]
+    note = notes(note, few(result.n_groups))
+    return [
+        Score(*name, "distance", number(value), result.low, result.high, note=note, **counts),
+        Score(*name, "standard_error", result.standard_error, note=note, **counts),
+        Score(*name, "bias_corrected", result.bias_corrected, note=note, **counts),
+    ]
+
+
+def _table(name: tuple[str, str] = ("", ""), replicates: NDArray[np.float64] | None = None) -> pd.DataFrame:
+    """The distances without each group of subjects, in the long form of `Result.per_item`."""
+    values = np.empty(0) if replicates is None else replicates
+    labels = [f"without group {group}" for group in range(len(values))]
+    frame = pd.DataFrame({"item": labels, "subject": labels})
+    return frame.assign(metric=name[0], variant=name[1], statistic="replicate", value=values)

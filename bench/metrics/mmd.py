@@ -1,0 +1,135 @@
+"""Kernel distances between samples and references, with and without the pairs that show the same subject.
+
+The references are the very people whom the samples show. A pair of one subject is no pair of independent draws, and it
+pulls each term of a kernel distance its own way. Left out of all three terms, the estimate is unbiased again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.metrics.block_sums import Kernel, SubjectSums, shared_codes, subject_sums, symmetric_sums
+from bench.metrics.cosine import Floats
+from bench.statistics import Jackknife, jackknife
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """A sum of kernel values over pairs, by subject; each array is (S,).
+
+    Attributes:
+        total: of the sum over all pairs.
+        diagonal: of it, the part of rows paired with themselves (0 between two sets).
+        involved: sum over the pairs of different subjects in which a subject takes part.
+        strangers: sum over all pairs of different subjects.
+        n_involved: number of such pairs, likewise.
+        n_strangers: likewise.
+        n: number of all pairs.
+        n_diagonal: of them, rows paired with themselves.
+    """
+
+    total: float
+    diagonal: float
+    involved: Floats
+    strangers: float
+    n_involved: Floats
+    n_strangers: float
+    n: int
+    n_diagonal: int
+
+    def biased(self) -> float:
+        """Mean over all pairs, a row with itself included (a V-statistic)."""
+        return self.total / self.n
+
+    def plain(self) -> float:
+        """Mean over all pairs but those of a row with itself (a U-statistic)."""
+        return (self.total - self.diagonal) / (self.n - self.n_diagonal)
+
+    def excluded(self) -> float:
+        """Mean over the pairs of different subjects; NaN where there is none."""
+        return self.strangers / self.n_strangers if self.n_strangers else float("nan")
+
+    def without_each(self) -> Floats:
+        """(S,) the same with one subject left out."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (self.strangers - self.involved) / (self.n_strangers - self.n_involved)
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """The three terms of xx + yy - 2 xy."""
+
+    xx: Term
+    yy: Term
+    xy: Term
+
+    def biased(self) -> float:
+        """MMD^2 as a V-statistic: never negative, biased upwards."""
+        return self.xx.biased() + self.yy.biased() - 2 * self.xy.biased()
+
+    def plain(self) -> float:
+        """MMD^2 as a U-statistic: unbiased for independent sets."""
+        return self.xx.plain() + self.yy.plain() - 2 * self.xy.plain()
+
+    def excluded(self) -> float:
+        """MMD^2 without pairs of the same subject, in all three terms; NaN where a term has no pair left."""
+        return self.xx.excluded() + self.yy.excluded() - 2 * self.xy.excluded()
+
+    def jackknife(self) -> Jackknife | None:
+        """Delete-one-subject jackknife of `excluded`; None where leaving one out leaves a term without pairs."""
+        replicates = self.xx.without_each() + self.yy.without_each() - 2 * self.xy.without_each()
+        return jackknife(self.excluded(), replicates)
+
+
+def terms(
+    x: NDArray[Any], y: NDArray[Any], subjects_x: NDArray[Any], subjects_y: NDArray[Any], kernel: Kernel
+) -> Terms:
+    """The kernel sums of two sets, in float64 and in memory linear in their rows.
+
+    Args:
+        x: (n, d) features, n >= 2.
+        y: (m, d) features, m >= 2.
+        subjects_x: (n,) subject of each row.
+        subjects_y: (m,) likewise.
+        kernel: elementwise function of the inner product of two rows.
+    """
+    size, codes_x, codes_y = shared_codes(subjects_x, subjects_y)
+    a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    n, m = (np.bincount(codes, minlength=size).astype(np.float64) for codes in (codes_x, codes_y))
+    return Terms(
+        xx=_own(symmetric_sums(a, codes_x, size, kernel), a, n, kernel),
+        yy=_own(symmetric_sums(b, codes_y, size, kernel), b, m, kernel),
+        xy=_between(subject_sums(a, b, codes_x, codes_y, size, kernel), n, m),
+    )
+
+
+def _own(sums: SubjectSums, rows: Floats, n: Floats, kernel: Kernel) -> Term:
+    size, apart = len(rows), sums.by_x - sums.same
+    return Term(
+        total=float(sums.by_x.sum()),
+        diagonal=float(kernel(np.einsum("ij,ij->i", rows, rows)).sum()),
+        involved=2 * apart,
+        strangers=float(apart.sum()),
+        n_involved=2 * n * (size - n),
+        n_strangers=float((n * (size - n)).sum()),
+        n=size**2,
+        n_diagonal=size,
+    )
+
+
+def _between(sums: SubjectSums, n: Floats, m: Floats) -> Term:
+    apart = sums.by_x - sums.same
+    return Term(
+        total=float(sums.by_x.sum()),
+        diagonal=0.0,
+        involved=apart + sums.by_y - sums.same,
+        strangers=float(apart.sum()),
+        n_involved=n * (m.sum() - m) + m * (n.sum() - n),
+        n_strangers=float((n * (m.sum() - m)).sum()),
+        n=int(n.sum() * m.sum()),
+        n_diagonal=0,
+    )

@@ -1,0 +1,110 @@
+"""Precision and recall, density and coverage: how far samples and references lie in each other's neighbourhoods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.metrics.cosine import Floats, blocks
+from bench.metrics.frechet_scores import ranking
+from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
+from bench.metrics.scores import absent, named, notes
+from bench.metrics.standing import standing, usable_references
+from bench.metrics.subset import subset
+
+NAME = "precision_recall"
+NEIGHBOURS = 3
+"""k of precision and recall (Kynkaanniemi et al.)."""
+DENSITY_NEIGHBOURS = 5
+"""k of density and coverage (Naeem et al.)."""
+_SLACK = 1e-9  # relative: a distance equal to a radius is inside, whichever way the last digit was rounded
+
+
+def neighbourhoods(references: NDArray[Any], samples: NDArray[Any]) -> dict[str, float]:
+    """Precision, recall, density and coverage of two feature sets, by Euclidean balls.
+
+    The radius of a row is its distance to the k-th nearest other row of its own set. Precision: share of the samples
+    in the ball of some reference; recall: share of the references in the ball of some sample (k 3). Density: number
+    of reference balls around a sample, over k; coverage: share of the references with a sample in their ball (k 5).
+
+    Args:
+        references: (n, d) features, n > 5.
+        samples: (m, d) features, m > 3.
+
+    >>> line = np.arange(8.0)[:, None]
+    >>> neighbourhoods(line, line)
+    {'precision': 1.0, 'recall': 1.0, 'density': 1.25, 'coverage': 1.0}
+    """
+    x, y = (np.asarray(rows, dtype=np.float64) for rows in (references, samples))
+    middle = x.mean(axis=0)  # moves no distance, keeps their digits
+    x, y = x - middle, y - middle
+    near, far = _radii(x, (NEIGHBOURS, DENSITY_NEIGHBOURS))
+    (own,) = _radii(y, (NEIGHBOURS,))
+    inside_x, balls = np.empty(len(y), dtype=bool), np.empty(len(y))
+    inside_y, covered = np.zeros(len(x), dtype=bool), np.zeros(len(x), dtype=bool)
+    for part in blocks(len(y), 1024):
+        table = _squared(y[part], x)
+        inside_x[part] = (table <= near).any(axis=1)
+        inside_y |= (table <= own[part][:, None]).any(axis=0)
+        within = table <= far
+        balls[part], covered = within.sum(axis=1), covered | within.any(axis=0)
+    return {
+        "precision": float(inside_x.mean()),
+        "recall": float(inside_y.mean()),
+        "density": float(balls.mean() / DENSITY_NEIGHBOURS),
+        "coverage": float(covered.mean()),
+    }
+
+
+def _squared(a: Floats, b: Floats) -> Floats:
+    """(n, m) squared distances; those that are 0 up to rounding are 0."""
+    size_a, size_b = np.einsum("ij,ij->i", a, a)[:, None], np.einsum("ij,ij->i", b, b)
+    table = size_a + size_b - 2 * (a @ b.T)
+    table[table < 1e-12 * (size_a + size_b)] = 0.0
+    return table
+
+
+def _radii(rows: Floats, neighbours: tuple[int, ...]) -> list[Floats]:
+    """Squared distance (with its slack) of each row to its k-th nearest other row, for each k."""
+    radii = [np.empty(len(rows)) for _ in neighbours]
+    for part in blocks(len(rows), 1024):
+        table = _squared(rows[part], rows)
+        np.fill_diagonal(table[:, part], 0.0)  # a row is the nearest to itself
+        ranked = np.partition(table, neighbours, axis=1)
+        for radius, k in zip(radii, neighbours, strict=True):
+            radius[part] = ranked[:, k] * (1 + _SLACK)
+    return radii
+
+
+def compute(evaluation: Evaluation) -> Result:
+    """Precision, recall, density and coverage of the detected samples against the references, on DINOv2 features."""
+    scores: list[Score] = []
+    for variant in named(evaluation.features, "dinov2"):
+        part, _, note = subset(evaluation, [variant])
+        scores += _variant(part, variant, part.features[variant], note)
+    return Result(tuple(scores) or (absent((NAME, "", "precision"), "no dinov2 extractor was run"),))
+
+
+def _variant(evaluation: Evaluation, variant: str, features: Features, note: str) -> list[Score]:
+    who, usable = standing(evaluation, features), usable_references(evaluation, features)
+    counts = {"n": int(who.valid.sum()), "n_items": int(usable.sum()), **who.counts()}
+    note = notes(note, ranking(who), who.note)
+    if counts["n"] <= NEIGHBOURS or counts["n_items"] <= DENSITY_NEIGHBOURS:
+        reason = f"needs {NEIGHBOURS + 1} samples and {DENSITY_NEIGHBOURS + 1} references"
+        return [absent((NAME, variant, "precision"), notes(reason, note), **counts)]
+    shares = neighbourhoods(features.references[usable], features.samples[who.valid])
+    return [Score(NAME, variant, name, value, note=note, **counts) for name, value in shares.items()]
+
+
+METRIC = Metric(
+    name=NAME,
+    version=1,
+    unit="share",
+    higher_is_better=True,
+    range=(0.0, None),
+    reference="Kynkaanniemi et al., NeurIPS 2019 (k 3); Naeem et al., ICML 2020 (k 5)",
+    needs=("dinov2",),
+    compute=compute,
+)

@@ -1,0 +1,39 @@
+"""Within-item similarity: do the samples of one item show one person, whoever it is?"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bench.metrics.cosine import cosines
+from bench.metrics.diversity import Pairs, diversity_scores, item_table, pairs_within
+from bench.metrics.protocol import Evaluation, Metric, Result
+from bench.metrics.scores import recognisers, together
+from bench.metrics.standing import directed, standing
+
+NAME = "within_similarity"
+
+
+def compute(evaluation: Evaluation) -> Result:
+    """Mean cosine between the embeddings of an item's samples, under every recogniser."""
+    panel, scores = recognisers(evaluation, NAME, "mean_items")
+    tables: list[pd.DataFrame] = []
+    for recogniser in panel:
+        features = evaluation.features[recogniser]
+        who = standing(evaluation, features, usable=directed)
+        first, second = pairs_within(who.item, who.valid)
+        pairs = Pairs(first, second, cosines(features.samples, first, features.samples, second))
+        scores += diversity_scores(evaluation, who, pairs, (NAME, recogniser), note=who.note)
+        tables.append(item_table(evaluation, who, pairs, (NAME, recogniser)))
+    return Result(tuple(scores), None, together(tables))
+
+
+METRIC = Metric(
+    name=NAME,
+    version=1,
+    unit="cosine",
+    higher_is_better=None,
+    range=(-1.0, 1.0),
+    reference="mean pairwise cosine of the embeddings of one item's samples",
+    needs=("recognition",),
+    compute=compute,
+)

@@ -1,0 +1,87 @@
+"""The verbs `report` and `compare`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.console import say, show
+from bench.errors import UserError
+from bench.report.compare import Comparison, newest, overview, write_comparison
+from bench.report.compare import compare as compare_runs
+from bench.report.run import write_report
+
+
+def report(argv: Sequence[str]) -> int:
+    """Writes `report/` of the given runs again (of the newest complete ones, if none is given)."""
+    parser = argparse.ArgumentParser(prog="python -m bench report", description=report.__doc__)
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    arguments = parser.parse_args(argv)
+    for folder in arguments.runs or [run for group in newest(arguments.out).values() for run in group]:
+        write_report(folder)
+        show(str(folder / "report"))
+    return 0
+
+
+def compare(argv: Sequence[str]) -> int:
+    """Compares the given runs; without any, the newest complete run of each method on each dataset."""
+    parser = argparse.ArgumentParser(prog="python -m bench compare", description=compare.__doc__)
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    parser.add_argument("--to", type=Path, help="folder to write to (default: OUT/compare/DATASET)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args(argv)
+    groups = {"": arguments.runs} if arguments.runs else _several(arguments.out)
+    results = []
+    for name, folders in groups.items():
+        comparison = compare_runs(folders)
+        out = arguments.to or arguments.out / "compare"
+        out = out / (name or str(next(iter(comparison.runs.values())).record["dataset"])) if not arguments.to else out
+        write_comparison(comparison, out)
+        results.append(_plain(comparison, out))
+        if not arguments.json:
+            _show(comparison, out)
+    if arguments.json:
+        show(json.dumps(results, indent=2, ensure_ascii=False))
+    return 0
+
+
+def _several(out: Path) -> dict[str, list[Path]]:
+    groups = {name: folders for name, folders in newest(out).items() if len(folders) > 1}
+    if not groups:
+        raise UserError(
+            f"{out} has no two complete runs of different methods on one dataset; `python -m bench ls runs`"
+        )
+    return groups
+
+
+def _show(comparison: Comparison, out: Path) -> None:
+    """The table turned: a line per number, a column per run."""
+    from bench.listing import table
+
+    header, rows = overview(comparison)
+    lines = [{"": header[i], **{row[0]: row[i] for row in rows}} for i in range(1, len(header))]
+    show(f"{out.name}: {len(comparison.items)} items\n{table(lines)}\n")
+    for warning in comparison.warnings:
+        say(f"warning: {warning}")
+    say(f"written to {out}")
+
+
+def _plain(comparison: Comparison, out: Path) -> dict[str, Any]:
+    return {
+        "folder": str(out),
+        "runs": {name: str(run.folder) for name, run in comparison.runs.items()},
+        "items": len(comparison.items),
+        "scores": _records(comparison.scores.to_dict("records")),
+        "differences": _records(comparison.differences.to_dict("records")),
+        "warnings": comparison.warnings,
+    }
+
+
+def _records(rows: list[dict[Any, Any]]) -> list[dict[str, Any]]:
+    return [{str(k): None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]

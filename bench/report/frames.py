@@ -1,0 +1,68 @@
+"""A run as data frames: what every report, figure and comparison starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import UserError
+from bench.store import read_json, read_table
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A scored run.
+
+    Attributes:
+        folder: where it lies. record: its `run.json`. comparable: its `scores/scores.json`.
+        scores: a row per number: metric, variant, statistic, value, low, high, n, n_failed, n_unavailable, n_items,
+            n_pairs, note, version, unit, higher_is_better, relation.
+        samples: a row per sample: item, subject, index, seed, path, sha256, status, reason, box, keypoints, … and a
+            column `<metric>[<variant>]` for every per-sample number.
+        items: long table item, subject, metric, variant, statistic, value.
+        photos: the dataset's photos: item, subject, role, image, path, sha256, ….
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    comparable: dict[str, Any]
+    scores: pd.DataFrame
+    samples: pd.DataFrame
+    items: pd.DataFrame
+    photos: pd.DataFrame
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return str(self.record["method"])
+
+    @property
+    def recognisers(self) -> list[str]:
+        """Recognisers by which its similarity was scored."""
+        rows = self.scores[self.scores["metric"] == "id_similarity"]
+        return list(dict.fromkeys(rows["variant"]))
+
+
+def load_run(folder: Path | str) -> Run:
+    """Reads a scored run.
+
+    Raises:
+        UserError: there is no run, or it is not scored yet.
+    """
+    folder = Path(folder)
+    if not (folder / "run.json").exists():
+        raise UserError(f"{folder} is no run (it has no run.json); `python -m bench ls runs` lists them")
+    if not (folder / "scores" / "scores.json").exists():
+        raise UserError(f"{folder} is not scored yet; run its command again")
+    return Run(
+        folder,
+        read_json(folder / "run.json"),
+        read_json(folder / "scores" / "scores.json"),
+        read_table(folder / "scores" / "scores.parquet"),
+        read_table(folder / "scores" / "samples.parquet"),
+        read_table(folder / "scores" / "items.parquet"),
+        read_table(folder / "photos.parquet"),
+    )

@@ -1,0 +1,323 @@
+"""Extract: each picture is decoded once, its face found once, each view cut once, for all networks that miss it.
+
+Works alike on a run's samples and on a dataset's photos (`Pictures`). A shard is made whole: first the views of all
+its pictures (decoding and warping in threads, detection meanwhile), then every missing network over the shard's
+crops, at its declared batch, the last one padded; membership of a batch depends on the list alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench import registry
+from bench.execution.local import Advance, Work, run_shards
+from bench.faces.face import Face
+from bench.faces.views import View, absent, cut, mask
+from bench.images import ImageError, read_image
+from bench.runtime import Runtime
+from bench.spec import Part, RunSpec, detector_id, feature_id, landmarks_id
+from bench.stages.plan import Pictures
+from bench.store import Table
+
+KEYS = ["row", "item", "subject", "index"]
+AHEAD = 4  # pictures decoded before they are needed
+
+
+def faces_table(pictures: Pictures, spec: RunSpec) -> Table:
+    """What the detector found in each picture."""
+    return pictures.table(f"faces-{detector_id(spec)[:8]}")
+
+
+def landmarks_table(pictures: Pictures, spec: RunSpec) -> Table | None:
+    """68 landmarks of each picture's face, where a landmark network is configured."""
+    identity = landmarks_id(spec)
+    return None if identity is None else pictures.table(f"landmarks-{identity[:8]}")
+
+
+def feature_table(pictures: Pictures, spec: RunSpec, name: str) -> Table:
+    """The features of one extractor (or, of a pair extractor, its distances)."""
+    part = parts(spec)[name]
+    kind = "pairs" if is_pairwise(part) else "features"
+    return pictures.table(f"{kind}/{name}-{feature_id(spec, name, view_of(part))[:8]}")
+
+
+def parts(spec: RunSpec) -> dict[str, Part]:
+    """All networks of the evaluator that read views, by name."""
+    return {**spec.evaluator.recognisers, **spec.evaluator.extractors}
+
+
+def view_of(part: Part) -> str:
+    """Name of the view that a network reads."""
+    return str(part.options.view)  # type: ignore[attr-defined]
+
+
+def is_pairwise(part: Part) -> bool:
+    """Whether a network answers with distances between pictures of one item."""
+    return hasattr(registry.get("extractors", part.name), "distances")
+
+
+def read_faces(pictures: Pictures, spec: RunSpec) -> pd.DataFrame:
+    """The faces table, a row per picture."""
+    return faces_table(pictures, spec).read(pictures.shards)
+
+
+def read_features(table: Table, shards: int) -> NDArray[np.float32]:
+    """(n, d) float32 features in the order of the pictures; a row without a feature is NaN."""
+    column = table.read(shards)["feature"]
+    found = [f for f in column if f is not None]
+    width = len(found[0]) if found else 1
+    out = np.full((len(column), width), np.nan, np.float32)
+    for row, feature in enumerate(column):
+        if feature is not None:
+            out[row] = feature
+    return out
+
+
+def extract(pictures: Pictures, spec: RunSpec, names: Sequence[str], what: str) -> None:
+    """Finds the faces of all pictures and runs the networks `names` where their results are missing."""
+    tables = [faces_table(pictures, spec), *(feature_table(pictures, spec, name) for name in names)]
+    if any(view_of(parts(spec)[name]) != "arcface112" for name in names):
+        tables += [t for t in [landmarks_table(pictures, spec)] if t is not None]
+    todo = [s for s in range(pictures.shards) if not all(t.has(s) for t in tables)]
+    run_shards(partial(_setup, pictures, spec, tuple(names)), todo, pictures.sizes(), spec.execution, what)
+
+
+def _setup(pictures: Pictures, spec: RunSpec, names: tuple[str, ...]) -> Work:
+    return partial(_shard, Networks(spec), pictures, spec, names)
+
+
+class Networks:
+    """The evaluator's networks, each loaded when it is first needed."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec, self._loaded = spec, {}  # type: ignore[var-annotated]
+        self._runtime = Runtime(spec.execution.device, spec.execution.threads)
+
+    def part(self, group: str, part: Part) -> Any:
+        """The network of a part."""
+        key = (group, part.name, part.options.model_dump_json())
+        if key not in self._loaded:
+            self._loaded[key] = registry.get(group, part.name)(part.options, self._runtime)
+        return self._loaded[key]
+
+
+def _shard(
+    networks: Networks, pictures: Pictures, spec: RunSpec, names: Sequence[str], shard: int, advance: Advance
+) -> None:
+    missing = [name for name in names if not feature_table(pictures, spec, name).has(shard)]
+    rows = pictures.shard(shard)
+    views = _views(networks, pictures, spec, shard, sorted({view_of(parts(spec)[n]) for n in missing}), advance)
+    for name in missing:
+        part = parts(spec)[name]
+        network, crops = networks.part("extractors", part), views[view_of(part)]
+        run = _pairs if is_pairwise(part) else _features
+        feature_table(pictures, spec, name).write(shard, run(network, part, rows, crops))
+
+
+def _views(
+    networks: Networks, pictures: Pictures, spec: RunSpec, shard: int, wanted: Sequence[str], advance: Advance
+) -> dict[str, list[View]]:
+    """All wanted views of a shard's pictures; commits its faces and landmarks on the way."""
+    rows, finder = pictures.shard(shard), FaceFinder(networks, pictures, spec, shard)
+    marks = any(view != "arcface112" for view in wanted)
+    with ThreadPoolExecutor(2) as pool:
+        cuts = []
+        for (_, row), image in zip(rows.iterrows(), _decoded(pool, rows), strict=True):
+            found, face = finder.find(row, image, marks)
+            cuts.append(pool.submit(_cut, image, found["status"], face, wanted, spec))
+            advance(1)
+        views = [future.result() for future in cuts]
+    finder.commit(marks)
+    return {view: _masked(networks, spec, view, [v[view] for v in views]) for view in wanted}
+
+
+def _decoded(pool: ThreadPoolExecutor, rows: pd.DataFrame) -> Iterator[NDArray[np.uint8] | str]:
+    """Pictures in order, decoded a few ahead; in place of one that cannot be had, the reason."""
+    waiting = iter(rows[["status", "path"]].itertuples(index=False, name=None))
+    ahead = [pool.submit(_read, *row) for row in islice(waiting, AHEAD)]
+    while ahead:
+        image = ahead.pop(0).result()
+        ahead += [pool.submit(_read, *row) for row in islice(waiting, 1)]
+        yield image
+
+
+def _read(status: str, path: str) -> NDArray[np.uint8] | str:
+    if status != "ok":
+        return ""
+    try:
+        return read_image(Path(path))
+    except ImageError as error:
+        return str(error)
+
+
+def _cut(
+    image: NDArray[np.uint8] | str, status: str, face: Face | None, wanted: Sequence[str], spec: RunSpec
+) -> dict[str, View]:
+    if isinstance(image, str) or face is None:
+        return {view: absent(view, status) for view in wanted}
+    return cut(image, face, wanted, spec.protocol.views)
+
+
+def _masked(networks: Networks, spec: RunSpec, view: str, views: list[View]) -> list[View]:
+    if view != "ffhq512_masked" or spec.evaluator.parser is None:
+        return views
+    parser = networks.part("parsers", spec.evaluator.parser)
+    batch = spec.evaluator.parser.options.batch  # type: ignore[attr-defined]
+
+    def labels(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.concatenate([parser.labels(full)[:count] for full, count in batches(crops, batch)])
+
+    return mask(views, labels, spec.protocol.views)
+
+
+class FaceFinder:
+    """Detection and landmarks of one shard: read where they are committed, else found."""
+
+    def __init__(self, networks: Networks, pictures: Pictures, spec: RunSpec, shard: int) -> None:
+        self._networks, self._spec, self._shard = networks, spec, shard
+        self._tables = (faces_table(pictures, spec), landmarks_table(pictures, spec))
+        self._known = [_by_row(table, shard) for table in self._tables]
+        self._faces: list[dict[str, Any]] = []
+        self._marks: list[dict[str, Any]] = []
+
+    def find(self, row: pd.Series, image: NDArray[np.uint8] | str, marks: bool) -> tuple[dict[str, Any], Face | None]:
+        """The row of the faces table, and the face (with landmarks if `marks`)."""
+        found = self._known[0].get(row["row"]) or self._detect(row, image)
+        self._faces.append(found)
+        face = _face(found)
+        if not marks or self._tables[1] is None:
+            return found, face
+        known = self._known[1].get(row["row"]) or self._landmarks(found, image, face)
+        self._marks.append(known)
+        if face is not None and known["landmarks"] is not None:
+            points = np.asarray(known["landmarks"], np.float32).reshape(68, 2)
+            face = Face(face.box, face.score, face.keypoints, points)
+        return found, face
+
+    def _detect(self, row: pd.Series, image: NDArray[np.uint8] | str) -> dict[str, Any]:
+        if isinstance(image, str):
+            undecodable = row["status"] == "ok"
+            status, reason = ("undecodable", image) if undecodable else (row["status"], row["reason"])
+            return _face_row(row, status, reason)
+        detection = self._networks.part("detectors", self._spec.evaluator.detector).detect(image)
+        if not detection.faces:
+            return _face_row(row, "no_face", "no face found")
+        return _face_row(row, "ok", "", detection.faces, detection.size)
+
+    def _landmarks(self, found: dict[str, Any], image: NDArray[np.uint8] | str, face: Face | None) -> dict[str, Any]:
+        base = {key: found[key] for key in KEYS}
+        assert self._spec.evaluator.landmarker is not None
+        if face is None or isinstance(image, str):
+            return {**base, "status": found["status"], "landmarks": None}
+        points = self._networks.part("landmarkers", self._spec.evaluator.landmarker).landmarks(image, [face])[0]
+        good = bool(np.isfinite(points).all())
+        return {
+            **base,
+            "status": "ok" if good else "no_landmarks",
+            "landmarks": np.asarray(points, np.float32).ravel() if good else None,
+        }
+
+    def commit(self, marks: bool) -> None:
+        """Writes what was found for the shard."""
+        if not self._tables[0].has(self._shard):
+            self._tables[0].write(self._shard, pd.DataFrame(self._faces))
+        if marks and self._tables[1] is not None and not self._tables[1].has(self._shard):
+            self._tables[1].write(self._shard, pd.DataFrame(self._marks))
+
+
+def _by_row(table: Table | None, shard: int) -> dict[int, dict[str, Any]]:
+    if table is None or not table.has(shard):
+        return {}
+    records = table.read_shard(shard).to_dict("records")
+    return {int(row["row"]): {str(name): value for name, value in row.items()} for row in records}
+
+
+def _face_row(row: pd.Series, status: str, reason: str, faces: Sequence[Face] = (), size: int = 0) -> dict[str, Any]:
+    largest = faces[0] if faces else None
+    return {
+        **{key: row[key] for key in KEYS},
+        "status": status,
+        "reason": reason,
+        "n_faces": len(faces),
+        "score": largest.score if largest else 0.0,
+        "box": np.asarray(largest.box, np.float32) if largest else None,
+        "keypoints": np.asarray(largest.keypoints, np.float32).ravel() if largest else None,
+        "det_size": size,
+    }
+
+
+def _face(found: Mapping[str, Any]) -> Face | None:
+    if found["status"] != "ok":
+        return None
+    keypoints = np.asarray(found["keypoints"], np.float32).reshape(5, 2)
+    return Face(np.asarray(found["box"], np.float32), float(found["score"]), keypoints)
+
+
+def batches(crops: NDArray[Any], batch: int) -> Iterator[tuple[NDArray[Any], int]]:
+    """Crops in full batches, the last one padded with black, each with the number of crops that count."""
+    for start in range(0, len(crops), batch):
+        chunk = crops[start : start + batch]
+        full = np.zeros((batch, *crops.shape[1:]), crops.dtype)
+        full[: len(chunk)] = chunk
+        yield full, len(chunk)
+
+
+def _features(network: Any, part: Part, rows: pd.DataFrame, views: Sequence[View]) -> pd.DataFrame:
+    """The feature table of a shard: keys, status, what the view recorded, and the network's columns."""
+    columns: dict[str, list[NDArray[Any]]] = {}
+    for full, count in batches(np.stack([view.crop for view in views]), part.options.batch):  # type: ignore[attr-defined]
+        for name, values in network.extract(full).items():
+            columns.setdefault(name, []).append(np.asarray(values)[:count])
+    table = _keys(rows, views)
+    joined = {name: np.concatenate(values) for name, values in columns.items()}
+    broken = ~np.isfinite(joined["feature"]).all(axis=1) & (table["status"] == "ok").to_numpy()
+    table.loc[broken, "status"] = "not_finite"
+    good = (table["status"] == "ok").to_numpy()
+    for name, values in joined.items():
+        table[name] = [value if ok else None for value, ok in zip(values, good, strict=True)]
+    return table
+
+
+def _keys(rows: pd.DataFrame, views: Sequence[View]) -> pd.DataFrame:
+    return (
+        rows[KEYS]
+        .reset_index(drop=True)
+        .assign(
+            status=[view.status for view in views],
+            padded=[view.padded for view in views],
+            foreground=[view.foreground for view in views],
+        )
+    )
+
+
+def _pairs(network: Any, part: Part, rows: pd.DataFrame, views: Sequence[View]) -> pd.DataFrame:
+    """The pair table of a shard: a row per pair of an item's samples, `value` None where one of them is missing."""
+    table = []
+    keyed = rows[KEYS].reset_index(drop=True)
+    for _, group in keyed.groupby("item", sort=False):
+        members = [views[i] for i in group.index]
+        distances = network.distances(np.stack([view.crop for view in members]))
+        for a in range(len(group)):
+            for b in range(a + 1, len(group)):
+                table.append(_pair(group, members, distances, a, b))
+    return pd.DataFrame(table)
+
+
+def _pair(
+    group: pd.DataFrame, members: Sequence[View], distances: NDArray[np.float64], a: int, b: int
+) -> dict[str, Any]:
+    bad = next((m.status for m in (members[a], members[b]) if m.status != "ok"), None)
+    first, second = group.iloc[a], group.iloc[b]
+    return {
+        "row": first["row"], "item": first["item"], "subject": first["subject"], "i": first["index"],
+        "j": second["index"], "status": bad or "ok", "value": None if bad else float(distances[a, b]),
+    }  # fmt: skip

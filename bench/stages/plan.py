@@ -1,0 +1,149 @@
+"""From a spec to a job: which photos, which identities, which folders, which shards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from bench import registry
+from bench import spec as specs
+from bench.data.photos import content_id
+from bench.errors import UserError
+from bench.spec import RunSpec
+from bench.store import Table, table
+
+PHOTO_ROWS = 64  # in a shard of a dataset's photos, which runs with other shard sizes share
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """An ordered list of pictures whose faces and features are kept in one folder.
+
+    Attributes:
+        folder: a run's folder, or the folder of a dataset's photos.
+        frame: a row per picture: row, item, subject, index, path (absolute), status, reason; a sample's `file` is its
+            path below the folder.
+        shard_rows: rows in a shard (the last one may have fewer).
+    """
+
+    folder: Path
+    frame: pd.DataFrame
+    shard_rows: int
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-len(self.frame) // self.shard_rows)
+
+    def shard(self, number: int) -> pd.DataFrame:
+        """The rows of one shard."""
+        return self.frame.iloc[number * self.shard_rows : (number + 1) * self.shard_rows]
+
+    def sizes(self) -> list[int]:
+        """Pictures in each shard."""
+        return [len(self.shard(s)) for s in range(self.shards)]
+
+    def table(self, name: str) -> Table:
+        """A table of the folder."""
+        return table(self.folder, name)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Everything that the stages share about one run.
+
+    Attributes:
+        photos: the dataset's table (`bench.data.photos`), in the order of the list.
+        items: its references, one row per item.
+        needs: what the method needs of a reference.
+        id: identity of the run; its first 8 digits end the folder's name.
+        folder: the run's folder. gallery: the folder of the dataset's photos, shared by all runs on it.
+    """
+
+    spec: RunSpec
+    photos: pd.DataFrame
+    items: pd.DataFrame
+    needs: frozenset[str]
+    content: str
+    id: str
+    folder: Path
+    gallery: Path
+
+    @property
+    def shard_rows(self) -> int:
+        """Samples in a shard."""
+        return self.spec.execution.shard_size * self.spec.protocol.samples_per_item
+
+    @property
+    def shards(self) -> int:
+        """Number of shards of the run."""
+        return -(-len(self.items) // self.spec.execution.shard_size)
+
+    def with_shard_size(self, size: int) -> Job:
+        """The same job in shards of `size` items."""
+        execution = self.spec.execution.model_copy(update={"shard_size": size})
+        return replace(self, spec=self.spec.model_copy(update={"execution": execution}))
+
+    def photo_pictures(self) -> Pictures:
+        """The dataset's photos as pictures to extract from."""
+        frame = self.photos.assign(row=range(len(self.photos)), index=-1)
+        frame["status"] = frame["status"].where(frame["status"] == "ok", "undecodable")
+        return Pictures(self.gallery, frame, PHOTO_ROWS)
+
+    def sample_pictures(self) -> Pictures:
+        """The run's samples as pictures to extract from.
+
+        Raises:
+            UserError: they are not all made.
+        """
+        samples = table(self.folder, "samples").read(self.shards)
+        paths = [str(self.folder / p) if p else "" for p in samples["path"]]
+        return Pictures(self.folder, samples.assign(file=samples["path"], path=paths), self.shard_rows)
+
+
+def plan(spec: RunSpec) -> Job:
+    """Reads the dataset's list and works out identities and folders; loads no network.
+
+    Raises:
+        UserError: the dataset has no reference, or lacks what its options name.
+    """
+    validate(spec)
+    photos = registry.get("datasets", spec.dataset.name)(spec.dataset.options).photos()
+    items = photos[photos["role"] == "reference"].reset_index(drop=True)
+    if items.empty:
+        raise UserError(f"dataset {spec.dataset.label} has no reference photo")
+    content = content_id(photos)
+    needs = registry.get("methods", spec.method.name).needs
+    run = specs.run_id(spec, content, needs)
+    base = spec.out / spec.dataset.label
+    return Job(
+        spec, photos, items, needs, content, run, base / f"{spec.method.name}-{run[:8]}", base / f"photos-{content[:8]}"
+    )
+
+
+def validate(spec: RunSpec) -> None:
+    """What can be checked without reading an image: that the parts fit each other.
+
+    Raises:
+        UserError: a recogniser, landmark network or parser that something needs is not configured.
+    """
+    evaluator = spec.evaluator
+    for need in registry.get("methods", spec.method.name).needs:
+        name = need.removeprefix("embedding:")
+        if name != need and name not in evaluator.recognisers:
+            known = ", ".join(evaluator.recognisers)
+            raise UserError(
+                f"method {spec.method.name} needs embeddings of recogniser {name!r}; "
+                f"evaluator {evaluator.name} has: {known}"
+            )
+    for name, part in {**evaluator.recognisers, **evaluator.extractors}.items():
+        view = part.options.view  # type: ignore[attr-defined]
+        if view.endswith("masked") and evaluator.parser is None:
+            raise UserError(f"extractor {name} reads {view}: evaluator.parser must name a face parser")
+        if view != "arcface112" and evaluator.landmarker is None and spec.protocol.views.alignment == "ffhq68":
+            raise UserError(
+                f"extractor {name} reads {view}: evaluator.landmarker must name a landmark network "
+                "(or protocol.views.alignment=facexlib5)"
+            )

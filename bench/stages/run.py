@@ -1,0 +1,118 @@
+"""The stages put together, and the record of a run."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bench.console import say
+from bench.errors import UserError
+from bench.provenance import environment
+from bench.report.run import write_report
+from bench.spec import RunSpec
+from bench.stages.extract import extract, is_pairwise, parts
+from bench.stages.generate import generate
+from bench.stages.plan import Job, plan
+from bench.stages.score import score
+from bench.store import locked, read_json, sweep, write_json, write_table
+
+STAGES = ("generate", "extract", "score", "report")
+
+
+def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
+    """Runs stages of one run; what is already there is not made again (`execution.on_existing`).
+
+    Raises:
+        UserError: see the stages; whatever ends a stage is also written to the run's `error.json`.
+    """
+    job = plan(spec)
+    with locked(job.folder):
+        sweep(job.folder)
+        if not _begin(job):
+            return job
+        job = _as_begun(job)
+        try:
+            _stages(job, stages)
+        except Exception as error:
+            _record_error(job, error)
+            raise
+        (job.folder / "error.json").unlink(missing_ok=True)
+    say(f"{', '.join(stages)}: {job.folder}")
+    return job
+
+
+def _stages(job: Job, stages: Sequence[str]) -> None:
+    work: dict[str, Callable[[Job], None]] = {
+        "generate": _generate, "extract": _extract, "score": score, "report": lambda j: write_report(j.folder),
+    }  # fmt: skip
+    for stage in stages:
+        work[stage](job)
+
+
+def _generate(job: Job) -> None:
+    needed = [need.removeprefix("embedding:") for need in sorted(job.needs) if need.startswith("embedding:")]
+    extract_photos(job, needed)
+    generate(job)
+
+
+def _extract(job: Job) -> None:
+    names = list(parts(job.spec))
+    extract_photos(job, [name for name in names if not is_pairwise(parts(job.spec)[name])])
+    extract(job.sample_pictures(), job.spec, names, f"extract {job.folder.name}")
+
+
+def extract_photos(job: Job, names: Sequence[str]) -> None:
+    """Faces and features of the dataset's photos, shared by every run on them."""
+    with locked(job.gallery):
+        sweep(job.gallery)
+        extract(job.photo_pictures(), job.spec, names, f"extract photos of {job.spec.dataset.label}")
+
+
+def _begin(job: Job) -> bool:
+    """Writes `run.json` of a new run; False where an existing one is to be left alone."""
+    path, policy = job.folder / "run.json", job.spec.execution.on_existing
+    if path.exists() and policy == "never":
+        say(f"{job.folder} exists and is left as it is (execution.on_existing=never)")
+        return False
+    if path.exists() and policy == "always":
+        for name in ("tables", "samples", "scores", "report"):
+            shutil.rmtree(job.folder / name, ignore_errors=True)
+        path.unlink()
+    if not path.exists():
+        write_table(job.folder / "photos.parquet", job.photos)
+        write_json(path, record(job))
+    return True
+
+
+def record(job: Job) -> dict[str, Any]:
+    """`run.json`: the spec as it was given, what it was worked out to, and where the run was begun."""
+    spec = job.spec
+    return {
+        "id": job.id,
+        "method": spec.method.name,
+        "dataset": spec.dataset.label,
+        "content": job.content,
+        "gallery": job.gallery.name,
+        "items": len(job.items),
+        "shards": job.shards,
+        "shard_size": spec.execution.shard_size,
+        "begun": time.time(),
+        "spec": spec.model_dump(mode="json"),
+        "environment": environment(),
+        "command": sys.argv,
+    }
+
+
+def _as_begun(job: Job) -> Job:
+    """The job with the shard size that the run was begun with: shards of another size would not fit."""
+    size = read_json(job.folder / "run.json")["shard_size"]
+    return job.with_shard_size(size)
+
+
+def _record_error(job: Job, error: Exception) -> None:
+    lines = [] if isinstance(error, UserError) else traceback.format_exception(error)
+    write_json(job.folder / "error.json", {"error": f"{type(error).__name__}: {error}", "traceback": lines})

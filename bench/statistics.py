@@ -1,0 +1,394 @@
+"""Intervals and tests in which subjects, not samples, are the independent units.
+
+The samples of one person resemble each other, so an interval that takes samples as independent is too narrow. Here
+everything is resampled, flipped or left out by whole clusters (subjects). Every function is deterministic: where it
+draws, it draws from `numpy.random.Generator(PCG64(seed))`, and clusters are put in an order that depends on their
+values alone, so neither the order of the table's rows nor the names of the subjects changes a digit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri, stdtr, stdtrit
+
+Floats = NDArray[np.float64]
+
+FEW_CLUSTERS = 20
+"""Below this many subjects an interval comes with a warning."""
+LINEAR_ABOVE = 2_000
+"""Above this many clusters the bootstrap gives way to its limit, the normal interval of the ratio of sums."""
+EXACT_FLIPS = 2**16
+"""Up to this many sign patterns the permutation test enumerates all of them."""
+_CHUNK = 2**22  # random numbers drawn at once: 32 MB
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval, or (both None) the reason in `note` why there is none."""
+
+    low: float | None
+    high: float | None
+    n_clusters: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The difference a - b of two methods on what they have in common; None where it cannot be had (see `note`)."""
+
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    n: int
+    n_clusters: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Jackknife:
+    """A delete-group jackknife: `low` and `high` are value -+ t(g - 1) standard errors."""
+
+    value: float
+    standard_error: float
+    bias_corrected: float
+    low: float
+    high: float
+    n_groups: int
+
+
+def mean(values: ArrayLike) -> float | None:
+    """The exactly rounded mean, independent of order; None of nothing.
+
+    >>> mean([1e16, 1.0, -1e16]) == 1 / 3
+    True
+    """
+    array = np.asarray(values, dtype=np.float64)
+    return math.fsum(array) / array.size if array.size else None
+
+
+def cluster_totals(values: ArrayLike, clusters: Sequence[Any] | NDArray[Any]) -> tuple[Floats, Floats]:
+    """Sum and number of the finite values of each cluster; values that are not finite are left out.
+
+    The clusters come in ascending order of (number, sum), and each sum is taken over its sorted values, so that the
+    result does not depend on the order of the rows or on the names of the clusters.
+
+    >>> cluster_totals([1.0, 2.0, 5.0, float("nan")], ["b", "b", "a", "c"])
+    (array([5., 3.]), array([1., 2.]))
+    """
+    array = np.asarray(values, dtype=np.float64)
+    keep = np.isfinite(array)
+    array, codes = array[keep], pd.factorize(np.asarray(clusters)[keep])[0]
+    if not array.size:
+        return np.empty(0), np.empty(0)
+    order = np.lexsort((array, codes))
+    starts = np.flatnonzero(np.r_[True, np.diff(codes[order]) != 0])
+    sums = np.add.reduceat(array[order], starts)
+    counts = np.diff(np.r_[starts, array.size]).astype(np.float64)
+    order = np.lexsort((sums, counts))
+    return sums[order], counts[order]
+
+
+def cluster_bootstrap_mean(
+    values: ArrayLike,
+    clusters: Sequence[Any] | NDArray[Any],
+    *,
+    seed: int,
+    resamples: int = 10_000,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile bootstrap over clusters of the mean over all values (the ratio of the resampled sums and numbers).
+
+    Clusters are drawn with replacement, as many as there are; a resample's mean is the sum of the drawn clusters'
+    values over their number, so a cluster weighs as much as it has values. Above `LINEAR_ABOVE` clusters the interval
+    is the limit of that bootstrap: mean -+ z sqrt(C/(C-1) sum_c (s_c - mean n_c)^2) / sum_c n_c; the note says so.
+
+    Args:
+        values: (n,) numbers; those that are not finite are left out.
+        clusters: (n,) the subject of each value.
+        seed: of the draws.
+        resamples: number of bootstrap means.
+        level: coverage, 0 to 1.
+
+    >>> cluster_bootstrap_mean([0.0, 0.0, 1.0, 1.0], ["a", "a", "b", "b"], seed=1, resamples=100)
+    Interval(low=0.0, high=1.0, n_clusters=2, note='only 2 subjects')
+    """
+    sums, counts = cluster_totals(values, clusters)
+    size = len(sums)
+    if size < 2:
+        return Interval(None, None, size, f"no interval: {size or 'no'} subject{'s' * (size != 1)}")
+    tail = (1 - level) / 2
+    if size > LINEAR_ABOVE:
+        low, high = _linearised(sums, counts, tail)
+        return Interval(low, high, size, "normal interval, clustered by subject")
+    low, high = np.quantile(_resampled_means(sums, counts, seed, resamples), [tail, 1 - tail])
+    return Interval(float(low), float(high), size, few(size))
+
+
+def few(n_clusters: int) -> str:
+    """The warning that goes with an interval from few subjects; empty where there are enough."""
+    return f"only {n_clusters} subjects" if n_clusters < FEW_CLUSTERS else ""
+
+
+def _resampled_means(sums: Floats, counts: Floats, seed: int, resamples: int) -> Floats:
+    """(resamples,) bootstrap means, taken in chunks of bounded memory."""
+    columns, step = np.stack([sums, counts], axis=1), max(1, _CHUNK // len(sums))
+    weights = _weights(len(sums), seed, resamples)
+    totals = [weights[at : at + step].astype(np.float64) @ columns for at in range(0, resamples, step)]
+    return np.concatenate([part[:, 0] / part[:, 1] for part in totals])
+
+
+@lru_cache(maxsize=2)
+def _weights(size: int, seed: int, resamples: int) -> NDArray[np.uint16]:
+    """(resamples, size) how often each of `size` <= `LINEAR_ABOVE` clusters is drawn; the same for every statistic."""
+    rng, step = np.random.Generator(np.random.PCG64(seed)), max(1, _CHUNK // size)
+    weights = np.empty((resamples, size), dtype=np.uint16)
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        drawn = rng.integers(0, size, size=(rows, size)) + size * np.arange(rows)[:, None]
+        weights[start : start + rows] = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
+    weights.setflags(write=False)
+    return weights
+
+
+def _linearised(sums: Floats, counts: Floats, tail: float) -> tuple[float, float]:
+    centre, total = sums.sum() / counts.sum(), counts.sum()
+    half = float(ndtri(1 - tail) * np.sqrt(_clustered_variance(sums - centre * counts, total)))
+    return float(centre - half), float(centre + half)
+
+
+def _clustered_variance(residuals: Floats, total: float) -> float:
+    """Variance of a ratio of sums from its clusters' residuals s_c - ratio n_c."""
+    return float(np.square(residuals).sum() * len(residuals) / (len(residuals) - 1) / total**2)
+
+
+# Differences between two methods
+
+
+def paired_difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    clusters: Sequence[Any] | NDArray[Any],
+    *,
+    seed: int,
+    resamples: int = 10_000,
+    level: float = 0.95,
+) -> Paired:
+    """Mean of a - b over common items, its cluster-bootstrap interval and a sign-flip permutation p-value.
+
+    Items at which one of the two has no finite value are left out (`n` says how many remain). Under the null
+    hypothesis a cluster's difference is as likely as its negative: the p-value is the share of sign patterns whose
+    mean is at least as far from 0 as the one observed, over all 2^C patterns where these are at most `EXACT_FLIPS`,
+    else (1 + hits) / (1 + resamples) over seeded random ones.
+
+    >>> paired_difference([3.0, 2.0, 1.0], [0.0, 0.0, 0.0], ["a", "b", "c"], seed=0).p_value
+    0.25
+    """
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    sums, counts = cluster_totals(difference, clusters)
+    n = int(counts.sum())
+    if n == 0:
+        return Paired(None, None, None, None, 0, 0, "no item in common")
+    interval = cluster_bootstrap_mean(difference, clusters, seed=seed, resamples=resamples, level=level)
+    middle = mean(difference[np.isfinite(difference)])
+    p_value = _sign_flip(np.sort(np.abs(sums)), abs(float(sums.sum())), seed, resamples) if len(sums) > 1 else None
+    return Paired(middle, interval.low, interval.high, p_value, n, len(sums), interval.note)
+
+
+def _sign_flip(sizes: Floats, observed: float, seed: int, resamples: int) -> float:
+    """Share of sign patterns of `sizes` whose sum is at least `observed` from 0 (ties up to rounding count)."""
+    bound = observed - 1e-12 * float(sizes.sum())
+    if 2 ** len(sizes) <= EXACT_FLIPS:
+        sums = np.zeros(1)
+        for size in sizes:
+            sums = np.concatenate([sums + size, sums - size])
+        return float(np.mean(np.abs(sums) >= bound))
+    hits = sum(int((np.abs(signs @ sizes) >= bound).sum()) for signs in _signs(len(sizes), seed, resamples))
+    return (1 + hits) / (1 + resamples)
+
+
+def _signs(size: int, seed: int, resamples: int) -> Iterator[Floats]:
+    """Chunks of (rows, size) matrices of -1 and 1, `resamples` rows in all."""
+    rng, step = np.random.Generator(np.random.PCG64(seed)), max(1, _CHUNK // size)
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        bits = np.unpackbits(np.frombuffer(rng.bytes(rows * (-(-size // 8))), np.uint8).reshape(rows, -1), axis=1)
+        yield bits[:, :size].astype(np.float64) * 2 - 1
+
+
+def holm(p_values: Iterable[float | None]) -> list[float | None]:
+    """Holm's step-down adjustment; entries without a p-value stay None and are not counted.
+
+    >>> holm([0.01, 0.04, None, 0.03])
+    [0.03, 0.06, None, 0.06]
+    """
+    given = list(p_values)
+    order = sorted((p, i) for i, p in enumerate(given) if p is not None)
+    adjusted, running = list(given), 0.0
+    for rank, (p, i) in enumerate(order):
+        running = max(running, min(1.0, p * (len(order) - rank)))
+        adjusted[i] = running
+    return adjusted
+
+
+# The delete-group jackknife, for what a bootstrap gets wrong (Frechet distances)
+
+
+def jackknife_groups(subjects: Iterable[Any], *, seed: int, groups: int = 20) -> dict[Any, int]:
+    """A group number 0..groups-1 for each distinct subject: the sorted names, shuffled by seed, dealt out in turn.
+
+    Two methods on one dataset get the same groups, which a paired comparison needs. With fewer subjects than groups
+    every subject is a group of its own.
+
+    >>> sorted(jackknife_groups(["b", "a", "b", "c"], seed=0, groups=2).values())
+    [0, 0, 1]
+    """
+    names = sorted(set(subjects), key=str)
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(names))
+    return {names[place]: rank % groups for rank, place in enumerate(order)}
+
+
+def jackknife(value: float, replicates: ArrayLike, level: float = 0.95) -> Jackknife | None:
+    """Standard error and bias-corrected value from the values with one group left out each; None below 2 groups.
+
+    With g groups and replicates r: se^2 = (g-1)/g sum (r - mean r)^2 and corrected = g value - (g-1) mean r.
+
+    >>> result = jackknife(2.0, [2.5, 2.0, 1.5])  # the mean of 1, 2, 3
+    >>> round(result.standard_error, 6), round(result.bias_corrected, 6)
+    (0.57735, 2.0)
+    """
+    left_out = np.asarray(replicates, dtype=np.float64)
+    size = len(left_out)
+    if size < 2 or not np.isfinite(left_out).all():
+        return None
+    middle = math.fsum(left_out) / size
+    error = math.sqrt((size - 1) / size * math.fsum((left_out - middle) ** 2))
+    half = float(stdtrit(size - 1, 0.5 + level / 2)) * error
+    return Jackknife(value, error, size * value - (size - 1) * middle, value - half, value + half, size)
+
+
+def jackknife_difference(
+    a: float, replicates_a: ArrayLike, b: float, replicates_b: ArrayLike, level: float = 0.95
+) -> Paired:
+    """Difference a - b of two methods' values, from replicates that left out the same groups of subjects.
+
+    The standard error is that of the difference per left-out group; p-value and interval by Student's t with g - 1
+    degrees of freedom. `n` and `n_clusters` are the number of groups.
+    """
+    first, second = np.asarray(replicates_a, dtype=np.float64), np.asarray(replicates_b, dtype=np.float64)
+    if first.shape != second.shape:
+        return Paired(a - b, None, None, None, 0, 0, "the two have different jackknife groups")
+    result = jackknife(a - b, first - second, level)
+    if result is None:
+        return Paired(a - b, None, None, None, 0, 0, "no jackknife: fewer than 2 groups of subjects")
+    error, size = result.standard_error, result.n_groups
+    p_value = (2 * float(stdtr(size - 1, -abs(a - b) / error))) if error > 0 else float(a == b)
+    return Paired(a - b, result.low, result.high, p_value, size, size, few(size))
+
+
+# Rates of dependent comparisons
+
+
+def wilson(rate: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a rate over `n` (effective, not necessarily whole) trials.
+
+    >>> low, high = wilson(0.5, 10)
+    >>> round(low, 4), round(high, 4)
+    (0.2366, 0.7634)
+    >>> wilson(0.0, 96.0)[0]
+    0.0
+    """
+    z2 = float(ndtri(0.5 + level / 2)) ** 2
+    centre, half = rate + z2 / (2 * n), math.sqrt(z2 * rate * (1 - rate) / n + (z2 / (2 * n)) ** 2)
+    low, high = (centre - half) / (1 + z2 / n), (centre + half) / (1 + z2 / n)
+    return (0.0 if rate == 0 else max(low, 0.0)), (1.0 if rate == 1 else min(high, 1.0))
+
+
+def clustered_rate(errors: ArrayLike, clusters: Sequence[Any] | NDArray[Any], level: float = 0.95) -> Interval:
+    """Score interval of a rate whose trials depend on each other within a subject (FNMR, failure to acquire).
+
+    Wilson's interval at the effective number of trials p (1 - p) / V (Fogliato, Patil, Perona, IJCV 2024), with V
+    the cluster variance C/(C-1) sum_c (e_c - p n_c)^2 / N^2. The effective number is never taken above N; where no
+    trial or every trial failed, V says nothing, and it is the number of subjects (all trials of one then count once).
+
+    Args:
+        errors: (N,) 0 or 1 (or True, False).
+        clusters: (N,) the subject of each trial.
+        level: coverage.
+
+    >>> clustered_rate([0, 0, 0, 0], ["a", "a", "b", "b"]).high == wilson(0.0, 2.0)[1]
+    True
+    """
+    sums, counts = cluster_totals(np.asarray(errors, dtype=np.float64), clusters)
+    size, total = len(sums), float(counts.sum())
+    if size < 2:
+        return Interval(None, None, size, f"no interval: {size or 'no'} subject{'s' * (size != 1)}")
+    rate = float(sums.sum()) / total
+    variance = _clustered_variance(sums - rate * counts, total)
+    return Interval(*wilson(rate, _effective(rate, variance, total, size), level), size, few(size))
+
+
+def dyadic_rate(
+    probes: NDArray[Any], gallery: NDArray[Any], made_a: NDArray[Any], made_b: NDArray[Any], level: float = 0.95
+) -> Interval:
+    """Score interval of a rate over comparisons of everything of one subject with everything of another (FMR).
+
+    Comparisons depend on each other where they share a subject. With u_ab the errors minus the expected errors
+    p n_ab between the subjects a and b (both directions together) and r_a = sum_b u_ab, the variance is
+    V = C/(C-1) (sum_a r_a^2 - sum_{a<b} u_ab^2) / N^2, the sum over all products of two comparisons that have a
+    subject in common (Fogliato, Patil, Perona, IJCV 2024). Then as in `clustered_rate`, except that without any error
+    the effective number is that of the pairs of subjects that were compared. Memory is linear in errors and subjects.
+
+    Args:
+        probes: (e,) for each error the subject of the sample, 0..C-1; never equal to that of the reference.
+        gallery: (e,) the subject of the reference.
+        made_a: (C,) number of samples of each subject.
+        made_b: (C,) number of references of each; every sample was compared with all references of other subjects.
+        level: coverage.
+
+    >>> ones = np.ones(40)
+    >>> interval = dyadic_rate(np.array([0, 1, 2]), np.array([1, 0, 3]), ones, ones)  # 3 of 1560
+    >>> round(interval.low, 5), round(interval.high, 5)
+    (0.00055, 0.00674)
+    """
+    a, b = np.asarray(made_a, dtype=np.float64), np.asarray(made_b, dtype=np.float64)
+    degree = a * (b.sum() - b) + b * (a.sum() - a)  # comparisons in which a subject takes part
+    total, size = float(degree.sum()) / 2, int((degree > 0).sum())
+    if size < 2:
+        return Interval(None, None, size, "no interval: no comparison of different subjects")
+    rate = len(probes) / total
+    r = np.bincount(probes, minlength=len(a)) + np.bincount(gallery, minlength=len(a)) - rate * degree
+    squares, pairs = _dyad_squares(probes, gallery, a, b, rate)
+    variance = (float(np.square(r).sum()) - squares) * size / (size - 1) / total**2
+    return Interval(*wilson(rate, _effective(rate, variance, total, pairs), level), size, few(size))
+
+
+def _dyad_squares(
+    probes: NDArray[Any], gallery: NDArray[Any], a: Floats, b: Floats, rate: float
+) -> tuple[float, float]:
+    """sum_{a<b} (e_ab - rate n_ab)^2 from the few pairs with errors, and the number of compared pairs of subjects."""
+    low, high = np.minimum(probes, gallery), np.maximum(probes, gallery)
+    keys, errors = np.unique(low.astype(np.int64) * len(a) + high, return_counts=True)
+    low, high = np.divmod(keys, len(a))
+    compared = a[low] * b[high] + a[high] * b[low]
+    both, each = a * b, np.square(a)
+    expected = each.sum() * np.square(b).sum() + both.sum() ** 2 - 2 * np.square(both).sum()
+    has_a, has_b = float((a > 0).sum()), float((b > 0).sum())
+    two, only = float((both > 0).sum()), float(((a > 0) ^ (b > 0)).sum())
+    pairs = two * (two - 1) / 2 + two * only + (has_a - two) * (has_b - two)
+    return float((errors**2 - 2 * rate * errors * compared).sum() + rate**2 * expected), pairs
+
+
+def _effective(rate: float, variance: float, trials: float, units: float) -> float:
+    """Effective number of trials: `units` where the rate is 0 or 1, else p (1 - p) / V, at most `trials`."""
+    if rate in (0.0, 1.0):
+        return float(units)
+    return min(trials, rate * (1 - rate) / variance) if variance > 0 else trials

@@ -1,0 +1,188 @@
+"""The folder of a run (or of a dataset's references): shards, atomic writes, locks, resume.
+
+    <folder>/run.json                    spec, identities, provenance
+    <folder>/samples/<key>/<index>.png   the samples
+    <folder>/tables/<table>/00000.parquet, 00001.parquet, …
+    <folder>/tables/<table>/.parts/00001/00000.parquet, …   committed batches of a shard that is not whole yet
+    <folder>/scores/, <folder>/report/
+
+Everything is written under a temporary name in the same folder, flushed to the disk and renamed, so that at any instant
+a file is whole or absent. A shard or a batch that exists is never made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.console import say
+from bench.errors import UserError
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes a file so that a reader (or a crash) sees the old one or the whole new one.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".tmp-{os.getpid()}-{threading.get_ident()}-{path.name}"[:200]
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _disk_error(path, error) from error
+
+
+def _disk_error(path: Path, error: OSError) -> UserError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"the disk of {path.parent} is full; free some space and run the same command again")
+    return UserError(f"cannot write {path}: {error.strerror}")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically, keys in the order given, one line a field."""
+    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file of ours.
+
+    Raises:
+        UserError: it is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """Writes a data frame as Parquet, atomically; the same frame gives the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), sink, compression="zstd")
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Reads a Parquet table of ours.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    import pyarrow as pa
+
+    try:
+        return pd.read_parquet(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"cannot read {path}: {error}; delete it and run the same command again") from error
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a folder, in numbered shards."""
+
+    folder: Path
+
+    def path(self, shard: int) -> Path:
+        """The file of a shard."""
+        return self.folder / f"{shard:05d}.parquet"
+
+    def has(self, shard: int) -> bool:
+        """Whether a shard is committed."""
+        return self.path(shard).exists()
+
+    def write(self, shard: int, frame: pd.DataFrame) -> None:
+        """Commits a shard and drops the batches it was made of."""
+        write_table(self.path(shard), frame)
+        shutil.rmtree(self._parts(shard), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._parts(shard).parent.rmdir()  # once no shard is unfinished
+
+    def read_shard(self, shard: int) -> pd.DataFrame:
+        """The rows of one shard."""
+        return read_table(self.path(shard))
+
+    def read(self, shards: int) -> pd.DataFrame:
+        """Shards 0 to `shards` - 1 below one another.
+
+        Raises:
+            UserError: one is missing.
+        """
+        missing = [s for s in range(shards) if not self.has(s)]
+        if missing:
+            raise UserError(f"{self.folder} lacks {len(missing)} of {shards} shards; run the stage that makes it again")
+        return pd.concat([self.read_shard(s) for s in range(shards)], ignore_index=True)
+
+    def _parts(self, shard: int) -> Path:
+        return self.folder / ".parts" / f"{shard:05d}"
+
+    def batch(self, shard: int, number: int, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """The rows of a batch of an unfinished shard: read where committed, else made and committed."""
+        path = self._parts(shard) / f"{number:05d}.parquet"
+        if not path.exists():
+            write_table(path, make())
+        return read_table(path)
+
+
+def table(folder: Path, name: str) -> Table:
+    """The table `name` of a run folder."""
+    return Table(folder / "tables" / name)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder for this process; waits for another one that holds it, saying on stderr who that is.
+
+    The lock is the operating system's and ends with the process, however it ends.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(folder / ".lock"), folder / ".holder.json"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"waiting for {_holder(holder)}, which works on {folder}")
+        lock.acquire()
+    try:
+        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname()})
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        who = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {who['pid']} on {who['host']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def sweep(folder: Path) -> None:
+    """Deletes what a killed process left half written; call it while the folder is locked."""
+    for path in folder.rglob(".tmp-*"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,58 @@
+"""A folder of awkward photos: the run ends, the good ones are scored, each bad one is a row with its reason."""
+
+import pandas as pd
+import pytest
+
+from tests.data.bad_inputs import make_bad_folder
+from tests.e2e.commands import PHOTOS, WITH_PHOTOS, bench, run_folder, tables
+from tests.shared import needs
+
+pytestmark = needs(PHOTOS)
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory):
+    root, out = tmp_path_factory.mktemp("bad") / "photos", tmp_path_factory.mktemp("out") / "runs"
+    root.mkdir()
+    expected = make_bad_folder(root)
+    done = bench("run", *WITH_PHOTOS, "method=copy", f"dataset.root={root}", f"out={out}")
+    return expected, run_folder(out, "copy"), done
+
+
+def test_every_photo_is_a_row_with_its_reason(bad):
+    expected, folder, _ = bad
+    photos = pd.read_parquet(folder / "photos.parquet").set_index("image")
+    assert len(expected) >= 20
+    for name, what in expected.items():
+        row = photos.loc[name]
+        assert row["status"] == what.status, name
+        assert row["reason"].startswith(what.reason), name
+
+
+def test_good_pictures_are_scored_and_the_others_have_failed_by_name(bad):
+    expected, folder, _ = bad
+    samples = tables(folder)["samples.parquet"]
+    photos = pd.read_parquet(folder / "photos.parquet").set_index("image")
+    for name, what in expected.items():
+        if photos.loc[name, "role"] != "reference":
+            continue
+        status = set(samples.loc[samples["item"] == photos.loc[name, "item"], "status"])
+        if what.face:
+            assert status == {"ok"}, name
+        elif what.face is False or what.decode or what.status != "ok":
+            assert status == {"reference_failed"}, name
+
+
+def test_the_report_shows_the_counts(bad):
+    _, folder, _ = bad
+    text = (folder / "report" / "scores.md").read_text()
+    photos = pd.read_parquet(folder / "photos.parquet")
+    assert f"| photo | ok |  | {(photos['status'] == 'ok').sum()} |" in text
+    assert "reference\\_failed" in text
+    assert "<script" not in text
+
+
+def test_nothing_was_written_outside_the_run(bad):
+    _, folder, _ = bad
+    for path in (folder / "samples").rglob("*"):
+        assert path.resolve().is_relative_to(folder.resolve())

@@ -1,0 +1,122 @@
+"""Real photographs through the whole path, with small real networks."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from tests.e2e.commands import PHOTOS, WITH_PHOTOS, assert_same, bench, run_folder, tables
+from tests.shared import needs
+
+pytestmark = needs(PHOTOS)
+METHODS = ("copy", "shuffle", "real")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    out = tmp_path_factory.mktemp("photos") / "runs"
+    bench("run", "-m", *WITH_PHOTOS, f"method={','.join(METHODS)}", f"dataset.root={PHOTOS}", f"out={out}")
+    return out
+
+
+def scores(out, method):
+    frame = pd.read_parquet(run_folder(out, method) / "scores" / "scores.parquet")
+    return frame[frame["metric"] == "id_similarity"].set_index("statistic")
+
+
+def test_the_controls_score_as_they_must(swept):
+    copy, shuffle, real = (scores(swept, method) for method in METHODS)
+    assert copy.loc["mean_detected", "value"] == pytest.approx(1, abs=1e-6)
+    assert abs(shuffle.loc["mean_detected", "value"]) < 0.05
+    assert real.loc["mean_detected", "value"] == pytest.approx(0.64, abs=0.05)
+    for one in (copy, shuffle, real):
+        assert one.loc["detection_rate", "value"] == 1
+        assert one.loc["mean_detected", "n_failed"] == 0
+    assert [int(s.loc["mean_detected", "n_unavailable"]) for s in (copy, shuffle, real)] == [0, 0, 39]
+    assert real.loc["mean_detected", "n"] == 11
+
+
+def test_the_intervals_do_not_overlap(swept):
+    low = {m: scores(swept, m).loc["mean_detected", "low"] for m in METHODS}
+    high = {m: scores(swept, m).loc["mean_detected", "high"] for m in METHODS}
+    assert high["shuffle"] < low["real"] < high["real"] < low["copy"]
+
+
+def test_compare_without_arguments_finds_the_three_and_tells_them_apart(swept):
+    done = bench("compare", "--out", swept, "--json")
+    [found] = json.loads(done.stdout)
+    assert set(found["runs"]) == set(METHODS)
+    rows = [r for r in found["differences"] if r["metric"] == "id_similarity" and r["statistic"] == "mean_detected"]
+    assert len(rows) == 3
+    by_pair = {frozenset((r["a"], r["b"])): r for r in rows}
+    assert by_pair[frozenset(("copy", "shuffle"))]["p_holm"] < 0.01
+    assert by_pair[frozenset(("copy", "real"))]["n_items"] == 4
+    for name in ("table.md", "table.tex", "scores.csv", "differences.parquet", "similarity-mobilefacenet.png"):
+        assert next(swept.glob(f"compare/*/{name}")).stat().st_size > 0
+
+
+def test_the_stages_one_after_another_give_the_same_files_as_run(swept, tmp_path):
+    out = tmp_path / "runs"
+    for verb in ("generate", "extract", "score"):
+        bench(verb, *WITH_PHOTOS, "method=shuffle", f"dataset.root={PHOTOS}", f"out={out}")
+    folder, other = run_folder(out, "shuffle"), run_folder(swept, "shuffle")
+    bench("report", folder)
+    assert_same(folder, other)
+    for path in sorted((other / "report").iterdir()):
+        if path.suffix != ".pdf":
+            assert (folder / "report" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("execution.shard_size=1", "execution.order=shuffled", "execution.workers=2"),
+        ("execution.shard_size=7", "execution.order=reversed"),
+    ],
+    ids=lambda o: " ".join(o),
+)
+def test_shards_order_and_workers_change_nothing(swept, tmp_path, options):
+    out = tmp_path / "runs"
+    bench("run", *WITH_PHOTOS, *options, "method=shuffle", f"dataset.root={PHOTOS}", f"out={out}")
+    assert_same(run_folder(out, "shuffle"), run_folder(swept, "shuffle"))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_onnx_features_do_not_depend_on_the_batch(swept, tmp_path, batch):
+    out = tmp_path / "runs"
+    option = f"+evaluator.recognisers.mobilefacenet.batch={batch}"
+    bench("run", *WITH_PHOTOS, option, "method=shuffle", f"dataset.root={PHOTOS}", f"out={out}")
+    assert_same(run_folder(out, "shuffle"), run_folder(swept, "shuffle"))
+
+
+def test_a_second_run_makes_nothing_again(swept):
+    folder = run_folder(swept, "copy")
+    before = {p: p.stat().st_mtime_ns for p in (folder / "tables").rglob("*.parquet")}
+    bench("run", *WITH_PHOTOS, "method=copy", f"dataset.root={PHOTOS}", f"out={swept}")
+    assert {p: p.stat().st_mtime_ns for p in (folder / "tables").rglob("*.parquet")} == before
+
+
+def test_other_pictures_under_the_same_names_are_another_run(swept, tmp_path):
+    from bench.images import read_image, write_png
+
+    for source in sorted(PHOTOS.glob("*/*"))[:3]:
+        image = read_image(source)
+        image[0, 0] ^= 1
+        target = tmp_path / "photos" / source.parent.name / f"{source.stem}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_png(image, target, {})
+    bench("generate", *WITH_PHOTOS, "method=copy", f"dataset.root={tmp_path / 'photos'}", f"out={swept}")
+    assert len(list(swept.glob("folder/copy-*"))) == 2
+
+
+def test_samples_by_a_control_do_not_claim_to_be_generated(swept):
+    from PIL import Image
+
+    path = next((run_folder(swept, "copy") / "samples").rglob("*.png"))
+    assert Image.open(path).info == {}
+
+
+def test_every_sample_has_one_row(swept):
+    samples = tables(run_folder(swept, "real"))["samples.parquet"]
+    assert len(samples) == 50
+    assert samples["status"].value_counts().to_dict() == {"unavailable": 39, "ok": 11}

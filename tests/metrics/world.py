@@ -1,0 +1,116 @@
+"""Evaluations of any size from seeded random features: people are directions, samples lie around their reference."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from bench.metrics.protocol import Evaluation, Features
+
+TINY = {"arcface": 16, "adaface": 12, "flame": 56, "inception": 10, "dinov2": 14, "clip": 9}
+OFFICIAL = {"arcface": 512, "adaface": 512, "flame": 56, "inception": 2048, "dinov2": 1024, "clip": 768}
+
+
+def evaluation(items=24, per_item=5, per_subject=1, targets=2, dims=None, seed=0, keep=0.8):
+    """All samples are good. `keep` is how much of its reference a sample keeps; the rest is noise."""
+    rng = np.random.default_rng(seed)
+    owner = np.arange(items) // per_subject
+    names = np.array([f"subject {s:05d}" for s in owner], dtype=object)
+    item = np.repeat(np.arange(items), per_item)
+    references = pd.DataFrame(
+        {
+            "item": [f"item {i:05d}" for i in range(items)],
+            "subject": names,
+            "status": "ok",
+            "gender": np.where(owner % 2, "m", "f"),
+        }
+    )
+    samples = references.iloc[item].reset_index(drop=True)
+    samples.insert(2, "index", np.tile(np.arange(per_item), items))
+    people = list(dict.fromkeys(names))
+    photos = pd.DataFrame(
+        [(name, f"{name}/{k}.jpg", "ok") for name in people for k in range(targets)],
+        columns=["subject", "image", "status"],
+    )
+    features = {
+        name: _features(rng, size, owner, item, len(people), targets, keep) for name, size in (dims or TINY).items()
+    }
+    return Evaluation(
+        samples=samples,
+        references=references,
+        targets=photos,
+        features=features,
+        pairs=_pairs(rng, samples, per_item),
+        recognisers={"arcface": "conditioned", "adaface": "none"},
+        groups=("gender",),
+        seed=7,
+    )
+
+
+def _features(rng, size, owner, item, people, targets, keep):
+    scale = (1 + np.arange(size, dtype=np.float32)) ** -0.25
+    person = rng.standard_normal((people, size), dtype=np.float32) * scale
+    reference = person[owner] + 0.3 * scale * rng.standard_normal((len(owner), size), dtype=np.float32)
+    noise = rng.standard_normal((len(item), size), dtype=np.float32)
+    noise *= np.float32(1 - keep) * scale
+    noise += np.float32(keep) * reference[item]
+    photo = np.repeat(person, targets, axis=0)
+    photo += 0.5 * scale * rng.standard_normal(photo.shape, dtype=np.float32)
+    return Features(noise, reference, photo)
+
+
+def _pairs(rng, samples, per_item):
+    i, j = np.triu_indices(per_item, 1)
+    names = samples["item"].to_numpy()[::per_item]
+    count = len(names) * len(i)
+    between = pd.DataFrame(
+        {
+            "item": np.repeat(names, len(i)),
+            "i": np.tile(i, len(names)),
+            "j": np.tile(j, len(names)),
+            "value": rng.uniform(0.2, 0.6, count),
+        }
+    )
+    to_reference = pd.DataFrame(
+        {"item": samples["item"], "i": samples["index"], "value": rng.uniform(0.2, 0.6, len(samples))}
+    )
+    return {"lpips": between, "lpips_reference": to_reference}
+
+
+def fail(given, rows, status):
+    """The same with the samples of some rows failed: their features are NaN and they are in no pair."""
+    samples = given.samples.copy()
+    samples.loc[rows, "status"] = status
+    features = {}
+    for name, part in given.features.items():
+        values = part.samples.copy()
+        values[rows] = np.nan
+        features[name] = Features(values, part.references, part.targets)
+    gone = set(zip(samples["item"][rows], samples["index"][rows], strict=True))
+    pairs = {name: _without(table, gone) for name, table in given.pairs.items()}
+    return replace(given, samples=samples, features=features, pairs=pairs)
+
+
+def _without(table, gone):
+    ends = [end for end in ("i", "j") if end in table]
+    keep = [
+        not any((item, row[end]) in gone for end in ends)
+        for item, (_, row) in zip(table["item"], table.iterrows(), strict=True)
+    ]
+    return table[keep].reset_index(drop=True)
+
+
+def reorder(given, order_samples, order_references, order_targets):
+    """The same evaluation with the rows of its tables in another order."""
+    features = {
+        name: Features(part.samples[order_samples], part.references[order_references], part.targets[order_targets])
+        for name, part in given.features.items()
+    }
+    return replace(
+        given,
+        samples=given.samples.iloc[order_samples].reset_index(drop=True),
+        references=given.references.iloc[order_references].reset_index(drop=True),
+        targets=given.targets.iloc[order_targets].reset_index(drop=True),
+        features=features,
+        pairs={name: table.iloc[::-1].reset_index(drop=True) for name, table in given.pairs.items()},
+    )

@@ -1,0 +1,31 @@
+"""Times every metric on features by formula: `OMP_NUM_THREADS=1 python -m tests.perf.score [samples ...]`.
+
+Prints seconds of wall clock and of the process for each metric, their sum, and the peak memory of the process, features
+included. The measured 2,500 samples are those of the paper: 500 items of 5 samples, features of official size.
+"""
+
+import resource
+import sys
+import time
+
+from bench import registry
+from tests.metrics.world import OFFICIAL, evaluation
+
+
+def measure(samples):
+    given = evaluation(items=samples // 5, per_item=5, dims=OFFICIAL)
+    total = [0.0, 0.0]
+    for name in sorted(registry.targets("metrics")):
+        metric = registry.get("metrics", name)
+        start = time.perf_counter(), time.process_time()
+        metric.compute(given)
+        spent = time.perf_counter() - start[0], time.process_time() - start[1]
+        total = [a + b for a, b in zip(total, spent, strict=True)]
+        print(f"{samples:>7}  {name:22} {spent[0]:8.2f} s  {spent[1]:8.2f} s of processor", flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{samples:>7}  {'all':22} {total[0]:8.2f} s  {total[1]:8.2f} s of processor, peak {peak:.2f} GB", flush=True)
+
+
+if __name__ == "__main__":
+    for size in [int(word) for word in sys.argv[1:]] or [2_500]:
+        measure(size)

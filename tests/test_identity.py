@@ -1,0 +1,75 @@
+"""Every field of every spec is declared part of an identity or not, and the declaration holds."""
+
+from pathlib import Path
+from typing import Annotated, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from bench import registry
+from bench import spec as specs
+from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity, mark_of
+
+
+def all_specs() -> list[type[BaseModel]]:
+    """The specs of a run and the Options of everything registered."""
+    own = [v for v in vars(specs).values() if isinstance(v, type) and issubclass(v, Spec) and v is not Spec]
+    parts = [
+        registry.get(group, name).Options
+        for group in registry.BUILT_IN
+        if group != "metrics"
+        for name in sorted(registry.targets(group))
+    ]
+    return own + parts
+
+
+@pytest.mark.parametrize("model", all_specs(), ids=lambda m: m.__name__)
+def test_every_field_is_declared(model):
+    for field in model.model_fields:
+        assert mark_of(model, field) in (IDENTITY, CONTENT, RECORDED)
+
+
+@pytest.mark.parametrize("model", all_specs(), ids=lambda m: m.__name__)
+def test_recorded_fields_stay_out_and_the_others_enter(model):
+    inside = {f for f in model.model_fields if mark_of(model, f) is not RECORDED}
+    values = {f: None for f in model.model_fields}
+    assert set(identity(model.model_construct(**values))) == inside
+
+
+@pytest.mark.parametrize("model", all_specs(), ids=lambda m: m.__name__)
+def test_paths_never_enter_by_name(model):
+    for field, info in model.model_fields.items():
+        if Path in (info.annotation, *get_args(info.annotation)):
+            assert mark_of(model, field) is not IDENTITY, f"{model.__name__}.{field}"
+
+
+def test_a_field_without_a_mark_is_an_error():
+    class Careless(Spec):
+        steps: int = 1
+
+    with pytest.raises(TypeError, match=r"Careless\.steps"):
+        identity(Careless())
+
+
+def test_content_is_hashed_by_bytes_not_by_name(tmp_path):
+    class WithFile(Spec):
+        file: Annotated[Path, CONTENT]
+
+    def of(name: str, data: bytes) -> str:
+        (tmp_path / name).write_bytes(data)
+        return digest(identity(WithFile(file=tmp_path / name)))
+
+    assert of("a", b"weights") == of("b", b"weights") != of("c", b"weightz")
+    (tmp_path / "a").write_bytes(b"another")  # the same path, other bytes: the memory of hashes must not answer
+    assert digest(identity(WithFile(file=tmp_path / "a"))) != of("b", b"weights")
+
+
+def test_a_folder_is_hashed_with_its_names(tmp_path):
+    from bench.hashing import sha256_path
+
+    for name in ("one", "two"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "sub" / "x").write_bytes(b"1")
+    assert sha256_path(tmp_path / "one") == sha256_path(tmp_path / "two")
+    (tmp_path / "two" / "sub" / "x").rename(tmp_path / "two" / "sub" / "y")
+    assert sha256_path(tmp_path / "one") != sha256_path(tmp_path / "two")

@@ -1,0 +1,113 @@
+"""Writes are whole or absent, batches are never made twice, a lock ends with its process."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from bench import store
+from bench.errors import UserError
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
+    path = tmp_path / "a" / "file.json"
+    store.write_json(path, {"n": 1})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"disk of .* is full"):
+        store.write_json(path, {"n": 2})
+    assert store.read_json(path) == {"n": 1}
+    assert [p.name for p in path.parent.iterdir()] == ["file.json"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+def test_a_really_full_disk_is_told(tmp_path):
+    """A file-size limit of the operating system stands in for the full disk: the same path of errors."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+        "from pathlib import Path; from bench import store;"
+        "store.write_atomic(Path(sys.argv[1]), bytes(100_000))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "big")], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "cannot write" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_frame_gives_the_same_bytes(tmp_path):
+    frame = pd.DataFrame({"item": ["a", "é\n"], "value": [0.1, None], "feature": [[1.0, 2.0], None]})
+    store.write_table(tmp_path / "a.parquet", frame)
+    store.write_table(tmp_path / "b.parquet", frame.copy())
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_a_committed_batch_is_not_made_again(tmp_path):
+    table, made = store.table(tmp_path, "samples"), []
+
+    def make() -> pd.DataFrame:
+        made.append(1)
+        return pd.DataFrame({"row": [0]})
+
+    for _ in range(2):
+        table.batch(3, 0, make)
+    assert len(made) == 1
+    table.write(3, pd.DataFrame({"row": [0]}))
+    assert not (table.folder / ".parts" / "00003").exists()
+    assert table.has(3)
+    assert not table.has(2)
+
+
+def test_missing_shards_are_named(tmp_path):
+    table = store.table(tmp_path, "samples")
+    table.write(0, pd.DataFrame({"row": [0]}))
+    with pytest.raises(UserError, match="lacks 2 of 3 shards"):
+        table.read(3)
+
+
+def test_a_damaged_table_is_an_error_that_says_what_to_do(tmp_path):
+    path = tmp_path / "t.parquet"
+    store.write_table(path, pd.DataFrame({"row": range(1000)}))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(UserError, match=r"cannot read .*delete it"):
+        store.read_table(path)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from bench.store import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+TAKE = """
+import sys
+from pathlib import Path
+from bench.store import locked
+with locked(Path(sys.argv[1])):
+    print("mine", flush=True)
+"""
+
+
+def test_a_second_process_says_who_holds_the_folder_and_goes_on_when_that_one_is_killed(tmp_path):
+    first = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert first.stdout.readline() == "held\n"
+    second = subprocess.Popen(
+        [sys.executable, "-c", TAKE, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert f"process {first.pid}" in second.stderr.readline()
+    time.sleep(0.2)
+    assert second.poll() is None
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    out, _ = second.communicate(timeout=20)
+    assert out == "mine\n"
