@@ -25,7 +25,11 @@ class Unit(nn.Module):
             nn.BatchNorm2d(after),
         )
         plain = before == after and stride == 1
-        self.short = nn.Identity() if plain else nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+        self.short = (
+            nn.Identity()
+            if plain
+            else nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, before, h, w) to (n, after, h / stride, w / stride)."""

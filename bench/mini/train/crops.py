@@ -30,12 +30,16 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.concatenate([turn, shift[:, :, None]], 2)
 
 
-def warp(images: np.ndarray, moves: np.ndarray, size: int, *, nearest: bool = False, reflect: bool = False) -> np.ndarray:
+def warp(
+    images: np.ndarray, moves: np.ndarray, size: int, *, nearest: bool = False, reflect: bool = False
+) -> np.ndarray:
     """Applies (n, 2, 3) maps from image to crop pixels; bilinear unless `nearest`, outside black unless `reflect`."""
     flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
     border = cv2.BORDER_REFLECT if reflect else cv2.BORDER_CONSTANT
     pairs = zip(images, moves, strict=True)
-    return np.stack([cv2.warpAffine(image, move, (size, size), flags=flags, borderMode=border) for image, move in pairs])
+    return np.stack(
+        [cv2.warpAffine(image, move, (size, size), flags=flags, borderMode=border) for image, move in pairs]
+    )
 
 
 def move_points(points: np.ndarray, moves: np.ndarray) -> np.ndarray:

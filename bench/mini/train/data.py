@@ -123,6 +123,15 @@ def _store(arrays: dict[str, np.ndarray], rows: slice, scene: Any, render: Any) 
         arrays[name][rows] = getattr(scene, name)
 
 
+def draw(cast: Cast) -> Faces:
+    """The renders of `cast`, in memory only."""
+    arrays = {name: np.zeros(shape, dtype) for name, (shape, dtype) in _shapes(cast.people * cast.scenes).items()}
+    people = world.sample_identities(cast.seed, cast.people, split=cast.split)
+    scene = world.sample_scenes(np.repeat(people, cast.scenes, axis=0), cast.seed)
+    _store(arrays, slice(None), scene, world.render(scene, size=SIZE))
+    return Faces(**arrays, scenes=cast.scenes)
+
+
 def faces(cast: Cast, work: Path, workers: int = 2) -> Faces:
     """The renders of `cast`; those missing in `work` are drawn first (blocks are drawn once, by `workers` processes)."""
     folder = work / cast.name

@@ -31,7 +31,9 @@ class Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(_conv(width, width), nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
+        self.body = nn.Sequential(
+            _conv(width, width), nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, width, h, w) to the same shape."""
@@ -145,7 +147,11 @@ def _without(held: Faces, index: int, canvas: Canvas, corner: np.ndarray, size: 
     """Fills a cell with a piece of a render that shows no face, if it has one."""
     x0, _, x1, _ = held.boxes[index]
     width = held.images.shape[2]
-    piece = held.images[index][:, : max(int(x0), 0)] if x0 > width - x1 else held.images[index][:, min(int(x1) + 1, width) :]
+    piece = (
+        held.images[index][:, : max(int(x0), 0)]
+        if x0 > width - x1
+        else held.images[index][:, min(int(x1) + 1, width) :]
+    )
     if piece.shape[1] > 16:
         canvas.image[corner[1] : corner[1] + size, corner[0] : corner[0] + size] = cv2.resize(piece, (size, size))
 

@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 
 def onnx_file(
-    module: nn.Module, example: Tensor, path: Path, inputs: Sequence[str], outputs: Sequence[str], dynamic: Mapping[str, dict[int, str]]
+    module: nn.Module,
+    example: Tensor,
+    path: Path,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic: Mapping[str, dict[int, str]],
 ) -> None:
     """Exports `module` (eval mode, batch norms folded) to ONNX, opset 17, with weights in 16 bits.
 
@@ -55,7 +60,9 @@ def halve(model: "onnx.ModelProto") -> None:  # noqa: F821, UP037
 def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict with its floating-point tensors in float16; statistics of batch norms stay in float32."""
     return {
-        name: value.half().contiguous() if value.is_floating_point() and "running" not in name else value.contiguous().clone()
+        name: value.half().contiguous()
+        if value.is_floating_point() and "running" not in name
+        else value.contiguous().clone()
         for name, value in state.items()
     }
 

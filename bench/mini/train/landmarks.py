@@ -89,5 +89,7 @@ def run(plan: Plan) -> dict[str, float]:
     """Trains and exports it; returns its error on people that it never saw."""
     path = plan.out / "landmarks.onnx"
     module = train(faces(TRAIN, plan.work), plan).float()
-    export.onnx_file(module, torch.zeros(1, 3, SIZE, SIZE), path, ["data"], ["fc1"], {"data": {0: "None"}, "fc1": {0: "None"}})
+    export.onnx_file(
+        module, torch.zeros(1, 3, SIZE, SIZE), path, ["data"], ["fc1"], {"data": {0: "None"}, "fc1": {0: "None"}}
+    )
     return measure(path, faces(EVAL, plan.work))

@@ -86,7 +86,11 @@ class _State:
 
     def save(self, path: Path) -> None:
         part = path.with_suffix(".part")
-        parts = {"module": self.module.state_dict(), "mean": self.mean.state_dict(), "optimiser": self.optimiser.state_dict()}
+        parts = {
+            "module": self.module.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
         torch.save({**parts, "step": self.step, "seconds": self.seconds}, part)
         os.replace(part, path)
 
@@ -149,7 +153,9 @@ def fit(name: str, make: Callable[[], nn.Module], loss: Loss, course: Course, pl
     mean = make().to(plan.device, memory_format=torch.channels_last)
     mean.load_state_dict(module.state_dict())
     fused = {"fused": True} if plan.device == "cuda" else {}
-    optimiser = torch.optim.AdamW(module.parameters(), course.rate, betas=(0.9, 0.98), weight_decay=course.decay, **fused)
+    optimiser = torch.optim.AdamW(
+        module.parameters(), course.rate, betas=(0.9, 0.98), weight_decay=course.decay, **fused
+    )
     state = _State(module, mean, optimiser)
     path = plan.work / f"{name}.pt"
     if path.exists():

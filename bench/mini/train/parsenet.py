@@ -85,7 +85,10 @@ def measure(path: Path, held: Faces, count: int = 400) -> dict[str, float]:
     with torch.no_grad():
         parts = [net(crops.tensor(part, 127.5, 127.5, "cpu"))[0].argmax(1) for part in np.array_split(images, 20)]
     found = torch.cat(parts).numpy()
-    quality = {name: _overlap(found == LABELS.index(name), labels == LABELS.index(name)) for name in ("skin", "hair", "background")}
+    quality = {
+        name: _overlap(found == LABELS.index(name), labels == LABELS.index(name))
+        for name in ("skin", "hair", "background")
+    }
     return {**quality, "mean_iou": float(np.mean(list(quality.values())))}
 
 

@@ -61,7 +61,9 @@ def margin_loss(features: Tensor, centres: Tensor, person: Tensor, margin: float
     return F.cross_entropy(scale * cosine.scatter(1, person[:, None], widened.to(cosine.dtype)), person)
 
 
-def train(name: str, network: Callable[[], nn.Module], faces: Faces, course: Course, plan: Plan, size: int = 96) -> nn.Module:
+def train(
+    name: str, network: Callable[[], nn.Module], faces: Faces, course: Course, plan: Plan, size: int = 96
+) -> nn.Module:
     """Trains a recogniser with the margin loss, and a regression of the world's identity from the embedding beside it.
 
     The regression gives each image a target that all people share; the margin loss alone needs several times as long.

@@ -27,7 +27,8 @@ COURSE = Course(steps=2500, rate=2e-3, half=False, average=0.995)
 LAST = Course(steps=250, rate=3e-4, half=False, average=0.98)
 """At the full 224 pixels, after the many steps at 112 that cost a quarter."""
 FLAME, JAW, LID = (
-    [world.EXPRESSION.index(name) for name in names] for names in (world.FLAME_EXPRESSION, world.JAW, world.EYELIDS[::-1])
+    [world.EXPRESSION.index(name) for name in names]
+    for names in (world.FLAME_EXPRESSION, world.JAW, world.EYELIDS[::-1])
 )
 SHOWN = [0, 1, 2, 3, 4, 50, 51, 52]
 """The outputs that vary: five of expression, two eyelids, the jaw."""
@@ -116,7 +117,9 @@ def _loss(held: Faces, plan: Plan, pixels: int, size: int) -> Loss:
             values, (expression, pose) = values.flip(3), _mirror(expression, pose)
         guess, turn = module(values.contiguous(memory_format=torch.channels_last))
         scale = weight.to(plan.device)
-        return F.smooth_l1_loss(guess * scale, expression * scale, beta=0.1) * 5 + F.smooth_l1_loss(turn, pose, beta=0.1)
+        return F.smooth_l1_loss(guess * scale, expression * scale, beta=0.1) * 5 + F.smooth_l1_loss(
+            turn, pose, beta=0.1
+        )
 
     return loss
 

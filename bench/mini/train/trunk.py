@@ -21,7 +21,9 @@ class Taught(nn.Module):
     def __init__(self, trunk: nn.Module, widths: list[int], outputs: int) -> None:
         super().__init__()
         self.trunk = trunk
-        self.head = nn.Sequential(nn.BatchNorm1d(sum(widths)), nn.Linear(sum(widths), 256), nn.ReLU(), nn.Linear(256, outputs))
+        self.head = nn.Sequential(
+            nn.BatchNorm1d(sum(widths)), nn.Linear(sum(widths), 256), nn.ReLU(), nn.Linear(256, outputs)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Images to standardised parameters."""

@@ -25,7 +25,9 @@ def portraits(held: Faces, work: Path, name: str) -> np.ndarray:
     """(N, 64, 64, 3) uint8 RGB, FFHQ's crop of every render; cut once and kept in the work folder."""
     path = work / f"{name}-portraits.npy"
     if not path.exists():
-        parts = [_portraits(held, np.arange(start, min(start + 1000, len(held)))) for start in range(0, len(held), 1000)]
+        parts = [
+            _portraits(held, np.arange(start, min(start + 1000, len(held)))) for start in range(0, len(held), 1000)
+        ]
         np.save(path, np.concatenate(parts))
     return np.load(path, mmap_mode="r")
 
