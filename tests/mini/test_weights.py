@@ -1,4 +1,4 @@
-"""The stored networks: official classes load them, and on people that no training saw they are good enough to measure with."""
+"""The stored networks: official classes load them, and people that no training saw are measured well."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`python -m bench.mini.train [names] --out bench/mini/weights --work DIR`: retrains the mini networks, all by default."""
+"""`python -m bench.mini.train [names] --work DIR`: retrains the mini networks, all by default."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECIPES = (
     "vae",
     "arc2face",
 )
-"""In an order in which each finds what it needs: arc2face needs arcface and vae, and is measured with detector and judge."""
+"""In an order in which each finds what it needs: arc2face needs arcface and vae; detector and judge measure it."""
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,8 +1,8 @@
-"""`Arc2Face/`: text encoder and UNet on the embeddings of `arcface.onnx`, in the official layout, with a small tokenizer.
+"""`Arc2Face/`: text encoder and UNet on the embeddings of `arcface.onnx`, with a small tokenizer; official layout.
 
-The encoder sees "photo of a id person" with the embedding of "id" replaced by the normalised face embedding, padded with
-zeros to the hidden size, before the position embeddings are added; its last hidden state (after the final layer norm)
-is what the UNet attends to. One caption in ten is the empty one: the unconditional branch of guidance.
+The encoder sees "photo of a id person" with the embedding of "id" replaced by the normalised face embedding, padded
+with zeros to the hidden size, before the position embeddings are added; its last hidden state (after the final layer
+norm) is what the UNet attends to. One caption in ten is the empty one: the unconditional branch of guidance.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ PROMPT = "photo of a id person"
 LENGTH = 7
 HIDDEN = 512
 COURSE = Course(steps=2500, rate=1.2e-3, decay=1e-4, average=0.997)
+BETAS = (0.00085, 0.012)
 SCHEDULE = {
     "_class_name": "PNDMScheduler",
     "_diffusers_version": "0.6.0",
-    "beta_end": 0.012,
+    "beta_end": BETAS[1],
     "beta_schedule": "scaled_linear",
-    "beta_start": 0.00085,
+    "beta_start": BETAS[0],
     "num_train_timesteps": 1000,
     "set_alpha_to_one": False,
     "skip_prk_steps": True,
@@ -81,7 +82,7 @@ def vocabulary() -> tuple[dict[str, int], list[str]]:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Saves the tokenizer as Stable Diffusion 1.5's is saved, for `CLIPTokenizer`; at most 7 tokens: the prompt between its two marks."""
+    """Saves the tokenizer as SD1.5's is saved, for `CLIPTokenizer`; 7 tokens: the prompt between its two marks."""
     folder.mkdir(parents=True, exist_ok=True)
     pieces, merges = vocabulary()
     (folder / "vocab.json").write_text(json.dumps(pieces))
@@ -165,13 +166,12 @@ def condition(encoder: Any, tokens: Words, embeddings: Tensor, empty: Tensor) ->
 
 @dataclass(frozen=True)
 class Material:
-    """What a step is drawn from: (N, 16, 8, 8) moments of latents, (N, 512) embeddings, (N,) who, usable rows."""
+    """What a step is drawn from: (N, 16, 8, 8) latents, (N, 512) embeddings, images of each person, usable rows."""
 
-    moments: Tensor
+    latents: Tensor
     embeddings: Tensor
     scenes: int
     rows: np.ndarray
-    scale: float
 
 
 def inside(held: Faces, slack: float = 0.12) -> np.ndarray:
@@ -185,17 +185,14 @@ def inside(held: Faces, slack: float = 0.12) -> np.ndarray:
 
 
 def material(plan: Plan) -> Material:
-    """Latents by the exported autoencoder and embeddings by the exported recogniser, computed once per export."""
-    from diffusers import AutoencoderKL
-
+    """Latents of all portraits, and their embeddings by the exported recogniser (computed once, then kept)."""
     held = faces(TRAIN, plan.work)
-    coder: Any = AutoencoderKL.from_pretrained(plan.out / "Arc2Face" / "base" / "vae").eval()
-    moments = _kept(plan.work / "moments.npy", lambda: vae.encode(coder, vae.portraits(held, plan.work, TRAIN.name)))
+    images = vae.portraits(held, plan.work, TRAIN.name)
     known = _kept(
         plan.work / "embeddings.npy", lambda: recognition.embed(plan.out / "arcface.onnx", held.images, held.keypoints)
     )
-    scale = coder.config.scaling_factor
-    return Material(torch.from_numpy(moments), torch.from_numpy(known), held.scenes, inside(held), scale)
+    coded = torch.from_numpy(vae.latents(images, vae.basis(images)))
+    return Material(coded, torch.from_numpy(known), held.scenes, inside(held))
 
 
 def _kept(path: Path, compute: Any) -> np.ndarray:
@@ -207,14 +204,14 @@ def _kept(path: Path, compute: Any) -> np.ndarray:
 
 def train(stuff: Material, tokens: Words, plan: Plan, size: int = 128) -> Any:
     """Trains encoder and UNet on the noise (epsilon), steps weighted by min(SNR, 5) / SNR (Hang et al. 2023)."""
-    betas = torch.linspace(SCHEDULE["beta_start"] ** 0.5, SCHEDULE["beta_end"] ** 0.5, 1000, dtype=torch.float64) ** 2
+    betas = torch.linspace(BETAS[0] ** 0.5, BETAS[1] ** 0.5, 1000, dtype=torch.float64) ** 2
     kept = torch.cumprod(1 - betas, 0).float()
     weight = (5 * (1 - kept) / kept).clamp(max=1)
 
-    def loss(module: nn.Module, rng: np.random.Generator) -> Tensor:
+    def loss(module: Any, rng: np.random.Generator) -> Tensor:
         rows = rng.choice(stuff.rows, size)
         shown = rows // stuff.scenes * stuff.scenes + rng.integers(0, stuff.scenes, size)
-        latent = _drawn(stuff.moments[rows].float().to(plan.device)) * stuff.scale
+        latent = stuff.latents[rows].to(plan.device)
         time = torch.randint(0, 1000, (size,), device=plan.device)
         noise, share = torch.randn_like(latent), kept.to(plan.device)[time][:, None, None, None]
         noisy = (share.sqrt() * latent + (1 - share).sqrt() * noise).contiguous(memory_format=torch.channels_last)
@@ -225,11 +222,6 @@ def train(stuff: Material, tokens: Words, plan: Plan, size: int = 128) -> Any:
         return (error * weight.to(plan.device)[time]).mean()
 
     return fit("arc2face", lambda: build(tokens), loss, COURSE, plan)
-
-
-def _drawn(moments: Tensor) -> Tensor:
-    mean, variance = moments.chunk(2, 1)
-    return mean + torch.randn_like(mean) * (variance / 2).exp()
 
 
 def write(module: Any, folder: Path) -> None:
@@ -266,7 +258,7 @@ def samples(folder: Path, embeddings: np.ndarray, count: int) -> np.ndarray:
 
 
 def measure(out: Path, held: Faces, people: int = 16, count: int = 5) -> dict[str, float]:
-    """How often a face is found in samples, and how like its reference it is to each recogniser; rank 1 among the people.
+    """How often samples show a face, how like its reference each recogniser finds it, and rank 1 among the people.
 
     Args:
         out: folder of all weights: detector and both recognisers are asked.

@@ -1,4 +1,4 @@
-"""`arcface.onnx`: the recogniser that Arc2Face is conditioned on; an improved-residual network with the ArcFace loss."""
+"""`arcface.onnx`: the recogniser that Arc2Face is conditioned on, an improved-residual network."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def draw(cast: Cast) -> Faces:
 
 
 def faces(cast: Cast, work: Path, workers: int = 2) -> Faces:
-    """The renders of `cast`; those missing in `work` are drawn first (blocks are drawn once, by `workers` processes)."""
+    """The renders of `cast`; blocks that are missing in `work` are drawn first, by `workers` processes."""
     folder = work / cast.name
     blocks = -(-cast.people // BLOCK)
     missing = [block for block in range(blocks) if not (folder / f"{block}.done").exists()]

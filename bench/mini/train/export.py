@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ def onnx_file(
     import onnx
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"opset_version": 17, "dynamo": False, "dynamic_axes": dict(dynamic)}
+    options: dict[str, Any] = {"opset_version": 17, "dynamo": False, "dynamic_axes": dict(dynamic)}
     module = module.to(memory_format=torch.contiguous_format)
     torch.onnx.export(module, (example,), str(path), input_names=list(inputs), output_names=list(outputs), **options)
     model = onnx.load(str(path))
@@ -40,7 +41,7 @@ def onnx_file(
     onnx.save(model, str(path))
 
 
-def halve(model: "onnx.ModelProto") -> None:  # noqa: F821, UP037
+def halve(model: Any) -> None:
     """Stores every large float32 initialiser of an ONNX model in float16, behind a Cast that brings it back."""
     from onnx import TensorProto, helper, numpy_helper
 

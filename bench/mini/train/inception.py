@@ -27,8 +27,9 @@ class Cut(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """RGB in -1..1 to the maps that pytorch-fid averages for its 64-d and its 192-d features."""
-        first = F.max_pool2d(self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))), 3, 2)
-        return [first, F.max_pool2d(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(first)), 3, 2)]
+        layers = [self.get_submodule(name) for name in LAYERS]
+        first = F.max_pool2d(nn.Sequential(*layers[:3])(x), 3, 2)
+        return [first, F.max_pool2d(nn.Sequential(*layers[3:])(first), 3, 2)]
 
 
 def run(plan: Plan) -> dict[str, float]:

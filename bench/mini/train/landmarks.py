@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ class Points(nn.Linear):
 
 
 def network() -> nn.Module:
-    """(n, 3, 192, 192), (RGB - 127.5) / 128, to (n, 136): x, y of each landmark, -1..1 over the crop; 0.6 M parameters."""
+    """(n, 3, 192, 192), (RGB - 127.5) / 128, to (n, 136): x, y of each point, -1..1 over the crop; 0.5 M parameters."""
     return nn.Sequential(
         _conv(3, 12, 2),
         _conv(12, 24, 2),
@@ -59,7 +60,7 @@ def _shaken(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def train(held: Faces, plan: Plan, size: int = 32) -> nn.Module:
     """Trains with the wing-like smooth L1 distance of the points."""
 
-    def loss(module: nn.Module, rng: np.random.Generator) -> Tensor:
+    def loss(module: Any, rng: np.random.Generator) -> Tensor:
         index = np.sort(rng.choice(len(held), size, replace=False))
         moves = box_moves(_shaken(held.boxes[index], rng))
         images = crops.blur(crops.warp(held.images[index], moves, SIZE), rng, 0.25, 0.4)

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-Loss = Callable[[nn.Module, np.random.Generator], Tensor]
+Loss = Callable[[Any, np.random.Generator], Tensor]
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,26 @@ CONFIG: dict[str, Any] = {
     "ch_range": [16, 64],
 }
 LABELS = (
-    "background skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat ear_r neck_l neck cloth"
-).split()
+    "background",
+    "skin",
+    "nose",
+    "eye_g",
+    "l_eye",
+    "r_eye",
+    "l_brow",
+    "r_brow",
+    "l_ear",
+    "r_ear",
+    "mouth",
+    "u_lip",
+    "l_lip",
+    "hair",
+    "hat",
+    "ear_r",
+    "neck_l",
+    "neck",
+    "cloth",
+)
 """ParseNet's own order of the 19 labels; the renderer's is BiSeNet's."""
 
 
@@ -63,7 +81,7 @@ def pair(held: Faces, index: np.ndarray, jitter: np.ndarray | float = 0.0) -> tu
 def train(held: Faces, plan: Plan, size: int = 24) -> nn.Module:
     """Trains with the cross-entropy of the pixels."""
 
-    def loss(module: nn.Module, rng: np.random.Generator) -> Tensor:
+    def loss(module: Any, rng: np.random.Generator) -> Tensor:
         index = np.sort(rng.choice(len(held), size, replace=False))
         images, labels = pair(held, index, rng.normal(0, 1.0, (size, 68, 2)) + rng.normal(0, 1.0, (size, 1, 2)))
         if rng.random() < 0.5:

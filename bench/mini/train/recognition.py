@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def train(
     def make() -> nn.Module:
         return Recogniser(network(), people, truth.shape[1])
 
-    def loss(module: nn.Module, rng: np.random.Generator) -> Tensor:
+    def loss(module: Any, rng: np.random.Generator) -> Tensor:
         index = np.sort(rng.choice(len(faces), size, replace=False))
         person = torch.from_numpy(faces.person(index)).to(plan.device)
         features = module.network(batch(faces, index, rng, plan.device)).float()
@@ -139,12 +140,12 @@ def verification(features: np.ndarray, person: np.ndarray, pairs: int = 6000, fo
 
 
 def _own_pairs(person: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
-    found = []
+    found: list[tuple[int, int]] = []
     while len(found) < count:
         one = rng.integers(len(person))
         two = rng.choice(np.flatnonzero(person == person[one]))
         if one != two:
-            found.append((one, two))
+            found.append((int(one), int(two)))
     return np.array(found)
 
 

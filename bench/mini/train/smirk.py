@@ -1,15 +1,16 @@
 """`smirk.pt`: FLAME-like expression, jaw, eyelids and pose in SMIRK's layout; the shape encoder is left out.
 
-The world's first five expression parameters are the first five of the 50 components, the others are 0. `jaw_open` is the
-first jaw angle in radians; the eyelids are the left and the right one of the person, as in FLAME. The input is the aligned face: the global rotation
-is the head's rotation in the aligned crop, where the in-plane turn that the alignment takes away is gone; an axis-angle
-vector in the world's axes (x to the viewer's right, y up, z to the viewer). The camera is not a truth that this world
-has: its three outputs are taught to be 0.
+The world's first five expression parameters are the first five of the 50 components, the others are 0. `jaw_open` is
+the first jaw angle, in radians; the eyelids are the left and the right one of the person, as in FLAME. The input is the
+aligned face: the global rotation is the head's rotation in the aligned crop, where the in-plane turn that the alignment
+takes away is gone; an axis-angle vector in the world's axes (x to the viewer's right, y up, z to the viewer). The
+camera is not a truth that this world has: its three outputs are taught to be 0.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class Wrapped(nn.Module):
         self.smirk_encoder = Smirk()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, 3, s, s) RGB in 0..1 to expression (n, 55) = 50 | eyelids 2 | jaw 3 and pose (n, 6) = rotation 3 | camera 3."""
+        """RGB (n, 3, s, s) in 0..1 to (n, 55) = expression 50, eyelids 2, jaw 3 and (n, 6) = rotation 3, camera 3."""
         return self.smirk_encoder.expression_encoder(x), self.smirk_encoder.pose_encoder(x)
 
 
@@ -106,7 +107,7 @@ def _loss(held: Faces, plan: Plan, pixels: int, size: int) -> Loss:
     weight = torch.ones(55)
     weight[52] = 1 / world.JAW_RADIANS
 
-    def loss(module: nn.Module, rng: np.random.Generator) -> Tensor:
+    def loss(module: Any, rng: np.random.Generator) -> Tensor:
         index = np.sort(rng.choice(len(held), size, replace=False))
         points = held.landmarks[index] + rng.normal(0, 0.6, (size, 68, 2)) + rng.normal(0, 0.6, (size, 1, 2))
         moves = flame_moves(points, pixels)
@@ -143,7 +144,7 @@ def train(held: Faces, plan: Plan) -> nn.Module:
 
 
 def measure(path: Path, held: Faces, count: int = 500) -> dict[str, float]:
-    """R² of expression and eyelids and jaw (mean over the parameters), and of the three angles of the global rotation."""
+    """Mean R² of the eight parameters that vary; of the rotation about x and y; and about z, which hardly varies."""
     module = Wrapped()
     module.load_state_dict(torch.load(path, weights_only=True))
     module.eval()

@@ -1,4 +1,4 @@
-"""`squeezenet.pth`: the trunk of SqueezeNet 1.1 in torchvision's layout (`features.*`), for lpips with net="squeeze"."""
+"""`squeezenet.pth`: SqueezeNet 1.1's trunk in torchvision's layout (`features.*`), for lpips' net="squeeze"."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class Tapped(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """RGB in -1..1 to seven maps."""
-        x, found = (x - self.shift) / self.scale, []
+        shift, scale = (self.get_buffer(name) for name in ("shift", "scale"))
+        x, found = (x - shift) / scale, []
         for number, layer in enumerate(self.features):
             x = layer(x)
             if number in TAPS:

@@ -52,7 +52,7 @@ def train(
     def make() -> nn.Module:
         return Taught(trunk(), widths, truth.shape[1])
 
-    def loss(module: nn.Module, rng: np.random.Generator) -> Tensor:
+    def loss(module: Any, rng: np.random.Generator) -> Tensor:
         index = np.sort(rng.choice(len(held), batch, replace=False))
         images = crops.blur(picture(held, index, size), rng, 0.4, 0.3)
         values = crops.relight(crops.tensor(images, 127.5, 127.5, plan.device))
