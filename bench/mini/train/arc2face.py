@@ -221,7 +221,13 @@ def train(stuff: Material, tokens: Words, plan: Plan, size: int = 128) -> Any:
             error = (module.unet(noisy, time, states).sample.float() - noise).square().mean((1, 2, 3))
         return (error * weight.to(plan.device)[time]).mean()
 
-    return fit("arc2face", lambda: build(tokens), loss, COURSE, plan)
+    def make() -> nn.Module:
+        both = build(tokens)
+        if plan.compiled:
+            both.unet.compile()
+        return both
+
+    return fit("arc2face", make, loss, COURSE, plan)
 
 
 def write(module: Any, folder: Path) -> None:

@@ -29,6 +29,7 @@ class Plan:
         device: "cpu" or "cuda".
         steps: overrides the recipe's own number of steps.
         minutes: if given, the learning rate follows the clock instead of the steps and the recipe ends on time.
+        compiled: compile the UNet; takes minutes and a C++ compiler, and saves a third of the time.
     """
 
     work: Path
@@ -37,6 +38,7 @@ class Plan:
     device: str = "cpu"
     steps: int | None = None
     minutes: float | None = None
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
