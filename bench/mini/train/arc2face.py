@@ -185,13 +185,18 @@ def inside(held: Faces, slack: float = 0.12) -> np.ndarray:
 
 
 def material(plan: Plan) -> Material:
-    """Latents of all portraits, and their embeddings by the exported recogniser (computed once, then kept)."""
+    """Latents of all portraits, before a plain colour, and their embeddings by the exported recogniser.
+
+    The world's backgrounds are the most various part of its pictures; drawing them well takes most of a small network's
+    time and tells nobody apart.
+    """
     held = faces(TRAIN, plan.work)
-    images = vae.portraits(held, plan.work, TRAIN.name)
+    known_basis = vae.basis(vae.portraits(held, plan.work, TRAIN.name))
+    images = vae.portraits(held, plan.work, TRAIN.name, plain=True)
     known = _kept(
         plan.work / "embeddings.npy", lambda: recognition.embed(plan.out / "arcface.onnx", held.images, held.keypoints)
     )
-    coded = torch.from_numpy(vae.latents(images, vae.basis(images)))
+    coded = torch.from_numpy(vae.latents(images, known_basis))
     return Material(coded, torch.from_numpy(known), held.scenes, inside(held))
 
 
@@ -203,10 +208,13 @@ def _kept(path: Path, compute: Any) -> np.ndarray:
 
 
 def train(stuff: Material, tokens: Words, plan: Plan, size: int = 128) -> Any:
-    """Trains encoder and UNet on the noise (epsilon), steps weighted by min(SNR, 5) / SNR (Hang et al. 2023)."""
+    """Trains encoder and UNet on the noise (epsilon), steps weighted by about 1 / sqrt(SNR).
+
+    The noisy steps, whose weight is raised, are those where the person is decided (P2 of Choi et al. 2022 likewise).
+    """
     betas = torch.linspace(BETAS[0] ** 0.5, BETAS[1] ** 0.5, 1000, dtype=torch.float64) ** 2
     kept = torch.cumprod(1 - betas, 0).float()
-    weight = (5 * (1 - kept) / kept).clamp(max=1)
+    weight = (kept / (1 - kept) + 0.02).rsqrt().clamp(max=5)
 
     def loss(module: Any, rng: np.random.Generator) -> Tensor:
         rows = rng.choice(stuff.rows, size)

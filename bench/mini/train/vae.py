@@ -27,20 +27,32 @@ LATENT = 16
 COURSE = Course(steps=3000, rate=2e-3, average=0.99)
 
 
-def portraits(held: Faces, work: Path, name: str) -> np.ndarray:
-    """(N, 64, 64, 3) uint8 RGB, FFHQ's crop of every render; cut once and kept in the work folder."""
-    path = work / f"{name}-portraits.npy"
+def portraits(held: Faces, work: Path, name: str, *, plain: bool = False) -> np.ndarray:
+    """(N, 64, 64, 3) uint8 RGB, FFHQ's crop of every render; cut once and kept in the work folder.
+
+    Args:
+        held: renders.
+        work: the folder.
+        name: of the renders.
+        plain: paint what is behind the head in its mean colour.
+    """
+    path = work / f"{name}-{'plain' if plain else 'portraits'}.npy"
     if not path.exists():
-        parts = [
-            _portraits(held, np.arange(start, min(start + 1000, len(held)))) for start in range(0, len(held), 1000)
-        ]
+        starts = range(0, len(held), 1000)
+        parts = [_portraits(held, np.arange(start, min(start + 1000, len(held))), plain) for start in starts]
         np.save(path, np.concatenate(parts))
     return np.load(path, mmap_mode="r")
 
 
-def _portraits(held: Faces, index: np.ndarray) -> np.ndarray:
+def _portraits(held: Faces, index: np.ndarray, plain: bool) -> np.ndarray:
     """Cut at twice the size and averaged down, so that fine detail doesn't alias."""
-    large = crops.warp(held.images[index], crops.ffhq_moves(held.landmarks[index], 2 * SIZE), 2 * SIZE, reflect=True)
+    moves = crops.ffhq_moves(held.landmarks[index], 2 * SIZE)
+    large = crops.warp(held.images[index], moves, 2 * SIZE, reflect=True)
+    if plain:
+        behind = crops.warp(held.labels[index], moves, 2 * SIZE, nearest=True, reflect=True)[..., None] == 0
+        total = (large * behind).sum((1, 2), keepdims=True, dtype=np.float64)
+        colour = total / np.maximum(behind.sum((1, 2), keepdims=True), 1)
+        large = np.where(behind, np.rint(colour).astype(np.uint8), large)
     small = large.reshape(len(index), SIZE, 2, SIZE, 2, 3).mean((2, 4))
     return np.rint(small).astype(np.uint8)
 
