@@ -1,0 +1,298 @@
+"""`detector.onnx`: a detector of faces and five key points with the outputs of SCRFD, for insightface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.mini.train import crops, export
+from bench.mini.train.data import EVAL, TRAIN, Faces, faces
+from bench.mini.train.loop import Course, Plan, fit
+
+COURSE = Course(steps=3000, rate=2e-3, average=0.995)
+STRIDES = (8, 16, 32)
+ANCHORS = np.array([[16, 32], [64, 128], [256, 512]], np.float32)
+"""Sides of the two anchors of each stride, as in SCRFD: a face belongs to the nearest one in the logarithm."""
+CANVASES = ((128, 48), (192, 24), (256, 12), (320, 8))
+"""Sides of the training canvases, and how many make a batch."""
+
+
+def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
+
+
+class Residual(nn.Module):
+    """x + two convolutions of x."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _conv(width, width), nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, width, h, w) to the same shape."""
+        return F.relu(x + self.body(x))
+
+
+class Detector(nn.Module):
+    """Backbone, feature pyramid and shared heads; 0.6 M parameters."""
+
+    def __init__(self, width: int = 48) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(_conv(3, 16, 2), _conv(16, 32, 2))
+        self.stages = nn.ModuleList(
+            [
+                nn.Sequential(_conv(32, 48, 2), Residual(48)),
+                nn.Sequential(_conv(48, 72, 2), Residual(72)),
+                nn.Sequential(_conv(72, 96, 2), Residual(96)),
+            ]
+        )
+        self.side = nn.ModuleList(nn.Conv2d(before, width, 1) for before in (48, 72, 96))
+        self.tower = nn.Sequential(_conv(width, width), _conv(width, width))
+        self.score, self.box, self.points = nn.Conv2d(width, 2, 1), nn.Conv2d(width, 8, 1), nn.Conv2d(width, 20, 1)
+        assert self.score.bias is not None
+        self.score.bias.data.fill_(-4.0)
+        self.scales = nn.Parameter(torch.ones(3, 2))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(n, 3, h, w), (RGB - 127.5) / 128, sides divisible by 32, to 9 maps: 3 of scores, of boxes, of points.
+
+        Rows of every map: pixels in reading order, the two anchors of a pixel together. Scores (n, rows, 1) are logits
+        in training and in 0..1 in evaluation; boxes (n, rows, 4) and points (n, rows, 10) are in strides from it.
+        """
+        x, found = self.stem(x), []
+        for stage in self.stages:
+            x = stage(x)
+            found.append(x)
+        merged = [side(feature) for side, feature in zip(self.side, found, strict=True)]
+        for k in (1, 0):
+            merged[k] = merged[k] + F.interpolate(merged[k + 1], scale_factor=2.0, mode="nearest")
+        levels = [self._heads(self.tower(level), k) for k, level in enumerate(merged)]
+        return [level[part] for part in range(3) for level in levels]
+
+    def _heads(self, x: Tensor, level: int) -> list[Tensor]:
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            score, box, points = _rows(self.score(x), 1), _rows(self.box(x), 4), _rows(self.points(x), 10)
+        scale = self.scales[level]
+        return [score if self.training else score.sigmoid(), box * scale[0], points * scale[1]]
+
+
+def _rows(x: Tensor, width: int) -> Tensor:
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, width)
+
+
+class Exported(nn.Module):
+    """One image in, and rows without the batch out, as SCRFD's files have it."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(1, 3, h, w) to 9 maps of (rows, 1), (rows, 4), (rows, 10)."""
+        return [part[0] for part in self.detector(x)]
+
+
+@dataclass
+class Canvas:
+    """A training image (s, s, 3) uint8 and the faces on it: boxes (k, 4), key points (k, 5, 2)."""
+
+    image: np.ndarray
+    boxes: list[np.ndarray]
+    points: list[np.ndarray]
+
+
+def _backdrop(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Black, or smooth colours."""
+    if rng.random() < 0.3:
+        return np.zeros((size, size, 3), np.uint8)
+    coarse = rng.integers(0, 256, (rng.integers(2, 9), rng.integers(2, 9), 3)).astype(np.uint8)
+    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def _place(box: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A similarity (2, 3) that brings a face to a random size, angle and place in a cell of `size` pixels."""
+    side = np.sqrt((box[2] - box[0]) * (box[3] - box[1]))
+    share = np.exp(rng.uniform(np.log(0.17), np.log(0.8)))
+    angle, scale = rng.normal(0, 0.12), share * size / side
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    slack = 0.5 - 0.45 * share
+    goal = size * (0.5 + rng.uniform(-slack, slack, 2))
+    return np.c_[turn, goal - turn @ ((box[:2] + box[2:]) / 2)].astype(np.float32)
+
+
+def _paste(held: Faces, index: int, canvas: Canvas, corner: np.ndarray, size: int, rng: np.random.Generator) -> None:
+    """Draws one render into a cell of the canvas; its face joins the canvas's."""
+    move = _place(held.boxes[index], size, rng)
+    cell = canvas.image[corner[1] : corner[1] + size, corner[0] : corner[0] + size]
+    image = held.images[index]
+    factor = float(np.sqrt(abs(np.linalg.det(move[:, :2]))))
+    if factor < 0.7:
+        image = cv2.GaussianBlur(image, (0, 0), 0.45 / factor)
+    border = cv2.BORDER_TRANSPARENT if rng.random() < 0.7 else cv2.BORDER_REPLICATE
+    cell[:] = cv2.warpAffine(image, move, (size, size), dst=cell.copy(), flags=cv2.INTER_LINEAR, borderMode=border)
+    box = held.boxes[index].reshape(2, 2)
+    middle, half = move[:, :2] @ box.mean(0) + move[:, 2] + corner, (box[1] - box[0]) / 2 * factor
+    canvas.boxes.append(np.r_[middle - half, middle + half])
+    canvas.points.append(crops.move_points(held.keypoints[index][None], move[None])[0] + corner)
+
+
+def _without(held: Faces, index: int, canvas: Canvas, corner: np.ndarray, size: int) -> None:
+    """Fills a cell with a piece of a render that shows no face, if it has one."""
+    x0, _, x1, _ = held.boxes[index]
+    width = held.images.shape[2]
+    piece = (
+        held.images[index][:, : max(int(x0), 0)]
+        if x0 > width - x1
+        else held.images[index][:, min(int(x1) + 1, width) :]
+    )
+    if piece.shape[1] > 16:
+        canvas.image[corner[1] : corner[1] + size, corner[0] : corner[0] + size] = cv2.resize(piece, (size, size))
+
+
+def _canvas(held: Faces, size: int, rng: np.random.Generator) -> Canvas:
+    """One face over the whole canvas, or four cells with a face each, some without."""
+    canvas = Canvas(_backdrop(size, rng), [], [])
+    cells = 2 if rng.random() < 0.3 else 1
+    for k in range(cells * cells):
+        corner = np.array([k % cells, k // cells]) * (size // cells)
+        index = int(rng.integers(len(held)))
+        if rng.random() < 0.15:
+            _without(held, index, canvas, corner, size // cells)
+        else:
+            _paste(held, index, canvas, corner, size // cells, rng)
+    return canvas
+
+
+@dataclass
+class Target:
+    """What the rows of all levels should say.
+
+    Attributes:
+        score: (n, rows) 1 for a face, 0 for none, -1 where nothing is asked.
+        box: (n, rows, 4) in strides.
+        points: (n, rows, 10) in strides.
+        size: (n, rows) side of the face in strides.
+    """
+
+    score: np.ndarray
+    box: np.ndarray
+    points: np.ndarray
+    size: np.ndarray
+
+
+def _grid(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rows, 2) pixels, (rows,) strides and (rows,) anchors of all levels of a canvas."""
+    pixels, strides, anchors = [], [], []
+    for level, stride in enumerate(STRIDES):
+        side = size // stride
+        y, x = np.mgrid[:side, :side]
+        pixels.append(np.repeat(np.stack([x, y], 2).reshape(-1, 2) * stride, 2, axis=0))
+        strides.append(np.full(side * side * 2, stride))
+        anchors.append(np.tile(ANCHORS[level], side * side))
+    return np.concatenate(pixels).astype(np.float32), np.concatenate(strides), np.concatenate(anchors)
+
+
+def targets(canvases: list[Canvas], size: int) -> Target:
+    """Faces belong to the pixels near their middle, at the anchor nearest to their size; near misses aren't asked."""
+    pixels, strides, anchors = _grid(size)
+    n, rows = len(canvases), len(pixels)
+    out = Target(np.zeros((n, rows)), np.zeros((n, rows, 4)), np.zeros((n, rows, 10)), np.ones((n, rows)))
+    for k, canvas in enumerate(canvases):
+        for box, points in zip(canvas.boxes, canvas.points, strict=True):
+            side = np.sqrt(np.prod(box[2:] - box[:2]))
+            away = np.abs(pixels - (box[:2] + box[2:]) / 2).max(1)
+            octaves = np.abs(np.log2(side / anchors))
+            near = (away < np.maximum(0.16 * side, 0.6 * strides)) & (octaves <= octaves.min() + 1e-6)
+            maybe = (away < 0.35 * side) & (octaves < 1.2)
+            out.score[k][maybe & ~near & (out.score[k] == 0)] = -1
+            out.score[k][near] = 1
+            scale = strides[near, None]
+            out.box[k][near] = np.c_[pixels[near] - box[:2], box[2:] - pixels[near]] / scale
+            out.points[k][near] = (points[None] - pixels[near, None]).reshape(-1, 10) / scale
+            out.size[k][near] = side / strides[near]
+    return out
+
+
+def _focal(logits: Tensor, truth: Tensor) -> Tensor:
+    """Focal loss (gamma 2, alpha 0.25) per face, over the rows that are asked."""
+    asked = truth >= 0
+    share = torch.sigmoid(logits)
+    error = torch.where(truth > 0, 0.25 * (1 - share) ** 2, 0.75 * share**2)
+    entropy = F.binary_cross_entropy_with_logits(logits, truth.clamp(min=0), reduction="none")
+    return (error * entropy * asked).sum() / (truth > 0).sum().clamp(min=1)
+
+
+def _loss(outputs: list[Tensor], target: Target, device: str) -> Tensor:
+    logits, boxes, points = (torch.cat(outputs[k : k + 3], 1) for k in (0, 3, 6))
+    score, box, point, size = (
+        torch.from_numpy(part).float().to(device) for part in (target.score, target.box, target.points, target.size)
+    )
+    own = score > 0
+    scale = size[own][:, None]
+    boxed = F.smooth_l1_loss(boxes[own] / scale, box[own] / scale, beta=0.02)
+    pointed = F.smooth_l1_loss(points[own] / scale, point[own] / scale, beta=0.02)
+    return _focal(logits[..., 0].float(), score) + 4 * boxed + 8 * pointed if bool(own.any()) else logits.sum() * 0
+
+
+def train(held: Faces, plan: Plan) -> nn.Module:
+    """Trains on canvases of several sizes."""
+
+    def loss(module: Any, rng: np.random.Generator) -> Tensor:
+        size, many = CANVASES[int(rng.choice(len(CANVASES), p=[0.3, 0.4, 0.2, 0.1]))]
+        canvases = [_canvas(held, size, rng) for _ in range(many)]
+        images = crops.blur(np.stack([canvas.image for canvas in canvases]), rng, 0.3, 0.3)
+        values = crops.relight(crops.tensor(images, 127.5, 128.0, plan.device))
+        return _loss(module(values.contiguous(memory_format=torch.channels_last)), targets(canvases, size), plan.device)
+
+    return fit("detector", Detector, loss, COURSE, plan)
+
+
+def measure(path: str, held: Faces, size: int, count: int = 600) -> dict[str, float]:
+    """Recall at IoU 0.5 and the mean error of key points as a share of the eye distance, by insightface's own decoder.
+
+    The eye distance of a turned head shrinks: it counts as at least the box's side over 2.6, about a frontal face's.
+    """
+    from insightface.model_zoo import get_model
+
+    network = get_model(path, providers=["CPUExecutionProvider"])
+    network.prepare(0, input_size=(size, size), det_thresh=0.5)
+    hits, errors = [], []
+    for index in range(0, len(held), max(len(held) // count, 1)):
+        boxes, points = network.detect(np.ascontiguousarray(held.images[index][:, :, ::-1]))
+        overlap = [_overlap(box[:4], held.boxes[index]) for box in boxes]
+        hits.append(bool(overlap) and max(overlap) >= 0.5)
+        if hits[-1]:
+            truth, best = held.keypoints[index], points[int(np.argmax(overlap))]
+            errors.append(np.linalg.norm(best - truth, axis=1).mean() / eye_distance(truth, held.boxes[index]))
+    return {"recall": float(np.mean(hits)), "keypoint_error": float(np.mean(errors or [9.0]))}
+
+
+def eye_distance(points: np.ndarray, box: np.ndarray) -> float:
+    """Distance of the eyes in pixels, not below a share of the box that a frontal face would have."""
+    side = float(np.sqrt((box[2] - box[0]) * (box[3] - box[1])))
+    return max(float(np.linalg.norm(points[0] - points[1])), side / 2.6)
+
+
+def _overlap(one: np.ndarray, two: np.ndarray) -> float:
+    inner = np.prod(np.clip(np.minimum(one[2:], two[2:]) - np.maximum(one[:2], two[:2]), 0, None))
+    areas = np.prod(one[2:] - one[:2]) + np.prod(two[2:] - two[:2])
+    return float(inner / (areas - inner))
+
+
+def run(plan: Plan) -> dict[str, float]:
+    """Trains and exports it; returns recall and the error of key points on people that it never saw."""
+    path = plan.out / "detector.onnx"
+    names = [f"{part}_{stride}" for part in ("score", "bbox", "kps") for stride in STRIDES]
+    axes = {"input.1": {2: "?", 3: "?"}, **{name: {0: f"rows_{name}"} for name in names}}
+    module = Exported(train(faces(TRAIN, plan.work), plan)).float().eval()
+    export.onnx_file(module, torch.zeros(1, 3, 192, 192), path, ["input.1"], names, axes)
+    return measure(str(path), faces(EVAL, plan.work), 192)

@@ -1,0 +1,181 @@
+"""One training loop for every recipe: seeded, resumable, on a CPU or a GPU, bounded by steps or by minutes."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Loss = Callable[[Any, np.random.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where a recipe works and how long.
+
+    Attributes:
+        work: folder of renders and checkpoints; a recipe that finds its checkpoint there goes on from it.
+        out: folder of the exported weights.
+        seed: of the first weights and of every batch.
+        device: "cpu" or "cuda".
+        steps: overrides the recipe's own number of steps.
+        minutes: if given, the learning rate follows the clock instead of the steps and the recipe ends on time.
+        compiled: compile the UNet; takes minutes and a C++ compiler, and saves a third of the time.
+    """
+
+    work: Path
+    out: Path
+    seed: int = 0
+    device: str = "cpu"
+    steps: int | None = None
+    minutes: float | None = None
+    compiled: bool = False
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one network is trained.
+
+    Attributes:
+        steps: number of optimiser steps.
+        rate: peak learning rate of AdamW (3 % warm-up, then a cosine to a hundredth).
+        decay: weight decay.
+        half: bfloat16 autocast; pays on matrix units, costs on depthwise convolutions.
+        average: decay of the running mean of the weights, which is what is exported; 0 exports the last weights.
+    """
+
+    steps: int
+    rate: float = 2e-3
+    decay: float = 1e-4
+    half: bool = True
+    average: float = 0.0
+
+
+def say(text: str) -> None:
+    """One line of progress on stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def rate_at(progress: float) -> float:
+    """The learning rate at `progress` in 0..1, as a share of its peak.
+
+    >>> rate_at(0.03), round(rate_at(1.0), 3)
+    (1.0, 0.01)
+    """
+    if progress < 0.03:
+        return max(progress / 0.03, 0.01)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - 0.03) / 0.97))
+
+
+@dataclass
+class _State:
+    """What a checkpoint holds, beside the progress."""
+
+    module: nn.Module
+    mean: nn.Module
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+
+    def save(self, path: Path) -> None:
+        part = path.with_suffix(".part")
+        parts = {
+            "module": self.module.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        torch.save({**parts, "step": self.step, "seconds": self.seconds}, part)
+        os.replace(part, path)
+
+    def load(self, path: Path, device: str) -> None:
+        saved = torch.load(path, map_location=device, weights_only=True)
+        self.module.load_state_dict(saved["module"])
+        self.mean.load_state_dict(saved["mean"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.step, self.seconds = saved["step"], saved["seconds"]
+
+
+def _progress(plan: Plan, course: Course, state: _State) -> float:
+    if plan.minutes is not None:
+        return state.seconds / (60 * plan.minutes)
+    return state.step / (plan.steps or course.steps)
+
+
+def _average(state: _State, decay: float) -> None:
+    """Moves the mean weights towards the current ones; faster at the start, so that the first weights don't linger."""
+    keep = min(decay, (1 + state.step) / (10 + state.step))
+    with torch.no_grad():
+        for mean, now in zip(state.mean.state_dict().values(), state.module.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(now, 1 - keep)
+            else:
+                mean.copy_(now)
+
+
+def _step(state: _State, loss: Loss, plan: Plan, course: Course) -> float:
+    started = time.monotonic()
+    for group in state.optimiser.param_groups:
+        group["lr"] = course.rate * rate_at(_progress(plan, course, state))
+    rng = np.random.default_rng((plan.seed, state.step))
+    torch.manual_seed(int(rng.integers(2**62)))
+    with torch.autocast(plan.device, torch.bfloat16, enabled=course.half):
+        value = loss(state.module, rng)
+    state.optimiser.zero_grad(set_to_none=True)
+    value.backward()
+    nn.utils.clip_grad_norm_(state.module.parameters(), 1.0)
+    state.optimiser.step()
+    _average(state, course.average)
+    state.step += 1
+    state.seconds += time.monotonic() - started
+    return float(value.detach())
+
+
+def fit(name: str, make: Callable[[], nn.Module], loss: Loss, course: Course, plan: Plan) -> nn.Module:
+    """Trains the module that `make` builds, or goes on from its checkpoint, and returns it on the CPU in eval mode.
+
+    Args:
+        name: of the checkpoint `work/<name>.pt` and of the lines of progress.
+        make: builds the module; runs under the plan's seed.
+        loss: the loss of one batch, drawn with the generator that it gets: seeded by the step alone, so that a
+            resumed training sees the batches that an unbroken one sees.
+        course: steps, rates, precision.
+        plan: seed, device, limits and folders.
+    """
+    torch.manual_seed(plan.seed)
+    module = make().to(plan.device, memory_format=torch.channels_last).train()
+    mean = make().to(plan.device, memory_format=torch.channels_last)
+    mean.load_state_dict(module.state_dict())
+    fused = {"fused": True} if plan.device == "cuda" else {}
+    optimiser = torch.optim.AdamW(
+        module.parameters(), course.rate, betas=(0.9, 0.98), weight_decay=course.decay, **fused
+    )
+    state = _State(module, mean, optimiser)
+    path = plan.work / f"{name}.pt"
+    if path.exists():
+        state.load(path, plan.device)
+    _run(name, state, loss, course, plan, path)
+    return state.mean.cpu().eval()
+
+
+def _run(name: str, state: _State, loss: Loss, course: Course, plan: Plan, path: Path) -> None:
+    saved, recent = time.monotonic(), []
+    while _progress(plan, course, state) < 1:
+        recent.append(_step(state, loss, plan, course))
+        if state.step % 100 == 0:
+            share = _progress(plan, course, state)
+            say(f"{name} step {state.step} ({share:.0%}, {state.seconds:.0f} s) loss {sum(recent) / len(recent):.4f}")
+            recent = []
+        if time.monotonic() - saved > 120:
+            state.save(path)
+            saved = time.monotonic()
+    state.save(path)

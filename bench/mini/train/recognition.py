@@ -1,0 +1,155 @@
+"""What both recognisers share: the aligned crops, the margin loss, and the verification accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.mini.train import crops, export
+from bench.mini.train.data import Faces
+from bench.mini.train.loop import Course, Plan, fit
+
+WIDTH = 512
+
+
+class Recogniser(nn.Module):
+    """A network for 512-d embeddings with the two heads that train it: centres of the people, and their parameters."""
+
+    def __init__(self, network: nn.Module, people: int, parameters: int) -> None:
+        super().__init__()
+        self.network = network
+        self.centres = nn.Parameter(torch.randn(people, WIDTH) * 0.01)
+        self.parameters_of = nn.Linear(WIDTH, parameters)
+
+
+def aligned(images: np.ndarray, keypoints: np.ndarray, size: int = 112) -> np.ndarray:
+    """insightface's crop by five points: (n, size, size, 3) uint8 RGB, black outside."""
+    return crops.warp(images, crops.similarity(keypoints, crops.ARCFACE * (size / 112)), size)
+
+
+def _shaken(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Key points as a detector finds them: each a little off, and all together scaled, turned and moved a little."""
+    n, scale = len(points), np.linalg.norm(points[:, 0] - points[:, 1], axis=1).clip(8)[:, None, None]
+    middle = points.mean(1, keepdims=True)
+    angle, factor = rng.normal(0, 0.03, (n, 1)), 1 + rng.normal(0, 0.03, (n, 1, 1))
+    cosine, sine = np.cos(angle), np.sin(angle)
+    x, y = points[..., 0] - middle[..., 0], points[..., 1] - middle[..., 1]
+    turned = np.stack([cosine * x - sine * y, sine * x + cosine * y], 2) * factor
+    noise = rng.normal(0, 0.03, points.shape) + rng.normal(0, 0.03, (n, 1, 2))
+    return (middle + turned + scale * noise).astype(np.float32)
+
+
+def batch(faces: Faces, index: np.ndarray, rng: np.random.Generator, device: str) -> Tensor:
+    """Training crops, (n, 3, 112, 112) in -1..1: shaken, mirrored, blurred and relit at random."""
+    cut = aligned(faces.images[index], _shaken(faces.keypoints[index], rng))
+    mirrored = rng.random(len(cut)) < 0.5
+    cut[mirrored] = cut[mirrored, :, ::-1]
+    cut = crops.blur(cut, rng, 0.35, 0.5)
+    return crops.relight(crops.tensor(cut, 127.5, 127.5, device))
+
+
+def margin_loss(features: Tensor, centres: Tensor, person: Tensor, margin: float, scale: float = 32.0) -> Tensor:
+    """ArcFace (Deng et al. 2019): cross-entropy over scaled cosines, the own angle widened by `margin` radians."""
+    cosine = F.normalize(features.float()) @ F.normalize(centres.float()).T
+    own = cosine.gather(1, person[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)
+    widened = torch.cos(torch.acos(own) + margin)
+    return F.cross_entropy(scale * cosine.scatter(1, person[:, None], widened.to(cosine.dtype)), person)
+
+
+def train(
+    name: str, network: Callable[[], nn.Module], faces: Faces, course: Course, plan: Plan, size: int = 96
+) -> nn.Module:
+    """Trains a recogniser with the margin loss, and a regression of the world's identity from the embedding beside it.
+
+    The regression gives each image a target that all people share; the margin loss alone needs several times as long.
+    """
+    people = len(faces) // faces.scenes
+    truth = _standard(faces.identity[:: faces.scenes])
+
+    def make() -> nn.Module:
+        return Recogniser(network(), people, truth.shape[1])
+
+    def loss(module: Any, rng: np.random.Generator) -> Tensor:
+        index = np.sort(rng.choice(len(faces), size, replace=False))
+        person = torch.from_numpy(faces.person(index)).to(plan.device)
+        features = module.network(batch(faces, index, rng, plan.device)).float()
+        target = torch.from_numpy(truth).to(plan.device)[person]
+        guess = module.parameters_of(F.normalize(features) * WIDTH**0.5)
+        return margin_loss(features, module.centres, person, 0.3) + F.smooth_l1_loss(guess.float(), target) * 4
+
+    trained = fit(name, make, loss, course, plan)
+    assert isinstance(trained, Recogniser)
+    return trained.network
+
+
+def _standard(truth: np.ndarray) -> np.ndarray:
+    """Columns of zero mean and unit deviation; a constant column stays zero."""
+    deviation = truth.std(0)
+    return ((truth - truth.mean(0)) / np.where(deviation > 1e-6, deviation, 1)).astype(np.float32)
+
+
+def write(network: nn.Module, path: Path) -> None:
+    """Exports a recogniser as insightface expects it: (N, 3, 112, 112) in, (N, 512) out."""
+    axes = {"input.1": {0: "None"}, "embedding": {0: "None"}}
+    export.onnx_file(network.float(), torch.zeros(1, 3, 112, 112), path, ["input.1"], ["embedding"], axes)
+
+
+def embed(path: Path, images: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
+    """Normalised embeddings (n, 512) of faces by an ONNX recogniser."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    parts = []
+    for start in range(0, len(images), 64):
+        cut = aligned(images[start : start + 64], keypoints[start : start + 64]).astype(np.float32)
+        parts.append(session.run(None, {name: ((cut - 127.5) / 127.5).transpose(0, 3, 1, 2)})[0])
+    features = np.concatenate(parts)
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def verification(features: np.ndarray, person: np.ndarray, pairs: int = 6000, folds: int = 10, seed: int = 0) -> float:
+    """LFW's protocol: mean accuracy over folds, each at the threshold that is best on the other folds.
+
+    Args:
+        features: (n, d), normalised.
+        person: (n,) who is in each image.
+        pairs: half of the same person, half of two.
+        folds: number of folds.
+        seed: of the pairs.
+    """
+    rng = np.random.default_rng(seed)
+    first = rng.integers(0, len(person), pairs * 40)
+    second = rng.integers(0, len(person), pairs * 40)
+    same = person[first] == person[second]
+    keep = first != second
+    own = _own_pairs(person, rng, pairs // 2)
+    other = np.flatnonzero(keep & ~same)[: pairs // 2]
+    left, right = np.r_[own[:, 0], first[other]], np.r_[own[:, 1], second[other]]
+    score, truth = (features[left] * features[right]).sum(1), np.arange(len(left)) < len(own)
+    fold = rng.permutation(len(left)) % folds
+    return float(np.mean([_accuracy(score, truth, fold == k) for k in range(folds)]))
+
+
+def _own_pairs(person: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
+    found: list[tuple[int, int]] = []
+    while len(found) < count:
+        one = rng.integers(len(person))
+        two = rng.choice(np.flatnonzero(person == person[one]))
+        if one != two:
+            found.append((int(one), int(two)))
+    return np.array(found)
+
+
+def _accuracy(score: np.ndarray, truth: np.ndarray, test: np.ndarray) -> float:
+    grid = np.quantile(score, np.linspace(0, 1, 400))
+    correct = ((score[~test, None] >= grid) == truth[~test, None]).mean(0)
+    return float(((score[test] >= grid[correct.argmax()]) == truth[test]).mean())

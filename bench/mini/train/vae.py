@@ -1,0 +1,157 @@
+"""`Arc2Face/base/vae`: the autoencoder, 64-pixel faces to 8 x 8 x 16; diffusers' `AutoencoderKL`.
+
+Its latents are taught: the first principal components of the picture's 8 x 8 patches, each divided by the root of its
+deviation. A latent space that is free to choose takes many hours of two cores; this one is known beforehand, so that
+the decoder starts from something worth decoding and the UNet needs not wait for it. The decoder sees its neighbourhood
+and gives back more than the components alone hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.mini.train import crops
+from bench.mini.train.data import EVAL, TRAIN, Faces, faces
+from bench.mini.train.export import halved
+from bench.mini.train.loop import Course, Plan, fit
+
+SIZE = 64
+LATENT = 16
+COURSE = Course(steps=3000, rate=2e-3, average=0.99)
+
+
+def portraits(held: Faces, work: Path, name: str, *, plain: bool = False) -> np.ndarray:
+    """(N, 64, 64, 3) uint8 RGB, FFHQ's crop of every render; cut once and kept in the work folder.
+
+    Args:
+        held: renders.
+        work: the folder.
+        name: of the renders.
+        plain: paint what is behind the head in its mean colour.
+    """
+    path = work / f"{name}-{'plain' if plain else 'portraits'}.npy"
+    if not path.exists():
+        starts = range(0, len(held), 1000)
+        parts = [_portraits(held, np.arange(start, min(start + 1000, len(held))), plain) for start in starts]
+        np.save(path, np.concatenate(parts))
+    return np.load(path, mmap_mode="r")
+
+
+def _portraits(held: Faces, index: np.ndarray, plain: bool) -> np.ndarray:
+    """Cut at twice the size and averaged down, so that fine detail doesn't alias."""
+    moves = crops.ffhq_moves(held.landmarks[index], 2 * SIZE)
+    large = crops.warp(held.images[index], moves, 2 * SIZE, reflect=True)
+    if plain:
+        behind = crops.warp(held.labels[index], moves, 2 * SIZE, nearest=True, reflect=True)[..., None] == 0
+        total = (large * behind).sum((1, 2), keepdims=True, dtype=np.float64)
+        colour = total / np.maximum(behind.sum((1, 2), keepdims=True), 1)
+        large = np.where(behind, np.rint(colour).astype(np.uint8), large)
+    small = large.reshape(len(index), SIZE, 2, SIZE, 2, 3).mean((2, 4))
+    return np.rint(small).astype(np.uint8)
+
+
+def network() -> nn.Module:
+    """AutoencoderKL with 1.0 M parameters: an eighth of the side, as in Stable Diffusion, sixteen channels."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(16, 32, 64, 64),
+        latent_channels=LATENT,
+        layers_per_block=1,
+        norm_num_groups=8,
+        sample_size=SIZE,
+        mid_block_add_attention=False,
+    )
+
+
+def _edges(difference: Tensor) -> Tensor:
+    """Absolute differences of neighbours: what blur changes most."""
+    across, down = difference.diff(dim=3).abs().mean(), difference.diff(dim=2).abs().mean()
+    return across + down
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What turns patches into latents.
+
+    Attributes:
+        mean: (192,) of the patches, values in -1..1.
+        rows: (16, 192) components over the roots of their deviations, scaled so that latents have unit mean square.
+    """
+
+    mean: np.ndarray
+    rows: np.ndarray
+
+
+def _patches(images: np.ndarray) -> np.ndarray:
+    """(n, 8, 8, 192) float32 in -1..1: the 8 x 8 patches of (n, 64, 64, 3) uint8 images."""
+    n, side = len(images), SIZE // 8
+    cut = images.reshape(n, side, 8, side, 8, 3).swapaxes(2, 3).reshape(n, side, side, 192)
+    return cut.astype(np.float32) / 127.5 - 1
+
+
+def basis(images: np.ndarray) -> Basis:
+    """The principal components of the patches of at most 2000 of the images."""
+    found = _patches(images[:: max(len(images) // 2000, 1)]).reshape(-1, 192)
+    mean = found.mean(0)
+    variance, axes = np.linalg.eigh(np.cov((found - mean).T.astype(np.float64)))
+    deviation = np.sqrt(variance[::-1][:LATENT])
+    rows = axes[:, ::-1][:, :LATENT].T / np.sqrt(deviation)[:, None]
+    rows *= np.sign(rows.sum(1, keepdims=True)) / np.sqrt(deviation.mean())
+    return Basis(mean, rows.astype(np.float32))
+
+
+def latents(images: np.ndarray, known: Basis) -> np.ndarray:
+    """(n, 16, 8, 8) float32 of (n, 64, 64, 3) uint8 images."""
+    return ((_patches(images) - known.mean) @ known.rows.T).transpose(0, 3, 1, 2)
+
+
+def train(images: np.ndarray, plan: Plan) -> nn.Module:
+    """Trains the decoder on slightly noisy latents (absolute and edge error), the encoder to give the latents."""
+    known = basis(images)
+
+    def loss(module: Any, rng: np.random.Generator) -> Tensor:
+        index = np.sort(rng.choice(len(images), 24, replace=False))
+        cut = np.ascontiguousarray(images[index][:, :, :: rng.choice([-1, 1])])
+        target = crops.tensor(cut, 127.5, 127.5, plan.device)
+        wanted = torch.from_numpy(latents(cut, known)).to(plan.device)
+        noisy = wanted + 0.15 * torch.rand(24, 1, 1, 1).to(plan.device) * torch.randn_like(wanted)
+        difference = module.decode(noisy.contiguous(memory_format=torch.channels_last)).sample.float() - target
+        posterior = module.encode(target[:6]).latent_dist
+        taught = (posterior.mean - wanted[:6]).square().mean() + 0.01 * (posterior.logvar + 6).square().mean()
+        return difference.abs().mean() + _edges(difference) + 0.3 * taught
+
+    return fit("vae", network, loss, COURSE, plan)
+
+
+def write(module: Any, folder: Path) -> None:
+    """Saves the autoencoder as diffusers does; its latents have unit deviation, so the scale is 1."""
+    from safetensors.torch import save_file
+
+    module.register_to_config(scaling_factor=1.0)
+    module.save_config(folder)
+    save_file(halved(module.state_dict()), folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+
+
+def run(plan: Plan) -> dict[str, float]:
+    """Trains and exports it; returns mean absolute errors, of 255, on unseen people."""
+    images = portraits(faces(TRAIN, plan.work), plan.work, TRAIN.name)
+    module: Any = train(images, plan)
+    write(module, plan.out / "Arc2Face" / "base" / "vae")
+    unseen = portraits(faces(EVAL, plan.work), plan.work, EVAL.name)[:500]
+    values, known = crops.tensor(unseen, 127.5, 127.5, "cpu"), basis(images)
+    given = torch.from_numpy(latents(unseen, known))
+    with torch.no_grad():
+        taught = module.decode(given).sample.clamp(-1, 1)
+        whole = module.decode(module.encode(values).latent_dist.mode()).sample.clamp(-1, 1)
+    error = {"decoder_error": F.l1_loss(taught, values), "autoencoder_error": F.l1_loss(whole, values)}
+    return {name: float(value) * 127.5 for name, value in error.items()}
