@@ -23,7 +23,6 @@ from bench.stages.score import score
 from bench.store import locked, read_json, sweep, write_json, write_table
 
 
-
 def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
     """Runs stages of one run; what is already there is not made again (`execution.on_existing`).
 

@@ -152,8 +152,8 @@ def fit(name: str, make: Callable[[], nn.Module], loss: Loss, course: Course, pl
         plan: seed, device, limits and folders.
     """
     torch.manual_seed(plan.seed)
-    module = make().to(plan.device, memory_format=torch.channels_last).train()
-    mean = make().to(plan.device, memory_format=torch.channels_last)
+    module = make().to(device=plan.device).to(memory_format=torch.channels_last).train()
+    mean = make().to(device=plan.device).to(memory_format=torch.channels_last)
     mean.load_state_dict(module.state_dict())
     fused = {"fused": True} if plan.device == "cuda" else {}
     optimiser = torch.optim.AdamW(
