@@ -104,11 +104,14 @@ def register_resolvers() -> None:
 
 
 def _validate_sweep(parsed: Any) -> None:
-    """Composes and checks every combination of a sweep before its first job."""
+    """Composes and checks every combination before the first job, as far as that needs no network and no image."""
     from hydra import compose, initialize_config_dir
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from bench.spec import resolve
+    from bench.stages.plan import validate
 
     register_resolvers()
     overrides = OverridesParser.create().parse_overrides(overrides=parsed.overrides)
@@ -116,21 +119,11 @@ def _validate_sweep(parsed: Any) -> None:
         return  # another sweeper chooses its combinations as it goes
     extra = [f"hydra.searchpath=[file://{Path(parsed.config_dir).resolve()}]"] if parsed.config_dir else []
     with initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
-        for combination in BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]:
-            check(compose(parsed.config_name or "config", overrides=[*combination, *extra]))
+        combinations = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+        specs = [resolve(compose(parsed.config_name or "config", overrides=[*one, *extra])) for one in combinations]
     GlobalHydra.instance().clear()
-
-
-def check(config: Any) -> None:
-    """Checks a composed config as far as that is possible without reading an image or loading a network.
-
-    Raises:
-        UserError: see `bench.spec.resolve` and `bench.stages.plan.validate`.
-    """
-    from bench.spec import resolve
-    from bench.stages.plan import validate
-
-    validate(resolve(config))
+    for spec in specs:
+        validate(spec)
 
 
 @contextmanager

@@ -46,6 +46,20 @@ def test_every_verb_has_help(verb, capsys):
     assert f"bench {verb}" in capsys.readouterr().out
 
 
+def toy_evaluator(folder) -> list[str]:
+    """An evaluator whose files exist, so that what is wrong elsewhere is found; no network is ever loaded from them."""
+    (folder / "conf" / "evaluator").mkdir(parents=True)
+    (folder / "weights").write_bytes(b"no network")
+    part = {"weights": str(folder / "weights")}
+    toy = {
+        "name": "toy",
+        "detector": {"name": "scrfd", **part},
+        "recognisers": {"toy": {"name": "arcface_onnx", **part}},
+    }
+    (folder / "conf" / "evaluator" / "toy.yaml").write_text(json.dumps(toy))
+    return ["--config-dir", str(folder / "conf"), "evaluator=toy"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -74,6 +88,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path, 
     monkeypatch.setattr(sys, "argv", sys.argv)  # which Hydra's application is given
     write_png(np.zeros((64, 64, 3), np.uint8), tmp_path / "photos" / "anna.png", {})
     arguments = [a.replace("PHOTOS", str(tmp_path / "photos")) for a in arguments]
+    arguments = [*toy_evaluator(tmp_path), *arguments] if "--config-dir" not in arguments else arguments
     dataset = [] if any(a.startswith("dataset=") for a in arguments) else ["dataset=folder"]
     assert main(["run", "method=copy", *dataset, f"out={tmp_path}", *arguments]) == 2
     out, err = capsys.readouterr()

@@ -96,17 +96,16 @@ def test_a_second_run_makes_nothing_again(swept):
     assert {p: p.stat().st_mtime_ns for p in (folder / "tables").rglob("*.parquet")} == before
 
 
-def test_other_pictures_under_the_same_names_are_another_run(swept, tmp_path):
+def test_other_pictures_under_the_same_names_are_another_run(tmp_path):
     from bench.images import read_image, write_png
 
-    for source in sorted(PHOTOS.glob("*/*"))[:3]:
+    source, out = PHOTOS / "newton" / "newton_0.jpg", tmp_path / "runs"
+    for root, change in (("one", 0), ("other", 1)):
         image = read_image(source)
-        image[0, 0] ^= 1
-        target = tmp_path / "photos" / source.parent.name / f"{source.stem}.png"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_png(image, target, {})
-    bench("generate", *WITH_PHOTOS, "method=copy", f"dataset.root={tmp_path / 'photos'}", f"out={swept}")
-    assert len(list(swept.glob("folder/copy-*"))) == 2
+        image[0, 0] ^= change
+        write_png(image, tmp_path / root / "newton.png", {})
+        bench("generate", *WITH_PHOTOS, "method=copy", f"dataset.root={tmp_path / root}", f"out={out}")
+    assert len(list(out.glob("folder/copy-*"))) == len(list(out.glob("folder/photos-*"))) == 2
 
 
 def test_samples_by_a_control_do_not_claim_to_be_generated(swept):
