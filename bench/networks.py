@@ -152,9 +152,13 @@ def pixels(crops: NDArray[np.uint8], device: str) -> Tensor:
     """
     import torch
 
+    _must_be_crops(crops)
+    return torch.tensor(np.ascontiguousarray(crops)).to(device).permute(0, 3, 1, 2).contiguous().float().div(255)
+
+
+def _must_be_crops(crops: NDArray[np.uint8]) -> None:
     if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
         raise TypeError(f"expected (b, H, W, 3) uint8, got {crops.shape} {crops.dtype}")
-    return torch.from_numpy(np.ascontiguousarray(crops)).to(device).permute(0, 3, 1, 2).float().div(255).contiguous()
 
 
 def standardise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -164,9 +168,14 @@ def standardise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
 
 
 def bicubic(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(b, H, W, 3) uint8 -> (b, size, size, 3) uint8 by Pillow's bicubic filter, which widens when it shrinks."""
+    """(b, H, W, 3) uint8 -> (b, size, size, 3) uint8 by Pillow's bicubic filter, which is antialiased.
+
+    Raises:
+        TypeError: something else than uint8 RGB images of one size.
+    """
     from PIL import Image
 
+    _must_be_crops(crops)
     filter_ = Image.Resampling.BICUBIC
     return np.stack([np.asarray(Image.fromarray(crop).resize((size, size), filter_)) for crop in crops])
 
@@ -182,7 +191,10 @@ def from_folder(architecture: Any, folder: Path, unused: Sequence[str] = ()) -> 
     Raises:
         UserError: no such folder, no config or weights in it, or those of another model.
     """
+    import pickle
+
     import torch
+    from safetensors import SafetensorError
 
     if not (Path(folder) / "config.json").is_file():
         raise UserError(f"no config.json in {folder}: expected a folder in Hugging Face layout")
@@ -195,7 +207,7 @@ def from_folder(architecture: Any, folder: Path, unused: Sequence[str] = ()) -> 
                 ignore_mismatched_sizes=True,  # reported below
                 dtype=torch.float32,
             )
-    except (OSError, RuntimeError, ValueError, AttributeError) as error:
+    except (OSError, RuntimeError, ValueError, AttributeError, SafetensorError, pickle.UnpicklingError) as error:
         raise UserError(f"{folder} does not hold a {architecture.__name__}: {cause(error)}") from error
     faults = list(_reported(report, tuple(unused)))
     if faults:

@@ -154,13 +154,12 @@ def test_swapped_colours_change_the_answer(case, networks):
 
 @every
 def test_a_row_does_not_see_its_place_nor_its_neighbours(case, networks):
-    network, crops = networks[case.id], random_crops(case, 5)
-    first = answer(network, crops[:3])
-    moved = answer(network, crops[[3, 4, 0]])
-    alone = answer(network, np.concatenate([np.zeros_like(crops[:1]), crops[1:2], np.zeros_like(crops[:1])]))
-    np.testing.assert_array_equal(moved[2], first[0])
-    np.testing.assert_array_equal(alone[1], first[1])
-    np.testing.assert_array_equal(answer(network, crops[:3]), first)
+    network, crops = networks[case.id], random_crops(case, 3)
+    first = answer(network, crops[:2])
+    moved = answer(network, crops[[2, 0]])
+    padded = answer(network, np.stack([crops[1], np.zeros_like(crops[1])]))
+    np.testing.assert_array_equal(moved[1], first[0])
+    np.testing.assert_array_equal(padded[0], first[1])
 
 
 @every
@@ -169,30 +168,20 @@ def test_floats_are_refused(case, networks):
         answer(networks[case.id], random_crops(case, 1) / np.float32(255))
 
 
-@every
-def test_half_precision_files_run_in_float32(case, files, networks, tmp_path):
-    if case.folder:
-        pytest.skip("covered by test_transformers")
-    state = torch.load(files[case.id], weights_only=True)
-    torch.save(halved(state), tmp_path / "half.pth")
-    network = built(case, tmp_path / "half.pth")
-    dtypes = {
-        p.dtype for part in vars(network).values() if isinstance(part, torch.nn.Module) for p in part.parameters()
-    }
-    assert dtypes == {torch.float32}
-    if case.group == "extractors":
-        crops = random_crops(case, 1)
-        full, half = answer(networks[case.id], crops), answer(network, crops)
-        assert not np.array_equal(full, half)
-        np.testing.assert_allclose(half, full, rtol=0, atol=0.02 * np.abs(full).max())
-
-
-def halved(state):
-    return {key: halved(value) if isinstance(value, dict) else value.half() for key, value in state.items()}
+@pytest.mark.parametrize("case", [case for case in CASES if case.id in ("lpips-squeeze", "smirk", "parsenet-64")])
+def test_half_precision_files_run_in_float32(case, files, tmp_path):
+    state = {key: value.half() for key, value in torch.load(files[case.id], weights_only=True).items()}
+    torch.save(state, tmp_path / "half.pth")
+    torch.save({key: value.float() for key, value in state.items()}, tmp_path / "full.pth")
+    half, full = built(case, tmp_path / "half.pth"), built(case, tmp_path / "full.pth")
+    parts = [part for part in vars(half).values() if isinstance(part, torch.nn.Module)]
+    assert {parameter.dtype for part in parts for parameter in part.parameters()} == {torch.float32}
+    crops = random_crops(case, 1)
+    np.testing.assert_array_equal(answer(half, crops), answer(full, crops))
 
 
 FAULTS = {
-    "missing": ("one key", "1 keys missing"),
+    "missing": ("one key", "1 keys missing|is missing"),
     "shape": ("another shape", "1 keys of another shape"),
     "foreign": ("another network", r"keys missing|is missing|no encoder"),
     "absent": ("no file", "no weights at|no config.json"),
@@ -220,7 +209,7 @@ def spoil(good, path, fault):
     if fault in ("missing", "shape"):
         state = torch.load(good, weights_only=True)
         flat = state.get("E_flame", state)
-        key = next(key for key in flat if key.endswith("weight") and "features.0" not in key)
+        key = [key for key in flat if key.endswith("weight") and not key.startswith("fc.")][-1]
         flat[key] = flat[key][:-1]
         if fault == "missing":
             del flat[key]
