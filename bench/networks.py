@@ -22,6 +22,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """RGB, for values in [0, 1]."""
 
 UNUSED_IN_EVAL = "num_batches_tracked"
+"""What batch norms count in training: may be missing, is not read."""
 
 
 def load_state(path: Path) -> State:
@@ -120,9 +121,9 @@ def fill(network: nn.Module, state: State, source: str, unused: Sequence[str] = 
     import torch
 
     wanted = network.state_dict()
-    batches = {key: torch.zeros((), dtype=torch.long) for key in wanted if key.endswith(UNUSED_IN_EVAL)}
+    counters = {key: torch.zeros((), dtype=torch.long) for key in wanted if key.endswith(UNUSED_IN_EVAL)}
     state = {key: tensor for key, tensor in state.items() if key in wanted or not key.startswith(tuple(unused))}
-    state = batches | {key: tensor for key, tensor in state.items() if not key.endswith(UNUSED_IN_EVAL)}
+    state = counters | {key: tensor for key, tensor in state.items() if not key.endswith(UNUSED_IN_EVAL)}
     faults = list(_faults(wanted, state))
     if faults:
         raise UserError(f"{source} does not fit the network: " + "; ".join(faults))
