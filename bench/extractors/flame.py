@@ -57,7 +57,7 @@ class Code(NamedTuple):
         rotation: (b, 3) global rotation, axis-angle, radians.
         jaw: (b, 3) jaw rotation, axis-angle, radians.
         camera: (b, 3) scale, x, y.
-        eyelids: (b, 2) left, right (the person's), 0 open to 1 closed; None where the network has none.
+        eyelids: (b, 2) FLAME's left and right, 0 open to 1 closed; None where the network has none.
     """
 
     expression: Tensor

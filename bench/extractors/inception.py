@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.extractors.protocol import Crops
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
-from bench.networks import State, fill, load_state, pixels
+from bench.networks import State, channels_last, fill, load_state, pixels
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Inception:
 
     def __init__(self, options: Inception.Options, runtime: Runtime) -> None:
         state = load_state(options.weights)
-        self.network = network(options.dims, state, f"{options.weights} (Inception up to {options.dims}-d)")
-        self.network.to(runtime.device)
+        source = f"{options.weights} (Inception up to {options.dims}-d)"
+        self.network = channels_last(network(options.dims, state, source), runtime.device)
         self.device = runtime.device
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:

@@ -15,7 +15,7 @@ from bench.errors import UserError
 from bench.extractors.protocol import Crops
 from bench.hashing import sha256_path
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
-from bench.networks import State, fill, load_state, pixels, select
+from bench.networks import State, channels_last, fill, load_state, pixels, select
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Lpips:
     def __init__(self, options: Lpips.Options, runtime: Runtime) -> None:
         self.batch = options.batch
         self.device = runtime.device
-        self.network: Any = network(options.net, options.trunk).to(runtime.device)
+        self.network: Any = channels_last(network(options.net, options.trunk), runtime.device)
 
     def distances(self, crops: Crops) -> NDArray[np.float64]:
         """(b, b) symmetric LPIPS distances of (b, H, W, 3) uint8 RGB crops, 0 on the diagonal."""

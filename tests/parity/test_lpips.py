@@ -40,8 +40,8 @@ def test_the_package_gives_the_same(extractor, golden):
     package = network(net, path)
     images = torch.from_numpy(golden["images"]).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.inference_mode():
-        naive = [float(package(images[i : i + 1], images[j : j + 1])) for i, j in golden["pairs"]]
-    np.testing.assert_allclose(lpips.distances(golden["images"])[tuple(golden["pairs"].T)], naive, rtol=0, atol=1e-6)
+        naive = [float(package(images[:1], images[j : j + 1])) for j in range(1, 4)]
+    np.testing.assert_allclose(lpips.distances(golden["images"])[0, 1:4], naive, rtol=0, atol=1e-6)
 
 
 def filled(golden, grey):
