@@ -133,7 +133,7 @@ class _Redirects(HTTPRedirectHandler):
         self.seen: dict[str, str] = {}
 
     def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
-        pass
+        check_url(newurl, from_loopback=is_loopback(req.full_url))
         self.seen |= _hub_headers(headers)
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request is not None and urlsplit(newurl).netloc != urlsplit(req.full_url).netloc:

@@ -143,7 +143,10 @@ def test_killed_midway_it_goes_on_where_it_was(world):
 def test_stopped_by_the_user_it_says_how_to_go_on(world):
     data = ONNX * 2000  # would take two minutes
     world.serve("a.onnx", data, slow=0.005)
-    running = subprocess.Popen(world.command("method=one"), env=world.environment, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        world.command("method=one"), env=world.environment, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )  # fmt: skip
     part = world.root / ".fetch/f__a.onnx.part"
     wait_for(lambda: part.exists() and part.stat().st_size > 5_000)
     running.send_signal(signal.SIGINT)

@@ -98,7 +98,7 @@ def test_detector_settings():
         (None, ["weights=x"], "--set weights=x is for a detector; give one with --detector NAME"),
         ("retinafase", [], "unknown detector 'retinafase'; did you mean 'retinaface'"),
         ("retinaface", ["threshold"], "--set threshold: give it as KEY=VALUE"),
-        ("retinaface", [], r"--set file: .*; known: .*threshold"),
+        ("retinaface", [], r"--set weights: .*; known: .*threshold"),
         ("retinaface", ["weights=x", "treshold=1"], r"--set treshold: .*; known: .*threshold"),
     ]:
         with pytest.raises(UserError, match=message):

@@ -58,5 +58,5 @@ def test_impossible_numbers(subjects: int, targets: int) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="can't be written"):
+    with pytest.raises(UserError, match="cannot write"):
         dataset.make(tmp_path / "file", subjects=1, targets=0, size=16)
