@@ -9,7 +9,8 @@ is the sum of the square roots of the eigenvalues of L^T S_x L with S_y = L L^T.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def frechet(x: NDArray[Any], y: NDArray[Any], groups_x: Rows, groups_y: Rows) ->
     """
     sets = sorted(((x, groups_x), (y, groups_y)), key=lambda rows: _size(rows[1]))
     crossed = _cross_pays(_size(sets[0][1]), _size(sets[1][1]), x.shape[1])
-    small, large = (_side(rows, groups, moment=not crossed) for rows, groups in sets)
+    small, large = (_side(rows, groups, moments=not crossed) for rows, groups in sets)
     n_groups = 1 + max((int(codes.max()) for codes in (groups_x, groups_y) if len(codes)), default=ALWAYS)
     trace_sqrt = _by_cross(small, large) if crossed else _by_covariance(small, large)
     replicates = [_distance(small, large, group, trace_sqrt) for group in range(n_groups)]
@@ -65,60 +66,104 @@ def frechet(x: NDArray[Any], y: NDArray[Any], groups_x: Rows, groups_y: Rows) ->
 
 
 @dataclass(frozen=True, eq=False)
-class _Side:
-    """One set: its rows, where they belong, and number, sum and sum of squares of each group's rows.
+class _Totals:
+    """Number, sum, sum of squares and second moment of rows, relative to a point near their mean (no digits are lost).
 
-    The sums are of differences to `centre`, a point near the mean, so that they lose no digits.
+    The second moment is a lower triangle in one line, empty where it is not needed. Those of groups are only taken
+    away from the whole, and float32 does for them: it moves a fold by less than 1e-7 of itself.
     """
+
+    count: int
+    total: Floats
+    squares: float
+    moment: NDArray[Any]
+
+    def minus(self, part: _Totals | None) -> _Totals:
+        if part is None:
+            return self
+        return _Totals(
+            self.count - part.count, self.total - part.total, self.squares - part.squares, self.moment - part.moment
+        )
+
+    @property
+    def mean(self) -> Floats:
+        return self.total / max(self.count, 1)
+
+    @property
+    def trace(self) -> float:
+        """Of the covariance."""
+        return (self.squares - self.count * float(self.mean @ self.mean)) / max(self.count - 1, 1)
+
+    def covariance(self) -> Floats:
+        """(d, d); only the lower triangle is filled."""
+        size = len(self.total)
+        matrix = np.zeros((size, size))
+        matrix[_lower(size)] = self.moment
+        matrix -= np.outer(self.count * self.mean, self.mean)
+        matrix /= self.count - 1
+        return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One set: its rows, their groups, a point near their mean, and the totals of each group and of all."""
 
     rows: NDArray[Any]
     groups: Rows
     centre: Floats
-    totals: dict[int, tuple[int, Floats, float]] = field(default_factory=dict)
-    moment: Floats | None = None
+    parts: dict[int, _Totals]
+    whole: _Totals
 
-    def fold(self, group: int) -> tuple[int, Floats, float]:
-        """Number, mean (relative to the centre) and trace of the covariance of the rows without a group's."""
-        kept = [totals for code, totals in self.totals.items() if code != group]
-        n, squares = sum(count for count, _, _ in kept), sum(square for _, _, square in kept)
-        offset = sum((total for _, total, _ in kept), np.zeros_like(self.centre)) / max(n, 1)
-        return n, offset, (squares - n * float(offset @ offset)) / max(n - 1, 1)
+    def fold(self, group: int) -> _Totals:
+        """The totals of the rows without a group's."""
+        return self.whole.minus(self.parts.get(group))
 
 
-def _side(rows: NDArray[Any], groups: Rows, *, moment: bool) -> _Side:
+def _side(rows: NDArray[Any], groups: Rows, *, moments: bool) -> _Side:
     some, size = rows[np.flatnonzero(groups != NEVER)[:4096]], rows.shape[1]
     centre = some.mean(axis=0, dtype=np.float64) if len(some) else np.zeros(size)
-    side = _Side(rows, groups, centre, moment=np.zeros((size, size)) if moment else None)
-    return replace(side, totals={int(code): _totals(side, code) for code in np.unique(groups) if code != NEVER})
+    parts, whole = {}, _Totals(0, np.zeros(size), 0.0, np.zeros(size * (size + 1) // 2 if moments else 0))
+    for code in (int(code) for code in np.unique(groups) if code != NEVER):
+        part = _totals(_pieces(rows, groups, centre, code), size, moments=moments)
+        whole = _Totals(
+            whole.count + part.count, whole.total + part.total, whole.squares + part.squares, whole.moment + part.moment
+        )
+        parts[code] = replace(part, moment=part.moment.astype(np.float32))
+    return _Side(rows, groups, centre, parts, whole)
 
 
-def _totals(side: _Side, group: int) -> tuple[int, Floats, float]:
-    """Number, sum and sum of squares of a group's rows; their second moment is added to that of the set."""
-    count, total, squares = 0, np.zeros_like(side.centre), 0.0
-    for piece in _pieces(side, group):
+def _totals(pieces: Iterator[Floats], size: int, *, moments: bool) -> _Totals:
+    count, total, squares, moment = 0, np.zeros(size), 0.0, np.zeros((size, size) if moments else (0, 0))
+    for piece in pieces:
         count, total, squares = count + len(piece), total + piece.sum(axis=0), squares + float(np.vdot(piece, piece))
-        if side.moment is not None:
-            np.add(side.moment, piece.T @ piece, out=side.moment)
-    return count, total, squares
+        if moments:
+            moment += piece.T @ piece
+    return _Totals(count, total, squares, moment[_lower(len(moment))])
+
+
+@lru_cache(maxsize=1)
+def _lower(size: int) -> NDArray[np.bool_]:
+    """(size, size) mask of the lower triangle, the diagonal included."""
+    return np.tri(size, dtype=bool)
 
 
 def _size(groups: Rows) -> int:
     return int((groups != NEVER).sum())
 
 
-def _pieces(side: _Side, group: int) -> Iterator[Floats]:
+def _pieces(rows: NDArray[Any], groups: Rows, centre: Floats, group: int) -> Iterator[Floats]:
     """The rows of a group relative to the centre, in float64, a few thousand at a time."""
-    index = np.flatnonzero(side.groups == group)
+    index = np.flatnonzero(groups == group)
     for part in blocks(len(index)):
-        yield side.rows[index[part]] - side.centre
+        yield rows[index[part]] - centre
 
 
 def _distance(small: _Side, large: _Side, group: int, trace_sqrt: TraceSqrt) -> float:
-    (n, a, trace_a), (m, b, trace_b) = small.fold(group), large.fold(group)
-    if n < 2 or m < 2:
+    x, y = small.fold(group), large.fold(group)
+    if min(x.count, y.count) < 2:
         return float("nan")
-    shift = small.centre + a - large.centre - b
-    return max(0.0, float(shift @ shift) + trace_a + trace_b - 2 * trace_sqrt(group))
+    shift = small.centre + x.mean - large.centre - y.mean
+    return max(0.0, float(shift @ shift) + x.trace + y.trace - 2 * trace_sqrt(group))
 
 
 def _cross_pays(small: int, large: int, dimension: int) -> bool:
@@ -148,26 +193,18 @@ def _by_cross(small: _Side, large: _Side) -> TraceSqrt:
 
 
 def _by_covariance(small: _Side, large: _Side) -> TraceSqrt:
-    """tr sqrt(S_x S_y) of a fold from the d x d covariances; a group's share is computed again when it is left out."""
+    """tr sqrt(S_x S_y) of a fold from the d x d covariances, as the eigenvalues of L^T S_x L with S_y = L L^T."""
 
     def trace_sqrt(group: int) -> float:
-        root = _lower_root(_covariance(large, group))
-        return _sqrt_sum(dsygst(_covariance(small, group), root, itype=2, lower=1)[0])  # L^T S L
+        root, inner = _lower_root(large.fold(group).covariance()), small.fold(group).covariance()
+        # LAPACK's columns are our rows: our lower triangles are its upper ones, and nothing is copied
+        return _sqrt_sum(dsygst(inner.T, root.T, itype=2, lower=0, overwrite_a=1)[0].T)
 
     return trace_sqrt
 
 
-def _covariance(side: _Side, group: int) -> Floats:
-    """(d, d) covariance of the rows without a group's."""
-    n, offset, _ = side.fold(group)
-    kept = np.array(side.moment)
-    for piece in _pieces(side, group) if group in side.totals else ():
-        kept -= piece.T @ piece
-    return (kept - n * np.outer(offset, offset)) / (n - 1)
-
-
 def _lower_root(covariance: Floats) -> Floats:
-    """Lower triangular L with L L^T = covariance, also where that is singular."""
+    """Lower triangular L with L L^T = covariance (of which the lower triangle is read), also where that is singular."""
     try:
         return np.asarray(np.linalg.cholesky(covariance), np.float64)
     except np.linalg.LinAlgError:
@@ -176,5 +213,5 @@ def _lower_root(covariance: Floats) -> Floats:
 
 
 def _sqrt_sum(symmetric: Floats) -> float:
-    """Sum of the square roots of the eigenvalues, those below 0 by rounding taken as 0."""
+    """Sum of the square roots of the eigenvalues (the lower triangle is read), those below 0 by rounding taken as 0."""
     return float(np.sqrt(np.clip(np.linalg.eigvalsh(symmetric), 0, None)).sum())
