@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dsyrk
 from scipy.linalg.lapack import dsygst
 
 from bench.metrics.cosine import Floats, blocks
@@ -23,7 +24,7 @@ from bench.metrics.standing import Rows
 ALWAYS, NEVER = -1, -2
 """Codes of rows that are in every fold of the jackknife, and of rows that are not part of the set at all."""
 _SVD_UP_TO, _SVD_FOLDS_UP_TO = 1_000, 64  # rows of the smaller set; beyond, a Gram matrix is faster and good to 1e-8
-_CROSS_UP_TO = 30_000_000  # entries of X Y^T: 240 MB
+_CROSS_UP_TO = 2**21  # entries of X Y^T, or 4 d^2 if that is more: beyond, d x d covariances are faster
 _SMALL = 512  # the exact form costs next to nothing for so few rows, whatever the dimension
 
 TraceSqrt = Callable[[int], float]
@@ -137,7 +138,7 @@ def _totals(pieces: Iterator[Floats], size: int, *, moments: bool) -> _Totals:
     for piece in pieces:
         count, total, squares = count + len(piece), total + piece.sum(axis=0), squares + float(np.vdot(piece, piece))
         if moments:
-            moment += piece.T @ piece
+            dsyrk(1.0, piece.T, beta=1.0, c=moment.T, overwrite_c=1)  # fills our lower triangle, in place
     return _Totals(count, total, squares, moment[_lower(len(moment))])
 
 
@@ -167,7 +168,7 @@ def _distance(small: _Side, large: _Side, group: int, trace_sqrt: TraceSqrt) -> 
 
 
 def _cross_pays(small: int, large: int, dimension: int) -> bool:
-    return small <= max(dimension, _SMALL) and small * large <= _CROSS_UP_TO
+    return small <= max(dimension, _SMALL) and small * large <= max(4 * dimension**2, _CROSS_UP_TO)
 
 
 def _by_cross(small: _Side, large: _Side) -> TraceSqrt:

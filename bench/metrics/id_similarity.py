@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.cosine import Floats, cosines
+from bench.metrics.memory import once
 from bench.metrics.protocol import Evaluation, Metric, Result, Score
 from bench.metrics.scores import absent, item_values, mean_score, notes, recognisers, together, with_interval
 from bench.metrics.standing import Standing, directed, standing, subjects
@@ -15,6 +16,7 @@ NAME = "id_similarity"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 
 
+@once
 def similarities(evaluation: Evaluation, recogniser: str) -> tuple[Floats, Standing]:
     """(n_samples,) cosine of each valid sample with its own reference, NaN for all others; and who counts."""
     features = evaluation.features[recogniser]
@@ -22,6 +24,7 @@ def similarities(evaluation: Evaluation, recogniser: str) -> tuple[Floats, Stand
     values = np.full(len(evaluation.samples), np.nan)
     rows = np.flatnonzero(who.valid)
     values[rows] = cosines(features.samples, rows, features.references, who.item[rows])
+    values.setflags(write=False)
     return values, who
 
 

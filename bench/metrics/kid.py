@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.metrics.cosine import Floats
 from bench.metrics.frechet_scores import ranking
 from bench.metrics.mmd import Terms, terms
 from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
@@ -26,7 +27,12 @@ def kid_terms(x: NDArray[Any], y: NDArray[Any], subjects_x: NDArray[Any], subjec
     0.0
     """
     dimension = x.shape[1]
-    return terms(x, y, subjects_x, subjects_y, lambda products: (products / dimension + 1.0) ** 3)
+
+    def cubed(products: Floats) -> Floats:
+        base = products / dimension + 1.0
+        return base * base * base  # many times as fast as base**3
+
+    return terms(x, y, subjects_x, subjects_y, cubed)
 
 
 def compute(evaluation: Evaluation) -> Result:

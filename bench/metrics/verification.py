@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bench.metrics.block_sums import Codes, shared_codes
 from bench.metrics.cosine import DECIMALS, Floats, blocks, unit
 from bench.metrics.id_similarity import similarities
+from bench.metrics.memory import once
 from bench.metrics.protocol import Evaluation, Metric, Result, Score
 from bench.metrics.scores import Name, absent, item_values, notes, recognisers, together, with_interval
 from bench.metrics.standing import Mask, Standing, directed, subjects, usable_references
@@ -74,6 +75,7 @@ def threshold_at(scores: Floats, fmr: float) -> float:
     return float(np.nextafter(np.partition(scores, size - 1 - above)[size - 1 - above], np.inf))
 
 
+@once
 def thresholds(evaluation: Evaluation, recogniser: str) -> dict[str, Threshold]:
     """The threshold at each of `LEVELS`, over pairs of references of different subjects; one per dataset and network.
 
