@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ from bench.errors import UserError
 from bench.listing import runs as list_runs
 from bench.report import figures, tables
 from bench.report.frames import Run, load_run
-from bench.statistics import holm, paired_difference
+from bench.statistics import Paired, holm, jackknife_difference, paired_difference
 from bench.store import write_atomic, write_table
 
 MUST_AGREE = ("dataset", "protocol", "detector", "extractors", "metrics")
 SHOULD_AGREE = ("device", "threads")
-DIFFERENCES = ["metric", "variant", "statistic", "a", "b", "difference", "low", "high", "p_value", "p_holm", "n_items",
-               "n_clusters", "note"]  # fmt: skip
+KEYS = ["metric", "variant", "statistic"]
+DIFFERENCES = [*KEYS, "a", "b", "difference", "low", "high", "p_value", "p_holm", "n", "n_clusters", "note"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class Comparison:
         items: items that all runs have.
         scores: every run's aggregates below one another, with the run's label in column `run`.
         differences: paired differences between every two runs: metric, variant, statistic, a, b, difference, low,
-            high, p_value, p_holm, n_items, n_clusters, note.
+            high, p_value, p_holm, n (items, or groups of a jackknife), n_clusters, note.
         warnings: what a reader should know before believing the table.
     """
 
@@ -87,32 +88,58 @@ def _labelled(loaded: Sequence[Run]) -> dict[str, Run]:
 
 
 def _differences(runs: dict[str, Run], common: set[str]) -> pd.DataFrame:
-    """Paired differences a - b of every number that stands per item, corrected by Holm within each number."""
-    tables_ = {name: run.items[run.items["item"].isin(common)] for name, run in runs.items()}
-    keys = ["metric", "variant", "statistic"]
-    numbers = pd.concat(tables_.values())[keys].drop_duplicates().sort_values(keys).to_numpy().tolist()
-    return pd.DataFrame([row for number in numbers for row in _of_number(tables_, tuple(number))], columns=DIFFERENCES)
+    """Differences a - b between every two runs, corrected by Holm within each number.
+
+    Numbers that stand per item are paired on the common items; distances of distributions (FID) by the replicates of
+    their jackknife, which leave out the same groups of subjects in every run.
+    """
+    paired = _numbers(runs, lambda items: items["item"].isin(common))
+    jackknifed = _numbers(runs, lambda items: items["statistic"] == "replicate")
+    rows = [row for number in paired for row in _of_number(runs, number, partial(_pair_items, common=common))]
+    rows += [row for number in jackknifed for row in _of_number(runs, number, _pair_replicates)]
+    return pd.DataFrame(rows, columns=DIFFERENCES)
 
 
-def _of_number(tables_: dict[str, pd.DataFrame], number: tuple[str, ...]) -> list[dict[str, Any]]:
+def _numbers(runs: dict[str, Run], of: Callable[[pd.DataFrame], pd.Series]) -> list[tuple[str, str, str]]:
+    """(metric, variant, statistic) of the chosen rows of any run, sorted."""
+    rows = pd.concat([run.items[of(run.items)] for run in runs.values()])[KEYS].drop_duplicates()
+    return sorted((str(m), str(v), str(s)) for m, v, s in rows.itertuples(index=False, name=None))
+
+
+def _of_number(
+    runs: dict[str, Run], number: tuple[str, str, str], pair: Callable[[Run, Run, tuple[str, str, str]], Paired]
+) -> list[dict[str, Any]]:
+    found = {(a, b): pair(runs[a], runs[b], number) for a, b in combinations(runs, 2)}
+    adjusted = holm([one.p_value for one in found.values()])
+    statistic = "distance" if number[2] == "replicate" else number[2]
+    return [
+        {
+            "metric": number[0], "variant": number[1], "statistic": statistic, "a": a, "b": b,
+            "difference": one.difference, "low": one.low, "high": one.high, "p_value": one.p_value, "p_holm": p,
+            "n": one.n, "n_clusters": one.n_clusters, "note": one.note,
+        }
+        for ((a, b), one), p in zip(found.items(), adjusted, strict=True)
+    ]  # fmt: skip
+
+
+def _pair_items(first: Run, second: Run, number: tuple[str, str, str], common: set[str]) -> Paired:
+    a, b = (rows[rows["item"].isin(common)] for rows in (_rows(first.items, number), _rows(second.items, number)))
+    both = a.merge(b, on=["item", "subject"], suffixes=("_a", "_b")).dropna(subset=["value_a", "value_b"])
+    return paired_difference(*(both[c].to_numpy() for c in ("value_a", "value_b", "subject")), seed=0)
+
+
+def _pair_replicates(first: Run, second: Run, number: tuple[str, str, str]) -> Paired:
+    distance = (number[0], number[1], "distance")
+    values = [_rows(run.scores, distance)["value"] for run in (first, second)]
+    replicates = [_rows(run.items, number).sort_values("item")["value"].to_numpy() for run in (first, second)]
+    if any(v.empty or v.isna().any() for v in values) or set(first.samples["item"]) != set(second.samples["item"]):
+        return Paired(None, None, None, None, 0, 0, "no distance over the same items in both")
+    return jackknife_difference(float(values[0].iloc[0]), replicates[0], float(values[1].iloc[0]), replicates[1])
+
+
+def _rows(frame: pd.DataFrame, number: tuple[str, str, str]) -> pd.DataFrame:
     metric, variant, statistic = number
-    values = {
-        name: t[(t["metric"] == metric) & (t["variant"] == variant) & (t["statistic"] == statistic)]
-        for name, t in tables_.items()
-    }
-    rows = []
-    for a, b in combinations(values, 2):
-        both = values[a].merge(values[b], on=["item", "subject"], suffixes=("_a", "_b")).dropna()
-        paired = paired_difference(*(both[c].to_numpy() for c in ("value_a", "value_b", "subject")), seed=0)
-        rows.append({
-            "metric": metric, "variant": variant, "statistic": statistic, "a": a, "b": b,
-            "difference": paired.difference, "low": paired.low, "high": paired.high, "p_value": paired.p_value,
-            "n_items": len(both), "n_clusters": paired.n_clusters, "note": paired.note,
-        })  # fmt: skip
-    p_values: list[float | None] = [row["p_value"] for row in rows]  # type: ignore[misc]
-    for row, adjusted in zip(rows, holm(p_values), strict=True):
-        row["p_holm"] = adjusted
-    return rows
+    return frame[(frame["metric"] == metric) & (frame["variant"] == variant) & (frame["statistic"] == statistic)]
 
 
 def _warnings(loaded: Sequence[Run], items: Sequence[str]) -> list[str]:
@@ -202,8 +229,7 @@ def _variants(scores: pd.DataFrame, metric: str) -> list[str]:
 
 
 def _has(scores: pd.DataFrame, metric: str, variant: str, statistic: str) -> bool:
-    rows = (scores["metric"] == metric) & (scores["variant"] == variant) & (scores["statistic"] == statistic)
-    return bool(rows.any())
+    return not _rows(scores, (metric, variant, statistic)).empty
 
 
 def _heading(metric: str, variant: str, statistic: str) -> str:
@@ -216,7 +242,6 @@ def _overview_row(name: str, run: Run, columns: Sequence[tuple[str, str, str]]) 
     asked = len(run.samples) - unavailable - int(counts.get("reference_failed", 0))
     cells = [name, str(asked), str(asked - int(counts.get("ok", 0))), str(unavailable)]
     for metric, variant, statistic in columns:
-        s = run.scores
-        rows = s[(s["metric"] == metric) & (s["variant"] == variant) & (s["statistic"] == statistic)]
+        rows = _rows(run.scores, (metric, variant, statistic))
         cells.append("n/a" if rows.empty else tables.number(*rows.iloc[0][["value", "low", "high"]]))
     return cells

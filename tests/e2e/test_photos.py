@@ -50,7 +50,7 @@ def test_compare_without_arguments_finds_the_three_and_tells_them_apart(swept):
     assert len(rows) == 3
     by_pair = {frozenset((r["a"], r["b"])): r for r in rows}
     assert by_pair[frozenset(("copy", "shuffle"))]["p_holm"] < 0.01
-    assert by_pair[frozenset(("copy", "real"))]["n_items"] == 4
+    assert by_pair[frozenset(("copy", "real"))]["n"] == 4
     for name in ("table.md", "table.tex", "scores.csv", "differences.parquet", "similarity-mobilefacenet.png"):
         assert next(swept.glob(f"compare/*/{name}")).stat().st_size > 0
 

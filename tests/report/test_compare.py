@@ -1,0 +1,89 @@
+"""Comparison from tables alone: what must agree, what is paired, and by which unit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.errors import UserError
+from bench.report.compare import compare, overview, write_comparison
+from bench.store import write_json, write_table
+
+ITEMS = [f"i{k}" for k in range(30)]
+
+
+def run(folder, method, shift, *, protocol="p", groups=20):
+    """A scored run whose items are worth `shift` + k/100, and whose FID is 10 + `shift`."""
+    value = shift + np.arange(30) / 100
+    samples = pd.DataFrame({"item": ITEMS, "subject": ITEMS, "index": 0, "status": "ok", "id_similarity[r]": value})
+    items = samples[["item", "subject"]].assign(
+        metric="id_similarity", variant="r", statistic="mean_detected", value=value
+    )
+    replicates = pd.DataFrame({"item": [f"without group {k}" for k in range(groups)], "subject": ""}).assign(
+        metric="fid", variant="inception", statistic="replicate", value=10 + shift + np.arange(groups) / 1000
+    )
+    common = {"n": 30, "n_failed": 0, "n_unavailable": 0, "n_items": 30, "n_pairs": None, "note": "", "version": 1,
+              "unit": "", "higher_is_better": True, "relation": "none"}  # fmt: skip
+    scores = pd.DataFrame(
+        [
+            {"metric": "id_similarity", "variant": "r", "statistic": "mean_detected", "value": value.mean(), **common},
+            {"metric": "fid", "variant": "inception", "statistic": "distance", "value": 10 + shift, **common},
+        ]
+    ).assign(low=None, high=None)
+    write_json(
+        folder / "run.json",
+        {"method": method, "dataset": "d", "spec": {"execution": {"device": "cpu", "threads": 1}}},
+    )
+    write_json(
+        folder / "scores/scores.json",
+        {"dataset": {"label": "d"}, "protocol": {"name": protocol}, "detector": "x", "extractors": {}, "metrics": {}},
+    )
+    write_table(folder / "scores/scores.parquet", scores)
+    write_table(folder / "scores/samples.parquet", samples)
+    write_table(folder / "scores/items.parquet", pd.concat([items, replicates], ignore_index=True))
+    write_table(folder / "photos.parquet", pd.DataFrame({"item": ITEMS, "role": "reference", "path": ""}))
+    return folder
+
+
+@pytest.fixture
+def two(tmp_path):
+    return compare([run(tmp_path / "a", "one", 0.0), run(tmp_path / "b", "two", 0.1)])
+
+
+def test_items_are_paired(two):
+    row = two.differences.set_index("metric").loc["id_similarity"]
+    assert row["difference"] == pytest.approx(-0.1)
+    assert row["n"] == row["n_clusters"] == 30
+    assert row["p_value"] < 1e-3
+
+
+def test_a_distance_is_compared_by_its_jackknife_and_its_replicates_are_no_items(two):
+    rows = two.differences[two.differences["metric"] == "fid"]
+    assert rows["statistic"].tolist() == ["distance"]
+    assert rows["difference"].item() == pytest.approx(-0.1)
+    assert rows["n"].item() == 20
+
+
+def test_another_number_of_groups_gives_no_test(tmp_path):
+    found = compare([run(tmp_path / "a", "one", 0.0), run(tmp_path / "b", "two", 0.1, groups=7)]).differences
+    row = found.set_index("metric").loc["fid"]
+    assert pd.isna(row["p_value"])
+    assert "groups" in row["note"]
+
+
+def test_runs_under_different_protocols_are_refused_by_field(tmp_path):
+    with pytest.raises(UserError, match=r"differ in protocol\.name \('p' and 'q'\)"):
+        compare([run(tmp_path / "a", "one", 0), run(tmp_path / "b", "two", 0, protocol="q")])
+
+
+def test_hostile_names_do_no_harm_in_any_table(tmp_path):
+    name = 'a<script>|b\n& "c" $x_{1}\\'
+    comparison = compare([run(tmp_path / "a", name, 0.0), run(tmp_path / "b", "two", 0.1)])
+    write_comparison(comparison, tmp_path / "out")
+    markdown = (tmp_path / "out/table.md").read_text()
+    assert "<script>" not in markdown
+    header, rows = overview(comparison)
+    assert len(markdown.split("\n\n")[0].splitlines()) == 2 + len(rows)
+    latex = (tmp_path / "out/table.tex").read_text()
+    assert r"a\textless{}script\textgreater{}\textbar{}b" in latex
+    assert r"\$x\_\{1\}\textbackslash{}" in latex
+    assert len(header) == 6
