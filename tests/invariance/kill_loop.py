@@ -36,32 +36,45 @@ def kill_once(out: Path, seconds: float) -> bool:
 
 
 def kill_loop(work: Path, kills: int, seed: int) -> int:
-    """Runs undisturbed, then with `kills` kills, and compares; returns how many kills hit a running process.
+    """Runs undisturbed; then kills `kills` running processes, resuming each time, and compares every run that got whole.
+
+    A run that ends between two kills is compared, and the next one begins in a new folder. Returns the number of runs.
 
     Raises:
-        AssertionError: the two differ in a bit, or a committed batch was made again.
+        AssertionError: a run differs from the undisturbed one in a bit, or a committed shard was made again.
     """
     started = time.monotonic()
     bench(*command(work / "calm"))
     whole = time.monotonic() - started
-    chance, hit = random.Random(seed), 0
-    for _ in range(kills):
-        committed = _committed(work / "killed")
-        hit += kill_once(work / "killed", chance.uniform(0.2, 1.0) * whole)
-        after = _committed(work / "killed")
-        assert all(after.get(path) == stamp for path, stamp in committed.items() if ".parts" not in path.parts)
-    bench(*command(work / "killed"))
-    assert_same(run_folder(work / "killed", "shuffle"), run_folder(work / "calm", "shuffle"))
-    assert not list((work / "killed").rglob(".tmp-*"))
-    return hit
+    chance, hits, runs = random.Random(seed), 0, 1
+    while hits < kills:
+        out = work / f"killed-{runs}"
+        before = _committed(out)
+        hit = kill_once(out, chance.uniform(0.2, 0.9) * whole)
+        after = _committed(out)
+        assert all(after.get(path) == stamp for path, stamp in before.items())
+        hits += hit
+        if not hit:
+            _compare(out, work / "calm")
+            runs += 1
+    bench(*command(work / f"killed-{runs}"))
+    _compare(work / f"killed-{runs}", work / "calm")
+    return runs
+
+
+def _compare(out: Path, calm: Path) -> None:
+    assert_same(run_folder(out, "shuffle"), run_folder(calm, "shuffle"))
+    assert not list(out.rglob(".tmp-*"))
 
 
 def _committed(out: Path) -> dict[Path, int]:
-    return {p: p.stat().st_mtime_ns for p in out.glob("*/*/tables/**/*.parquet")}
+    """The shards that are whole, and when they were written."""
+    shards = (p for p in out.glob("*/*/tables/**/*.parquet") if ".parts" not in p.parts)
+    return {p: p.stat().st_mtime_ns for p in shards}
 
 
 if __name__ == "__main__":
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 30
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     with tempfile.TemporaryDirectory() as scratch:
-        print(f"{kill_loop(Path(scratch), kills, seed)} of {kills} kills hit; the tables are the same")
+        print(f"{kills} processes killed in {kill_loop(Path(scratch), kills, seed)} runs; the tables are the same")

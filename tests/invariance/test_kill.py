@@ -10,4 +10,4 @@ from tests.shared import needs
 @needs(PHOTOS)
 @pytest.mark.slow
 def test_a_killed_and_resumed_run_is_bit_identical(tmp_path):
-    assert kill_loop(tmp_path, kills=3, seed=1) > 0
+    assert kill_loop(tmp_path, kills=3, seed=1) >= 1
