@@ -36,7 +36,7 @@ def kill_once(out: Path, seconds: float) -> bool:
 
 
 def kill_loop(work: Path, kills: int, seed: int) -> int:
-    """Runs undisturbed; then kills `kills` running processes, resuming each time, and compares every run that got whole.
+    """Runs undisturbed; then kills `kills` running processes, resuming each time, and compares every whole run.
 
     A run that ends between two kills is compared, and the next one begins in a new folder. Returns the number of runs.
 
