@@ -96,7 +96,7 @@ class Deca:
         self.device = runtime.device
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
-        """Columns (see `columns`) of (b, 224, 224, 3) uint8 RGB crops."""
+        """Columns (see `columns`) of (b, 224, 224, 3) RGB crops, float32 in [0, 1] or uint8."""
         return _extract(self.encode, crops, self.device)
 
     def encode(self, images: Tensor) -> Code:
@@ -120,7 +120,7 @@ class Emoca:
         self.device = runtime.device
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
-        """Columns (see `columns`) of (b, 224, 224, 3) uint8 RGB crops."""
+        """Columns (see `columns`) of (b, 224, 224, 3) RGB crops, float32 in [0, 1] or uint8."""
         return _extract(self.encode, crops, self.device)
 
     def encode(self, images: Tensor) -> Code:
@@ -169,7 +169,7 @@ class Smirk:
         self.device = runtime.device
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
-        """Columns (see `columns`) of (b, 224, 224, 3) uint8 RGB crops."""
+        """Columns (see `columns`) of (b, 224, 224, 3) RGB crops, float32 in [0, 1] or uint8."""
         return _extract(self.encode, crops, self.device)
 
     def encode(self, images: Tensor) -> Code:

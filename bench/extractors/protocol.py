@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from bench.identity import Spec
 
-Crops = NDArray[np.uint8]
-"""(b, H, W, 3) uint8 RGB; b is always the declared batch (the caller pads the last one with zeros)."""
+Crops = NDArray[Any]
+"""(b, H, W, 3) RGB of the type that `bench.faces.views.VIEWS` says: uint8, but float32 in [0, 1] for `flame224`.
+
+b is always the declared batch: the caller pads the last one with zeros."""
 
 
 class Extractor(Protocol):
