@@ -25,6 +25,7 @@ from bench.errors import UserError
 from bench.hashing import sha256_path
 
 TABLE = Path(__file__).with_name("assets.yaml")
+MINI = Path(__file__).resolve().parent / "mini" / "weights"
 LOCK = "assets.lock.json"
 SCRATCH = ".fetch"
 """Folder under the weights folder for what is still arriving; nothing else ever lies there."""
@@ -347,6 +348,8 @@ def missing_file(path: Path, user: str | None = None) -> UserError:
     >>> print(missing_file(Path("weights/insightface/glintr100.onnx")))  # doctest: +ELLIPSIS
     no file at weights/insightface/glintr100.onnx (licence: non-commercial ...); `python -m bench fetch recogniser=...
     """
+    if path.is_relative_to(MINI):
+        return UserError(f"no file at {path}: the embedded world has no such weights; official ones: profile=paper")
     found = _locate(path)
     if found is None:
         return _unconverted(path, user) or UserError(f"no file at {path}; the table of assets does not know that path")

@@ -80,7 +80,7 @@ class Protocol(Spec):
 
 
 class Evaluator(Spec):
-    """The networks that measure."""
+    """The networks that measure. `only_for` names the datasets that they know, if they don't know every face."""
 
     name: Annotated[str, RECORDED]
     detector: Annotated[Part, IDENTITY]
@@ -88,6 +88,7 @@ class Evaluator(Spec):
     parser: Annotated[Part | None, IDENTITY] = None
     recognisers: Annotated[dict[str, Part], IDENTITY]
     extractors: Annotated[dict[str, Part], IDENTITY] = Field(default_factory=dict)
+    only_for: Annotated[tuple[str, ...], RECORDED] = ()
     licences: Annotated[tuple[str, ...], RECORDED] = ()
 
 

@@ -124,6 +124,18 @@ def plan(spec: RunSpec) -> Job:
     )
 
 
+def warnings(spec: RunSpec) -> list[str]:
+    """What a reader of the run's numbers must know before believing them."""
+    evaluator, label = spec.evaluator, spec.dataset.label
+    if evaluator.only_for and label not in evaluator.only_for:
+        known = ", ".join(evaluator.only_for)
+        return [
+            f"evaluator {evaluator.name} knows the faces of {known} alone: its numbers on {label} mean little; "
+            "official networks: profile=paper"
+        ]
+    return []
+
+
 def needs_of(spec: RunSpec) -> frozenset[str]:
     """What the method needs of a reference: as its options say where they say it, else as its class does."""
     method = registry.get("methods", spec.method.name)

@@ -18,7 +18,7 @@ from bench.report.run import write_report
 from bench.spec import RunSpec
 from bench.stages.extract import extract, is_pairwise, parts
 from bench.stages.generate import generate
-from bench.stages.plan import Job, plan
+from bench.stages.plan import Job, plan, warnings
 from bench.stages.score import score
 from bench.store import locked, read_json, sweep, write_json, write_table
 
@@ -30,6 +30,8 @@ def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
         UserError: see the stages; whatever ends a stage is also written to the run's `error.json`.
     """
     job = plan(spec)
+    for warning in warnings(spec):
+        say(f"warning: {warning}")
     with locked(job.folder):
         sweep(job.folder)
         if not _begin(job):
@@ -110,6 +112,7 @@ def record(job: Job) -> dict[str, Any]:
         "shards": job.shards,
         "shard_size": spec.execution.shard_size,
         "begun": time.time(),
+        "warnings": warnings(spec),
         "spec": spec.model_dump(mode="json"),
         "environment": environment(),
         "command": sys.argv,

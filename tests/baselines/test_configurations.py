@@ -4,9 +4,11 @@ import subprocess
 import sys
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from bench import registry
+from bench.app import register_resolvers
 from bench.identity import mark_of
 from tests.shared import ROOT
 
@@ -23,12 +25,33 @@ METHODS = {
 PANEL = {"arcface", "glintr100", "w600k_r50", "adaface_ir101_webface12m", "adaface_ir101_ms1mv3"}
 
 
+def composed(*overrides):
+    """The method's part of the configuration."""
+    register_resolvers()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)["method"]
+
+
+def test_the_embedded_world_brings_weights_and_card_of_its_own():
+    mini = composed()
+    assert mini["name"] == "arc2face"
+    assert mini["model"] == str(ROOT / "bench" / "mini" / "weights" / "arc2face")
+    assert mini["card"]["licence"] == "MIT"
+    assert mini["card"]["relations"] == {"arcface": "conditioned", "judge": "none"}
+    assert composed("profile=paper")["model"] == "weights/arc2face"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_cpu_computes_in_32_bits(name):
+    assert composed("profile=paper", f"method={name}", "execution.device=cpu")["precision"] == "fp32"
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_configuration(name):
-    config = OmegaConf.merge({"weights_dir": "w"}, OmegaConf.load(ROOT / "conf" / "method" / f"{name}.yaml"))
-    plain = OmegaConf.to_container(config, resolve=True)
+    plain = composed("profile=paper", f"method={name}")
     options_class = registry.get("methods", name).Options
-    options = options_class(**{k: v for k, v in plain.items() if k not in ("name", "card", "weights_dir")})
+    options = options_class(**{k: v for k, v in plain.items() if k not in ("name", "card")})
+    assert options.precision in ("fp16", "bf16")
     assert getattr(options, "needs", registry.get("methods", name).needs) == METHODS[name]
     assert options.needs <= registry.get("methods", name).needs if hasattr(options, "needs") else True
     assert plain["name"] == name
