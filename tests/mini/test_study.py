@@ -1,0 +1,50 @@
+"""The metrics answer the truth: a small form of `tests/mini/study.py`, whose full table and plots are in the docs."""
+
+import pytest
+from scipy.stats import pearsonr, spearmanr
+
+from tests.mini.study import study
+from tests.mini.test_weights import WEIGHTS
+
+pytestmark = pytest.mark.skipif(not any(WEIGHTS.glob("*.onnx")), reason="the networks are not stored yet")
+PEOPLE = 8
+
+
+@pytest.fixture(scope="module")
+def table():
+    return study(PEOPLE, ("identity", "expression", "yaw", "background", "background_kept", "elsewhere"))
+
+
+def of(table, factor, answer):
+    rows = table[(table["factor"] == factor) & table["answer"].str.startswith(answer)]
+    return rows["truth"].to_numpy(float), rows["value"].to_numpy(float)
+
+
+@pytest.mark.parametrize("recogniser", ["arcface", "judge"])
+def test_similarity_falls_with_the_distance_of_the_person(table, recogniser):
+    truth, value = of(table, "identity", f"ID similarity ({recogniser})")
+    assert spearmanr(truth, value).statistic <= -0.95
+    assert value[0] - value[-1] > 0.4
+
+
+def test_expression_diversity_is_the_true_distance(table):
+    truth, value = of(table, "expression", "Exp. diversity")
+    assert pearsonr(truth, value).statistic > 0.97
+    assert value[0] < 0.3 * value[-1]
+
+
+def test_pose_diversity_is_the_true_angle(table):
+    truth, value = of(table, "yaw", "Pose diversity")
+    assert pearsonr(truth, value).statistic > 0.97
+    assert value[-1] == pytest.approx(truth[-1], rel=0.25)
+
+
+def test_masked_lpips_hardly_sees_the_background(table):
+    _, masked = of(table, "background", "LPIPS")
+    _, kept = of(table, "background_kept", "LPIPS")
+    assert masked[-1] - masked[0] < 0.25 * (kept[-1] - kept[0])
+
+
+def test_fid_grows_with_the_share_of_another_world(table):
+    truth, value = of(table, "elsewhere", "FID")
+    assert spearmanr(truth, value).statistic > 0.95
