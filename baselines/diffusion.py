@@ -10,6 +10,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
@@ -222,6 +223,8 @@ def in_batches(
 def halved(requests: Sequence[Request], make: Callable[[Sequence[Request]], list[Output]]) -> list[Output]:
     """`make(requests)`; where memory does not suffice, the same requests, with the same seeds, in halves.
 
+    The outputs' notes then say so.
+
     Raises:
         UserError: memory does not suffice for one.
     """
@@ -231,8 +234,10 @@ def halved(requests: Sequence[Request], make: Callable[[Sequence[Request]], list
     if len(requests) == 1:
         raise UserError("not enough memory for one image; take a narrower precision or a smaller size")
     middle = (len(requests) + 1) // 2
-    log.warning("out of memory at a batch of %d: the same seeds again in batches of %d", len(requests), middle)
-    return halved(requests[:middle], make) + halved(requests[middle:], make)
+    note = f"out of memory at a batch of {len(requests)}: made with the same seeds in batches of {middle}"
+    log.warning(note)
+    outputs = halved(requests[:middle], make) + halved(requests[middle:], make)
+    return [replace(output, note=output.note or note) for output in outputs]
 
 
 def _within_memory(

@@ -71,12 +71,14 @@ class Request:
 class Output:
     """One sample made, or the reason why not: exactly one of `image` and `error` is set.
 
-    `unavailable` marks that a control has no picture to show: neither a success nor a failure.
+    `unavailable` marks that a control has no picture to show: neither a success nor a failure. `note` is what should be
+    recorded of how it was made and changes nothing in it, such as a smaller batch.
     """
 
     image: Image | None = None
     error: str | None = None
     unavailable: bool = False
+    note: str = ""
 
 
 class Method(Protocol):

@@ -24,6 +24,8 @@ from bench.stages.plan import Job
 from bench.store import table, write_atomic
 
 AI_GENERATED = {"Comment": "AI-generated", "Software": "idbench"}
+RECORDED = ["seconds", "note"]
+"""Columns of the table `timings`: how a sample was made, which changes nothing in it."""
 
 
 def generate(job: Job) -> None:
@@ -57,8 +59,8 @@ def _shard(job: Job, method: Method, references: References, shard: int, advance
         parts.append(samples.batch(shard, number, partial(_batch, job, method, references, batch)))
         advance(len(batch))
     rows = pd.concat(parts, ignore_index=True)
-    table(job.folder, "timings").write(shard, rows[["row", "item", "subject", "index", "seconds"]])
-    samples.write(shard, rows.drop(columns="seconds"))
+    table(job.folder, "timings").write(shard, rows[["row", "item", "subject", "index", *RECORDED]])
+    samples.write(shard, rows.drop(columns=RECORDED))
 
 
 def _batch(job: Job, method: Method, references: References, places: Sequence[tuple[int, int]]) -> pd.DataFrame:
@@ -72,7 +74,7 @@ def _batch(job: Job, method: Method, references: References, places: Sequence[tu
     outputs = _ask(method, requests)
     seconds = (time.perf_counter() - started) / max(len(asked), 1)
     for row, output in zip(asked, outputs, strict=True):
-        row.update(_commit(job, row, output), seconds=seconds)
+        row.update(_commit(job, row, output), seconds=seconds, note=output.note)
     return pd.DataFrame(rows).drop(columns=["position", "key"])
 
 
@@ -84,7 +86,7 @@ def _row(job: Job, references: References, item: int, index: int) -> dict[str, A
         "row": item * k + index, "item": photo["item"], "subject": photo["subject"], "index": index,
         "prompt_id": spec.protocol.prompt_id, "seed": seed, "path": "", "sha256": "", "width": 0, "height": 0,
         "status": status, "reason": "" if status == "ok" else f"reference: {references.status[item]}",
-        "seconds": 0.0, "position": item, "key": photo["key"],
+        "seconds": 0.0, "note": "", "position": item, "key": photo["key"],
     }  # fmt: skip
 
 

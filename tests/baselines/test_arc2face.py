@@ -102,8 +102,12 @@ def test_full_memory_halves_the_batch(folder, caplog, error):
     expected, method = images(make(folder, batch=8), asked), make(folder, batch=8)
     sizes = full_above(method, 2, error)
     with caplog.at_level(logging.WARNING):
-        found = images(method, asked)
+        outputs = method.generate(asked)
     assert sizes == [8, 4, 2, 2, 4, 2, 2]
+    assert {output.note for output in outputs} == {
+        "out of memory at a batch of 4: made with the same seeds in batches of 2"
+    }
+    found = [output.image for output in outputs]
     assert "batch of 8" in caplog.text
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one.astype(int) - other.astype(int)).max() <= 1
