@@ -11,13 +11,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $@
 
-# Until the embedded world has its networks, the demo runs the controls on real photographs beside the checkout.
-PHOTOS ?= ../shared/photos
-DEMO := --config-dir tests/conf evaluator=photos dataset=folder dataset.root=$(PHOTOS) out=runs/demo
-
 demo: $(VENV)/.installed
-	@test -d $(PHOTOS) || { echo "make demo needs photographs, a folder per person: make demo PHOTOS=DIR" >&2; exit 2; }
-	$(BIN)/python -m bench run -m method=copy,shuffle,real $(DEMO)
+	$(BIN)/python -m bench run -m method=arc2face,copy,shuffle,real out=runs/demo
 	$(BIN)/python -m bench compare --out runs/demo
 
 lint: $(VENV)/.installed

@@ -96,9 +96,8 @@ def test_photographs_under_the_mini_evaluator_are_warned_of(tmp_path):
     from bench.images import write_png
 
     write_png(np.zeros((64, 64, 3), np.uint8), tmp_path / "photos" / "anna.png", {})
-    done = bench(
-        "run", "method=copy", "dataset=folder", f"dataset.root={tmp_path / 'photos'}", f"out={tmp_path / 'runs'}"
-    )
+    photos, out = tmp_path / "photos", tmp_path / "runs"
+    done = bench("run", "method=copy", "dataset=folder", f"dataset.root={photos}", f"out={out}")
     assert "warning: evaluator mini knows the faces of mini, mini500 alone" in done.stderr
     [record] = out.glob("folder/copy-*/run.json")
     assert json.loads(record.read_text())["warnings"]
