@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
 
 from bench import registry
 from bench.errors import UserError
-from bench.identity import IDENTITY, RECORDED, Spec, digest, identity
+from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity
 
 Relation = Literal["conditioned", "trained_against", "same_training_data", "none", "unknown"]
 
@@ -68,7 +68,11 @@ class Views(Spec):
 
 
 class Protocol(Spec):
-    """What is made and what is measured; the same for every method."""
+    """What is made and what is measured; the same for every method.
+
+    `reference_set` is a folder of pictures that distances between distributions (FID, KID, ...) compare the samples
+    with, instead of with the references.
+    """
 
     name: Annotated[str, IDENTITY]
     seed: Annotated[int, IDENTITY] = 0
@@ -77,6 +81,7 @@ class Protocol(Spec):
     prompt_id: Annotated[str, IDENTITY] = "neutral"
     views: Annotated[Views, IDENTITY] = Views()
     metrics: Annotated[tuple[str, ...] | None, IDENTITY] = None  # None: all whose networks are there
+    reference_set: Annotated[Path | None, CONTENT] = None
 
 
 class Evaluator(Spec):

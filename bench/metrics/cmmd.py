@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from bench.metrics.cosine import unit
 from bench.metrics.frechet_scores import ranking
-from bench.metrics.kid import excluded_score, sides
+from bench.metrics.kid import excluded_score
 from bench.metrics.mmd import Terms, terms
+from bench.metrics.population import real_side
 from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
 from bench.metrics.scores import absent, named, notes, number
-from bench.metrics.standing import directed, standing, usable_references
-from bench.metrics.subset import subset
+from bench.metrics.standing import directed, standing, subjects
+from bench.metrics.subset import LIMIT, subset
 
 NAME = "cmmd"
 SIGMA = 10.0
@@ -41,12 +42,13 @@ def compute(evaluation: Evaluation) -> Result:
 
 
 def _variant(evaluation: Evaluation, variant: str, features: Features, note: str) -> list[Score]:
-    who, usable = standing(evaluation, features, usable=directed), usable_references(evaluation, features, directed)
-    counts = {"n": int(who.valid.sum()), "n_items": int(usable.sum()), **who.counts()}
-    note = notes(note, ranking(who), who.note)
+    who, real = standing(evaluation, features, usable=directed), real_side(evaluation, variant, directed, LIMIT)
+    counts = {"n": int(who.valid.sum()), "n_items": len(real.rows), **who.counts()}
+    note = notes(note, ranking(who), who.note, real.note)
     if min(counts["n"], counts["n_items"]) < 2:
         return [absent((NAME, variant, "distance"), notes("needs 2 samples and 2 references", note), **counts)]
-    sums = cmmd_terms(*sides(evaluation, features, who, usable))
+    people = subjects(evaluation.samples)[who.valid]
+    sums = cmmd_terms(real.rows, features.samples[who.valid], real.owners, people)
     published = Score(NAME, variant, "distance", number(SCALE * max(0.0, sums.biased())), note=note, **counts)
     return [published, excluded_score((NAME, variant, "excluded"), sums, note, counts, SCALE)]
 

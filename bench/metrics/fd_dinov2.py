@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from bench.metrics.frechet_scores import frechet_result
 from bench.metrics.protocol import Evaluation, Metric, Result
 
 NAME = "fd_dinov2"
 
 
-def compute(evaluation: Evaluation, reference: NDArray[Any] | None = None) -> Result:
-    """FD-DINOv2 of the detected samples against the references, or against other `reference` features (n, d)."""
-    return frechet_result(evaluation, NAME, "dinov2", reference)
+def compute(evaluation: Evaluation) -> Result:
+    """FD-DINOv2 of the detected samples against the references, or against the evaluation's reference set."""
+    return frechet_result(evaluation, NAME, "dinov2")
 
 
 METRIC = Metric(

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from bench.metrics.frechet_scores import frechet_result
 from bench.metrics.protocol import Evaluation, Metric, Result
 
 NAME = "fid"
 
 
-def compute(evaluation: Evaluation, reference: NDArray[Any] | None = None) -> Result:
-    """FID of the detected samples against the references, or against other `reference` features (n, d)."""
-    return frechet_result(evaluation, NAME, "inception", reference)
+def compute(evaluation: Evaluation) -> Result:
+    """FID of the detected samples against the references, or against the evaluation's reference set."""
+    return frechet_result(evaluation, NAME, "inception")
 
 
 METRIC = Metric(

@@ -9,9 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.metrics.frechet import ALWAYS, NEVER, frechet
+from bench.metrics.population import Real, real_side
 from bench.metrics.protocol import Evaluation, Features, Result, Score
 from bench.metrics.scores import absent, named, notes, number, together
-from bench.metrics.standing import Mask, Rows, Standing, finite, standing, subjects, usable_references
+from bench.metrics.standing import Mask, Rows, Standing, standing, subjects
 from bench.statistics import Jackknife, few, jackknife, jackknife_groups
 
 GROUPS = 20
@@ -19,16 +20,13 @@ RANKING_NEEDS = 0.99
 """Detection rate below which a distance over detected samples must not rank methods."""
 
 
-def frechet_result(
-    evaluation: Evaluation, metric: str, role: str, reference: NDArray[Any] | None = None, groups: int = GROUPS
-) -> Result:
+def frechet_result(evaluation: Evaluation, metric: str, role: str, groups: int = GROUPS) -> Result:
     """Distance of the detected samples to the references, for every extractor of a role, with its jackknife.
 
     Args:
         evaluation: tables and features.
         metric: name of the metric.
         role: of the extractors.
-        reference: (n, d) features to compare with instead of those of the evaluation's own references.
         groups: of subjects, for the jackknife; the same for every method on one dataset.
 
     Returns:
@@ -38,7 +36,7 @@ def frechet_result(
     scores: list[Score] = []
     tables: list[pd.DataFrame] = []
     for variant in named(evaluation.features, role):
-        more, table = _variant(evaluation, (metric, variant), evaluation.features[variant], reference, groups)
+        more, table = _variant(evaluation, (metric, variant), evaluation.features[variant], groups)
         scores += more
         tables.append(table)
     if not scores:
@@ -47,17 +45,14 @@ def frechet_result(
 
 
 def _variant(
-    evaluation: Evaluation, name: tuple[str, str], features: Features, reference: NDArray[Any] | None, groups: int
+    evaluation: Evaluation, name: tuple[str, str], features: Features, groups: int
 ) -> tuple[list[Score], pd.DataFrame]:
-    who = standing(evaluation, features)
-    ours = features.references if reference is None else reference
-    usable = usable_references(evaluation, features) if reference is None else finite(ours)
-    counts = {"n": int(who.valid.sum()), "n_items": int(usable.sum()), **who.counts()}
+    who, real = standing(evaluation, features), real_side(evaluation, name[1])
+    counts = {"n": int(who.valid.sum()), "n_items": len(real.rows), **who.counts()}
     if min(counts["n"], counts["n_items"]) < 2:
         return [absent((*name, "distance"), notes("needs 2 samples and 2 references", who.note), **counts)], _table()
-    codes_x, codes_y = _groups(evaluation, who.valid, usable, own=reference is None, groups=groups)
-    value, replicates = frechet(features.samples, ours, codes_x, codes_y)
-    note = notes(trap(counts["n"], counts["n_items"], ours.shape[1]), ranking(who), who.note)
+    value, replicates = frechet(features.samples, real.rows, *_groups(evaluation, who.valid, real, groups))
+    note = notes(trap(counts["n"], counts["n_items"], real.rows.shape[1]), ranking(who), who.note, real.note)
     return _scores(name, value, jackknife(value, replicates), note, counts), _table(name, replicates)
 
 
@@ -80,13 +75,13 @@ def ranking(who: Standing) -> str:
     return "" if share >= RANKING_NEEDS else f"no ranking: only {share:.1%} of the samples have a face"
 
 
-def _groups(evaluation: Evaluation, valid: Mask, usable: Mask, *, own: bool, groups: int) -> tuple[Rows, Rows]:
-    """Jackknife codes of samples and references, by subject; references from elsewhere are in every fold."""
+def _groups(evaluation: Evaluation, valid: Mask, real: Real, groups: int) -> tuple[Rows, Rows]:
+    """Jackknife codes of samples and references, by subject; a reference set is in every fold."""
     people, owners = subjects(evaluation.samples), subjects(evaluation.references)
     number_of = jackknife_groups([*owners, *people], seed=evaluation.seed, groups=groups)
     of_samples = np.array([number_of[name] for name in people], dtype=np.int64)
-    of_references = [number_of[name] for name in owners] if own else [ALWAYS] * len(usable)
-    return np.where(valid, of_samples, NEVER), np.where(usable, np.array(of_references, dtype=np.int64), NEVER)
+    of_real = [number_of[name] if real.own else ALWAYS for name in real.owners]
+    return np.where(valid, of_samples, NEVER), np.array(of_real, dtype=np.int64)
 
 
 def _scores(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics.cosine import Floats
 from bench.metrics.frechet_scores import ranking
 from bench.metrics.mmd import Terms, terms
+from bench.metrics.population import real_side
 from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
 from bench.metrics.scores import absent, named, notes, number
-from bench.metrics.standing import Standing, standing, subjects, usable_references
-from bench.metrics.subset import subset
+from bench.metrics.standing import standing, subjects
+from bench.metrics.subset import LIMIT, subset
 from bench.statistics import few
 
 NAME = "kid"
@@ -45,22 +45,15 @@ def compute(evaluation: Evaluation) -> Result:
 
 
 def _variant(evaluation: Evaluation, variant: str, features: Features, note: str) -> list[Score]:
-    who, usable = standing(evaluation, features), usable_references(evaluation, features)
-    counts = {"n": int(who.valid.sum()), "n_items": int(usable.sum()), **who.counts()}
-    note = notes(note, ranking(who), who.note)
+    who, real = standing(evaluation, features), real_side(evaluation, variant, limit=LIMIT)
+    counts = {"n": int(who.valid.sum()), "n_items": len(real.rows), **who.counts()}
+    note = notes(note, ranking(who), who.note, real.note)
     if min(counts["n"], counts["n_items"]) < 2:
         return [absent((NAME, variant, "excluded"), notes("needs 2 samples and 2 references", note), **counts)]
-    sums = kid_terms(*sides(evaluation, features, who, usable))
+    people = subjects(evaluation.samples)[who.valid]
+    sums = kid_terms(real.rows, features.samples[who.valid], real.owners, people)
     plain = Score(NAME, variant, "plain", number(sums.plain()), note=note, **counts)
     return [excluded_score((NAME, variant, "excluded"), sums, note, counts), plain]
-
-
-def sides(
-    evaluation: Evaluation, features: Features, who: Standing, usable: NDArray[np.bool_]
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """References, samples, and the subjects of both: the rows that take part."""
-    owners, people = subjects(evaluation.references)[usable], subjects(evaluation.samples)[who.valid]
-    return features.references[usable], features.samples[who.valid], owners, people
 
 
 def excluded_score(

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from bench.metrics.cosine import Floats, blocks
 from bench.metrics.frechet_scores import ranking
+from bench.metrics.population import real_side
 from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
 from bench.metrics.scores import absent, named, notes
-from bench.metrics.standing import standing, usable_references
-from bench.metrics.subset import subset
+from bench.metrics.standing import standing
+from bench.metrics.subset import LIMIT, subset
 
 NAME = "precision_recall"
 NEIGHBOURS = 3
@@ -88,13 +89,13 @@ def compute(evaluation: Evaluation) -> Result:
 
 
 def _variant(evaluation: Evaluation, variant: str, features: Features, note: str) -> list[Score]:
-    who, usable = standing(evaluation, features), usable_references(evaluation, features)
-    counts = {"n": int(who.valid.sum()), "n_items": int(usable.sum()), **who.counts()}
-    note = notes(note, ranking(who), who.note)
+    who, real = standing(evaluation, features), real_side(evaluation, variant, limit=LIMIT)
+    counts = {"n": int(who.valid.sum()), "n_items": len(real.rows), **who.counts()}
+    note = notes(note, ranking(who), who.note, real.note)
     if counts["n"] <= NEIGHBOURS or counts["n_items"] <= DENSITY_NEIGHBOURS:
         reason = f"needs {NEIGHBOURS + 1} samples and {DENSITY_NEIGHBOURS + 1} references"
         return [absent((NAME, variant, "precision"), notes(reason, note), **counts)]
-    shares = neighbourhoods(features.references[usable], features.samples[who.valid])
+    shares = neighbourhoods(real.rows, features.samples[who.valid])
     return [Score(NAME, variant, name, value, note=note, **counts) for name, value in shares.items()]
 
 

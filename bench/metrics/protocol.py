@@ -40,6 +40,8 @@ class Evaluation:
             (`conditioned`, `trained_against`, `same_training_data`, `none`, `unknown`).
         groups: names of the group columns.
         seed: of every resampling.
+        population: by extractor name, (n, d) features of a reference set that distances between distributions compare
+            with; where it is empty they compare with the references.
     """
 
     samples: pd.DataFrame
@@ -50,6 +52,7 @@ class Evaluation:
     recognisers: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     seed: int = 0
+    population: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

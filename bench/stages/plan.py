@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench import assets, registry
 from bench import spec as specs
+from bench.data.folder import Folder, FolderOptions
 from bench.data.photos import content_id
 from bench.errors import UserError
 from bench.identity import files
@@ -89,9 +90,19 @@ class Job:
 
     def photo_pictures(self) -> Pictures:
         """The dataset's photos as pictures to extract from."""
-        frame = self.photos.assign(row=range(len(self.photos)), index=-1)
-        frame["status"] = frame["status"].where(frame["status"] == "ok", "undecodable")
-        return Pictures(self.gallery, frame, PHOTO_ROWS)
+        return _pictures(self.photos, self.gallery)
+
+    def reference_set(self) -> Pictures | None:
+        """The protocol's reference set as pictures to extract from; each is a subject of its own.
+
+        Raises:
+            UserError: no picture in its folder.
+        """
+        if self.spec.protocol.reference_set is None:
+            return None
+        options = FolderOptions(root=self.spec.protocol.reference_set, references="all")
+        photos = Folder(options).photos()
+        return _pictures(photos, self.gallery.parent / f"reference-set-{content_id(photos)[:8]}")
 
     def sample_pictures(self) -> Pictures:
         """The run's samples as pictures to extract from.
@@ -102,6 +113,12 @@ class Job:
         samples = table(self.folder, "samples").read(self.shards)
         paths = [str(self.folder / p) if p else "" for p in samples["path"]]
         return Pictures(self.folder, samples.assign(file=samples["path"], path=paths), self.shard_rows)
+
+
+def _pictures(photos: pd.DataFrame, folder: Path) -> Pictures:
+    frame = photos.assign(row=range(len(photos)), index=-1)
+    frame["status"] = frame["status"].where(frame["status"] == "ok", "undecodable")
+    return Pictures(folder, frame, PHOTO_ROWS)
 
 
 def plan(spec: RunSpec) -> Job:

@@ -18,8 +18,8 @@ from bench.report.run import write_report
 from bench.spec import RunSpec
 from bench.stages.extract import extract, is_pairwise, parts
 from bench.stages.generate import generate
-from bench.stages.plan import Job, plan, warnings
-from bench.stages.score import score
+from bench.stages.plan import Job, Pictures, plan, warnings
+from bench.stages.score import population_names, score
 from bench.store import locked, read_json, sweep, write_json, write_table
 
 
@@ -64,16 +64,27 @@ def _generate(job: Job) -> None:
 def _extract(job: Job) -> None:
     names = list(parts(job.spec))
     extract_photos(job, [name for name in names if not is_pairwise(parts(job.spec)[name])])
+    extract_reference_set(job)
     extract(job.sample_pictures(), job.spec, names, f"extract {job.folder.name}", job.photo_pictures())
 
 
 def extract_photos(job: Job, names: Sequence[str]) -> None:
     """Faces and features of the dataset's photos, shared by every run on them."""
-    with locked(job.gallery):
-        sweep(job.gallery)
-        if (job.gallery / NOTE).exists():
-            _empty(job.gallery)
-        extract(job.photo_pictures(), job.spec, names, f"extract photos of {job.spec.dataset.label}")
+    _extract_shared(job.photo_pictures(), job.spec, names, f"extract photos of {job.spec.dataset.label}")
+
+
+def extract_reference_set(job: Job) -> None:
+    """What distances between distributions read of the protocol's reference set, if it has one."""
+    if (pictures := job.reference_set()) is not None:
+        _extract_shared(pictures, job.spec, population_names(job.spec), "extract the reference set")
+
+
+def _extract_shared(pictures: Pictures, spec: RunSpec, names: Sequence[str], what: str) -> None:
+    with locked(pictures.folder):
+        sweep(pictures.folder)
+        if (pictures.folder / NOTE).exists():
+            _empty(pictures.folder)
+        extract(pictures, spec, names, what)
 
 
 def _begin(job: Job) -> bool:

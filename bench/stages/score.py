@@ -11,13 +11,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench import registry
+from bench.identity import identity
 from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
+from bench.metrics.scores import named
 from bench.spec import RunSpec, detector_id, feature_id
 from bench.stages.extract import feature_table, is_pairwise, parts, read_faces, read_features, view_of
 from bench.stages.plan import Job
 from bench.store import write_atomic, write_json, write_table
 
 GROUP_COLUMNS = ("gender", "age", "ancestry")
+DISTRIBUTIONS = ("inception", "dinov2", "clip")
+"""Roles of extractors whose features are compared as distributions."""
 
 
 def score(job: Job) -> None:
@@ -62,7 +66,22 @@ def assemble(job: Job) -> Evaluation:
         recognisers={name: spec.method.card.relation(name) for name in spec.evaluator.recognisers},
         groups=groups,
         seed=spec.protocol.seed,
+        population=_population(job),
     )
+
+
+def population_names(spec: RunSpec) -> list[str]:
+    """The extractors whose features are compared as distributions."""
+    return [name for role in DISTRIBUTIONS for name in named(spec.evaluator.extractors, role)]
+
+
+def _population(job: Job) -> dict[str, NDArray[np.float32]]:
+    """Features of the protocol's reference set; those of pictures without a face are NaN."""
+    pictures = job.reference_set()
+    if pictures is None:
+        return {}
+    tables = {name: feature_table(pictures, job.spec, name) for name in population_names(job.spec)}
+    return {name: read_features(table, pictures.shards) for name, table in tables.items()}
 
 
 def _samples(
@@ -137,7 +156,7 @@ def provenance(job: Job, metrics: list[Metric]) -> dict[str, Any]:
     return {
         "run": job.id,
         "dataset": {"label": spec.dataset.label, "content": job.content},
-        "protocol": spec.protocol.model_dump(mode="json"),
+        "protocol": identity(spec.protocol),
         "evaluator": spec.evaluator.name,
         "detector": detector_id(spec),
         "extractors": {name: feature_id(spec, name, view_of(part)) for name, part in parts(spec).items()},

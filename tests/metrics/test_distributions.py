@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from bench.metrics import cmmd, fd_dinov2, fid, frechet, kid
+from bench.metrics import cmmd, fd_dinov2, fid, frechet, kid, precision_recall
 from bench.metrics.block_sums import subject_sums, symmetric_sums
 from bench.metrics.frechet import ALWAYS, NEVER, frechet_distance
 from bench.metrics.precision_recall import neighbourhoods
@@ -123,14 +123,32 @@ def test_fid_against_another_set():
     given = evaluation(items=40)
     other = np.random.default_rng(9).standard_normal((70, 10))
     other[3, 3] = np.nan
-    result = fid.compute(given, reference=other)
+    result = fid.compute(replace(given, population={"inception": other}))
     found = scores(result)["inception", "distance"]
     assert found.value == pytest.approx(by_sqrtm(given.features["inception"].samples, np.delete(other, 3, 0)), rel=1e-6)
     assert found.n_items == 69
+    assert "against a reference set of 69 pictures" in found.note
     groups = jackknife_groups(given.references["subject"], seed=given.seed)
     without = np.array([groups[name] != 0 for name in given.samples["subject"]])
     left = by_sqrtm(given.features["inception"].samples[without], np.delete(other, 3, 0))
     assert result.per_item["value"][0] == pytest.approx(left, rel=1e-6)  # their rows are in every fold
+
+
+def test_kernel_distances_and_neighbourhoods_against_another_set():
+    given, rng = evaluation(items=12), np.random.default_rng(9)
+    other = {name: rng.standard_normal((30, part.samples.shape[1])) for name, part in given.features.items()}
+    moved = replace(given, population=other)
+    x, y = other["inception"], given.features["inception"].samples
+    assert scores(kid.compute(moved))["inception", "plain"].value == pytest.approx(
+        kid.kid_terms(x, y, np.arange(30), np.arange(len(y))).plain(), rel=1e-9
+    )
+    for metric in (kid, cmmd, precision_recall):
+        own, elsewhere = (scores(metric.compute(e)) for e in (given, moved))
+        assert set(own) == set(elsewhere)
+        for name, score in elsewhere.items():
+            assert score.n_items == 30
+            assert "against a reference set of 30 pictures" in score.note
+        assert any(score.value != own[name].value for name, score in elsewhere.items())
 
 
 def test_frechet_is_quick():
