@@ -65,6 +65,7 @@ class Views(Spec):
     background: Annotated[tuple[int, ...], IDENTITY] = (0,)  # parsing labels that are removed
     fill: Annotated[tuple[int, int, int], IDENTITY] = (0, 0, 0)  # RGB in their place
     min_foreground: Annotated[float, IDENTITY] = 0.05  # below: status empty_mask
+    flame_landmarks: Annotated[Literal["mapped", "again"], IDENTITY] = "mapped"  # again: found in the aligned crop
 
 
 class Protocol(Spec):
@@ -262,12 +263,16 @@ def feature_id(spec: RunSpec, name: str, view: str) -> str:
     return digest({"extractor": identity(part, only=("name", "options")), "view": view_id(spec, view)})
 
 
+FLAME_VIEWS = ("flame224", "smirk224")
+
+
 def view_id(spec: RunSpec, view: str) -> dict[str, Any]:
     """What decides the pixels of a view: detector, and for aligned views landmarks, crop and mask."""
     if view == "arcface112":
         return {"view": view, "faces": detector_id(spec)}
     views, masked = spec.protocol.views, view.endswith("masked")
     crop = ("alignment", "transform_size") + (("background", "fill", "min_foreground") if masked else ())
+    crop += ("flame_landmarks",) if view in FLAME_VIEWS else ()
     parser = identity(spec.evaluator.parser) if masked and spec.evaluator.parser else None
     faces = landmarks_id(spec) or detector_id(spec)
     return {"view": view, "faces": faces, "crop": identity(views, only=crop), "parser": parser}

@@ -105,8 +105,27 @@ def _of_portrait(name: str, portrait: View, face: Face) -> View:
         return portrait
     if face.landmarks is None:
         return absent(name, "no_landmarks")
+    return _of_points(name, portrait, align.move(face.landmarks, portrait.matrix))
+
+
+def _of_points(name: str, portrait: View, landmarks: NDArray[Any]) -> View:
+    from bench.faces import align
+
     cutter = align.flame224 if name == "flame224" else align.smirk224
-    return View(cutter(portrait.crop, align.move(face.landmarks, portrait.matrix)), padded=portrait.padded)
+    return View(cutter(portrait.crop, landmarks), padded=portrait.padded)
+
+
+def cut_again(name: str, portrait: View, landmarks: NDArray[Any] | None) -> View:
+    """A FLAME view by landmarks that were found in the aligned crop itself, as the paper's authors do.
+
+    Args:
+        name: of the view, one of `bench.spec.FLAME_VIEWS`.
+        portrait: the aligned 512 crop.
+        landmarks: (68, 2) in its pixels, or None where none were found.
+    """
+    if portrait.status != "ok" or landmarks is None:
+        return absent(name, portrait.status if portrait.status != "ok" else "no_landmarks")
+    return _or_absent(name, partial(_of_points, name, portrait, landmarks))
 
 
 def mask(portraits: list[View], labels: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], options: Views) -> list[View]:

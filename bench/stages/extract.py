@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from bench import registry
 from bench.execution.local import Advance, Work, run_shards
 from bench.faces.face import Face
-from bench.faces.views import View, absent, cut, mask
+from bench.faces.views import View, absent, cut, cut_again, mask
 from bench.images import ImageError, read_image
 from bench.runtime import Runtime
-from bench.spec import Part, RunSpec, detector_id, feature_id, landmarks_id
+from bench.spec import FLAME_VIEWS, Part, RunSpec, detector_id, feature_id, landmarks_id
 from bench.stages.plan import Pictures
 from bench.store import Table
 
@@ -169,14 +169,33 @@ def _cut_all(
     marks: bool,
     advance: Advance,
 ) -> dict[str, list[View]]:
+    again = [name for name in wanted if name in FLAME_VIEWS and spec.protocol.views.flame_landmarks == "again"]
+    first = [*(name for name in wanted if name not in again), *(["ffhq512"] if again else [])]
     with ThreadPoolExecutor(2) as pool:
         cuts = []
         for (_, row), image in zip(rows.iterrows(), _decoded(pool, rows), strict=True):
             found, face = finder.find(row, image, marks)
-            cuts.append(pool.submit(_cut, image, found["status"], face, wanted, spec))
+            cuts.append(pool.submit(_cut, image, found["status"], face, first, spec))
             advance(1)
         views = [future.result() for future in cuts]
-    return {view: _masked(networks, spec, view, [v[view] for v in views]) for view in wanted}
+    portraits = [view["ffhq512"] for view in views] if again else []
+    return {name: _cut_again(networks, spec, name, portraits) for name in again} | {
+        name: _masked(networks, spec, name, [v[name] for v in views]) for name in first
+    }
+
+
+def _cut_again(networks: Networks, spec: RunSpec, name: str, portraits: Sequence[View]) -> list[View]:
+    """A FLAME view of each aligned crop, by a detection and landmarks of its own."""
+    assert spec.evaluator.landmarker is not None
+    detector = networks.part("detectors", spec.evaluator.detector)
+    landmarker = networks.part("landmarkers", spec.evaluator.landmarker)
+
+    def points(portrait: View) -> NDArray[np.float32] | None:
+        faces = detector.detect(portrait.crop).faces if portrait.status == "ok" else []
+        found = landmarker.landmarks(portrait.crop, faces[:1])[0] if faces else None
+        return found if found is not None and np.isfinite(found).all() else None
+
+    return [cut_again(name, portrait, points(portrait)) for portrait in portraits]
 
 
 def _decoded(pool: ThreadPoolExecutor, rows: pd.DataFrame) -> Iterator[NDArray[np.uint8] | str]:

@@ -145,7 +145,7 @@ def test_kernel_distances_and_neighbourhoods_against_another_set():
     for metric in (kid, cmmd, precision_recall):
         own, elsewhere = (scores(metric.compute(e)) for e in (given, moved))
         assert set(own) == set(elsewhere)
-        for name, score in elsewhere.items():
+        for score in elsewhere.values():
             assert score.n_items == 30
             assert "against a reference set of 30 pictures" in score.note
         assert any(score.value != own[name].value for name, score in elsewhere.items())
