@@ -6,17 +6,33 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
+from typing import Any
 
 from bench.console import progress
 from bench.spec import Execution
 
 Advance = Callable[[int], object]
-Work = Callable[[int, Advance], None]
-"""Makes one shard; tells how many images it has done."""
+"""Is told how many images were done."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """How a shard is made.
+
+    Attributes:
+        finish: (shard, what `begin` gave, advance); makes the shard.
+        begin: (shard, advance); what can be done beforehand, in a thread, while the shard before it is finished.
+    """
+
+    finish: Callable[[int, Any, Advance], None]
+    begin: Callable[[int, Advance], Any] | None = None
+
+
 Setup = Callable[[], Work]
 """Loads what the work needs, once in each process; picklable."""
 
@@ -39,12 +55,26 @@ def run_shards(setup: Setup, shards: Sequence[int], sizes: Sequence[int], execut
         if execution.workers <= 1 or len(ordered) == 1:
             limit_threads(execution.threads)
             work = setup()
-            for shard in ordered:
-                work(shard, bar.update)
+            for shard, begun in _begun(work, ordered, bar.update):
+                work.finish(shard, begun, bar.update)
         else:
             _in_processes(setup, ordered, sizes, execution, bar.update)
     finally:
         bar.close()
+
+
+def _begun(work: Work, shards: Sequence[int], advance: Advance) -> Iterator[tuple[int, Any]]:
+    """Each shard with what `begin` gave; the next one is begun while the caller finishes this one."""
+    if work.begin is None:
+        yield from ((shard, None) for shard in shards)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(work.begin, shards[0], advance)
+        for number, shard in enumerate(shards, 1):
+            begun = ahead.result()
+            if number < len(shards):
+                ahead = pool.submit(work.begin, shards[number], advance)
+            yield shard, begun
 
 
 def in_order(shards: Sequence[int], order: str) -> list[int]:
@@ -98,4 +128,9 @@ def _end_with_parent() -> None:
 
 
 def _one(shard: int) -> None:
-    _WORK[0](shard, lambda n: None)
+    for _, begun in _begun(_WORK[0], [shard], _nobody):
+        _WORK[0].finish(shard, begun, _nobody)
+
+
+def _nobody(count: int) -> None:
+    """Progress in a worker is told by its parent."""

@@ -2,7 +2,8 @@
 
 Works alike on a run's samples and on a dataset's photos (`Pictures`). A shard is made whole: first the views of all
 its pictures (decoding and warping in threads, detection meanwhile), then every missing network over the shard's
-crops, at its declared batch, the last one padded; membership of a batch depends on the list alone.
+crops, at its declared batch, the last one padded; membership of a batch depends on the list alone. While the networks
+run over one shard, the views of the next are cut.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import combinations, islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -105,7 +107,8 @@ def extract(
 def _setup(pictures: Pictures, spec: RunSpec, names: tuple[str, ...], references: Pictures | None) -> Work:
     networks = Networks(spec)
     portraits = Portraits(networks, references, spec) if references is not None else None
-    return partial(_shard, networks, pictures, spec, names, portraits)
+    begin = partial(_begin, networks, pictures, spec, names)
+    return Work(partial(_finish, networks, pictures, spec, portraits), begin)
 
 
 class Networks:
@@ -113,31 +116,42 @@ class Networks:
 
     def __init__(self, spec: RunSpec) -> None:
         self._spec, self._loaded = spec, {}  # type: ignore[var-annotated]
-        self._runtime = Runtime(spec.execution.device, spec.execution.threads)
+        self._runtime, self._loading = Runtime(spec.execution.device, spec.execution.threads), Lock()
 
     def part(self, group: str, part: Part) -> Any:
         """The network of a part."""
         key = (group, part.name, part.options.model_dump_json())
-        if key not in self._loaded:
-            self._loaded[key] = registry.get(group, part.name)(part.options, self._runtime)
-        return self._loaded[key]
+        with self._loading:
+            if key not in self._loaded:
+                self._loaded[key] = registry.get(group, part.name)(part.options, self._runtime)
+            return self._loaded[key]
 
 
-def _shard(
+Views = dict[str, list[View]]
+
+
+def _begin(
+    networks: Networks, pictures: Pictures, spec: RunSpec, names: Sequence[str], shard: int, advance: Advance
+) -> tuple[list[str], Views]:
+    """The extractors that a shard misses, and all views that they read."""
+    missing = [name for name in names if not feature_table(pictures, spec, name).has(shard)]
+    wanted = sorted({view_of(parts(spec)[name]) for name in missing})
+    return missing, _views(networks, pictures, spec, shard, wanted, advance)
+
+
+def _finish(
     networks: Networks,
     pictures: Pictures,
     spec: RunSpec,
-    names: Sequence[str],
     portraits: Portraits | None,
     shard: int,
-    advance: Advance,
+    begun: tuple[list[str], Views],
+    _: Advance,
 ) -> None:
-    missing = [name for name in names if not feature_table(pictures, spec, name).has(shard)]
     rows = pictures.shard(shard)
-    views = _views(networks, pictures, spec, shard, sorted({view_of(parts(spec)[n]) for n in missing}), advance)
-    for name in missing:
+    for name in begun[0]:
         part = parts(spec)[name]
-        network, crops = networks.part("extractors", part), views[view_of(part)]
+        network, crops = networks.part("extractors", part), begun[1][view_of(part)]
         if is_pairwise(part):
             assert portraits is not None
             found = _pairs(
@@ -150,7 +164,7 @@ def _shard(
 
 def _views(
     networks: Networks, pictures: Pictures, spec: RunSpec, shard: int, wanted: Sequence[str], advance: Advance
-) -> dict[str, list[View]]:
+) -> Views:
     """All wanted views of a shard's pictures; commits its faces and landmarks on the way."""
     rows, found = pictures.shard(shard), (faces_table(pictures, spec), landmarks_table(pictures, spec))
     finder = FaceFinder(networks, spec, *(_by_row(table, [shard]) for table in found))
@@ -168,7 +182,7 @@ def _cut_all(
     wanted: Sequence[str],
     marks: bool,
     advance: Advance,
-) -> dict[str, list[View]]:
+) -> Views:
     again = [name for name in wanted if name in FLAME_VIEWS and spec.protocol.views.flame_landmarks == "again"]
     first = [*(name for name in wanted if name not in again), *(["ffhq512"] if again else [])]
     with ThreadPoolExecutor(2) as pool:

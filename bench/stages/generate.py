@@ -47,10 +47,10 @@ def _setup(job: Job) -> Work:
     execution, spec = job.spec.execution, job.spec.method
     method = registry.get("methods", spec.name)(spec.options, Runtime(execution.device, execution.threads))
     references = References(job)
-    return partial(_shard, job, method, references)
+    return Work(partial(_shard, job, method, references))
 
 
-def _shard(job: Job, method: Method, references: References, shard: int, advance: Advance) -> None:
+def _shard(job: Job, method: Method, references: References, shard: int, _: None, advance: Advance) -> None:
     samples, places = table(job.folder, "samples"), _requests_of(job, shard)
     size = getattr(job.spec.method.options, "batch", None) or job.spec.protocol.samples_per_item
     parts = []
