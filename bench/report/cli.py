@@ -13,6 +13,7 @@ from bench.console import say, show
 from bench.errors import UserError
 from bench.report.compare import Comparison, newest, overview, write_comparison
 from bench.report.compare import compare as compare_runs
+from bench.report.model import Cell
 from bench.report.run import write_report
 
 
@@ -64,12 +65,21 @@ def _show(comparison: Comparison, out: Path) -> None:
     """The table turned: a line per number, a column per run."""
     from bench.listing import table
 
-    header, rows = overview(comparison)
-    lines = [{"": header[i], **{row[0]: row[i] for row in rows}} for i in range(1, len(header))]
+    found = overview(comparison)
+    lines = [
+        {"": f"{column.group} {column.title}".strip(), **{row[0].text: _marked(row[i]) for row in found.rows}}
+        for i, column in enumerate(found.columns)
+        if i > 0
+    ]
     show(f"{out.name}: {len(comparison.items)} items\n{table(lines)}\n")
     for warning in comparison.warnings:
         say(f"warning: {warning}")
     say(f"written to {out}")
+
+
+def _marked(cell: Cell) -> str:
+    """The best of a line with two stars, the second best with one."""
+    return cell.text + {"best": " **", "second": " *", "": ""}[cell.mark]
 
 
 def _plain(comparison: Comparison, out: Path) -> dict[str, Any]:

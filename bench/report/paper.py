@@ -165,8 +165,8 @@ def paper_table(*comparisons: Comparison) -> Table:
     """The paper's Table 1: methods as rows, LPIPS, Exp., Pose, FID and ID similarity over datasets as columns.
 
     First our generators, then the controls, then what the paper published on the same datasets; each part has a
-    heading row whose other cells are empty. Published cells have no `value` and no mark. ID similarity is shown under the
-    first recogniser of the evaluator (the paper's) and under the headline one, if that is another.
+    heading row whose other cells are empty. Published cells have no `value` and no mark. ID similarity is shown under
+    the first recogniser of the evaluator (the paper's) and under the headline one, if that is another.
 
     Args:
         *comparisons: one per dataset; a method in several of them is one row.

@@ -24,7 +24,7 @@ DATASETS = {"Synth-500": "synth500", "AgeDB": "agedb"}
 COLUMNS = ["source", "method", "setting", "dataset", "metric", "value", "note", "secondary"]
 TITLES = {
     "arc2face_table1": "Published: Arc2Face (ECCV 2024), Table 1 and section 4.4",
-    "arc2face_table2": "Published: Arc2Face (ECCV 2024), Table 2: accuracy of face recognition trained on synthetic faces",
+    "arc2face_table2": "Published: Arc2Face (ECCV 2024), Table 2 (accuracy of recognisers trained on synthetic faces)",
 }
 STAR = "*: read where others repeat it, not in the paper itself."
 
@@ -56,7 +56,9 @@ def published_table(name: str = "arc2face_table1") -> Table:
     frame = published(name)
     heads = list(dict.fromkeys(zip(frame["metric"], frame["dataset"], strict=True)))
     columns = [Column("method", numeric=False)]
-    columns += [Column(dataset, group=metric[0].upper() + metric[1:], better=better(metric)) for metric, dataset in heads]
+    columns += [
+        Column(dataset, group=metric[0].upper() + metric[1:], better=better(metric)) for metric, dataset in heads
+    ]
     return Table(TITLES[name], columns, published_rows(frame, heads), [STAR] if frame["secondary"].any() else [])
 
 
