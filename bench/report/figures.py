@@ -161,12 +161,11 @@ def forest(comparison: Comparison, number: Number) -> Figure:
         axes.text(1.02, at, _p(row["p_holm"]), transform=axes.get_yaxis_transform(), fontsize=7, va="center")
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set(ylim=(max(len(rows), 1) - 0.4, -0.6))
-    axes.set_yticks(range(len(rows)), [""] * len(rows))
-    for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
-        tick.set(parse_math=False, text=f"{short(row['a'], 24)} − {short(row['b'], 24)}", fontsize=8)
-    axes.set_xlabel(
-        f"difference of {label(number)}" + ("" if rows else ": no pair to test"), parse_math=False, fontsize=9
-    )
+    axes.set_yticks(range(len(rows)), [f"{short(row['a'], 24)} − {short(row['b'], 24)}" for row in rows])
+    for text in axes.get_yticklabels():
+        text.set_parse_math(False)
+    told = f"difference of {label(number)}" + ("" if rows else ": no pair to test")
+    axes.set_xlabel(told, parse_math=False, fontsize=9)
     return figure
 
 
