@@ -15,6 +15,7 @@ from bench.report.compare import Comparison, newest, overview, write_comparison
 from bench.report.compare import compare as compare_runs
 from bench.report.model import Cell
 from bench.report.run import write_report
+from bench.report.tables import turned
 
 
 def report(argv: Sequence[str]) -> int:
@@ -62,15 +63,11 @@ def _several(out: Path) -> dict[str, list[Path]]:
 
 
 def _show(comparison: Comparison, out: Path) -> None:
-    """The table turned: a line per number, a column per run."""
+    """The overview turned: a line per number, a column per run."""
     from bench.listing import table
 
-    found = overview(comparison)
-    lines = [
-        {"": f"{column.group} {column.title}".strip(), **{row[0].text: _marked(row[i]) for row in found.rows}}
-        for i, column in enumerate(found.columns)
-        if i > 0
-    ]
+    found = turned(overview(comparison))
+    lines = [{c.title: _marked(cell) for c, cell in zip(found.columns, row, strict=True)} for row in found.rows]
     show(f"{out.name}: {len(comparison.items)} items\n{table(lines)}\n")
     for warning in comparison.warnings:
         say(f"warning: {warning}")

@@ -207,7 +207,7 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
     """Writes scores, differences, the overview (`table`), the paper's Table 1 (`table1`) and figures into `out`."""
     for name, frame in (("scores", comparison.scores), ("differences", comparison.differences)):
         write_frame(out / name, frame)
-    write_tables(out / "table", overview(comparison))
+    write_tables(out / "table", tables.turned(overview(comparison)))
     write_tables(out / "table1", paper_table(comparison))
     write_tables(out / "published", published_table(), published_table("arc2face_table2"))
     for name, figure in figures.of_comparison(comparison):

@@ -77,7 +77,7 @@ def new(size: tuple[float, float]) -> tuple[Figure, Axes]:
     """An empty figure with one quiet pair of axes; sizes in inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(size, layout="constrained")
+    figure = Figure(size, dpi=200, layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
@@ -283,12 +283,12 @@ def file_name(text: str) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure as `path`.png (200 dpi) and `path`.pdf (fonts embedded as TrueType), without a time stamp."""
+    """Writes a figure as `path`.png and `path`.pdf (fonts embedded as TrueType), without a time stamp."""
     from matplotlib import rc_context
 
     for kind, metadata in (("png", {"Software": "idbench"}), ("pdf", {"CreationDate": None})):
         data = BytesIO()
         with rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # such a letter is drawn as a box
-            figure.savefig(data, format=kind, dpi=200, metadata=metadata)
+            figure.savefig(data, format=kind, metadata=metadata)
         write_atomic(path.with_name(f"{path.name}.{kind}"), data.getvalue())

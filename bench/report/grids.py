@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.report.figures import GREY
 from bench.report.frames import Run
 from bench.report.tables import plain, short
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SIZE = 160  # pixels of a thumbnail
@@ -34,7 +36,6 @@ class Tile:
 
     picture: NDArray[np.uint8] | None
     caption: str
-    strong: bool = False
 
 
 def spread(run: Run, recogniser: str, each: int = 3) -> dict[str, list[str]]:
@@ -64,13 +65,14 @@ def grid(run: Run, recogniser: str, groups: dict[str, list[str]], *, references:
     firsts = {items[0]: group for group, items in groups.items() if items}
     tiles = [_item(run, recogniser, item, references=references) for _, item in rows]
     sides = [firsts.get(item, "") for _, item in rows]
-    return mosaic(tiles, sides=sides, note=private_note(run) if references else "")
+    told = f"{_title(run)}; cosine to the reference by {short(recogniser, 40)}."
+    return mosaic(tiles, sides=sides, note=f"{told} {private_note(run) if references else ''}")
 
 
 def _item(run: Run, recogniser: str, item: str, *, references: bool) -> list[Tile]:
     samples = run.samples[run.samples["item"] == item].sort_values("index")
     return [
-        Tile(_reference(run, item) if references else None, short(item, 20), strong=True),
+        Tile(_reference(run, item) if references else None, short(item, 20)),
         *(Tile(_sample(run, row), _caption(row, recogniser)) for _, row in samples.iterrows()),
     ]
 
@@ -101,9 +103,14 @@ def failures(run: Run, *, references: bool = True) -> Iterator[Figure]:
     for at in range(0, len(rows), PAGE):
         part = rows.iloc[at : at + PAGE]
         known = {item: _reference(run, str(item)) if references else None for item in dict.fromkeys(part["item"])}
-        pairs = [[Tile(known[row["item"]], _who(row), strong=True), _why(run, row)] for _, row in part.iterrows()]
+        pairs = [[Tile(known[row["item"]], _who(row)), _why(run, row)] for _, row in part.iterrows()]
         lines = [list(chain.from_iterable(pairs[k : k + 4])) for k in range(0, len(pairs), 4)]
-        yield mosaic(lines, note=private_note(run) if references else "")
+        told = f"{_title(run)}: failures {at + 1} to {at + len(part)} of {len(rows)}."
+        yield mosaic(lines, together=2, note=f"{told} {private_note(run) if references else ''}")
+
+
+def _title(run: Run) -> str:
+    return f"{short(run.method, 40)} on {short(str(run.record['dataset']), 40)}"
 
 
 def _who(row: pd.Series) -> str:
@@ -112,7 +119,7 @@ def _who(row: pd.Series) -> str:
 
 def _why(run: Run, row: pd.Series) -> Tile:
     reason = textwrap.shorten(plain(str(row["reason"])), 48, placeholder="…") if row["reason"] else ""
-    lines = textwrap.wrap(reason, 26)[:2]
+    lines = textwrap.wrap(reason, 24)[:2]
     return Tile(_sample(run, row), "\n".join([str(row["status"]).replace("_", " "), *lines]))
 
 
@@ -143,50 +150,60 @@ def thumbnail(path: Path, size: int = SIZE) -> NDArray[np.uint8] | None:
     return np.asarray(image)
 
 
-def mosaic(rows: Sequence[Sequence[Tile]], sides: Sequence[str] = (), note: str = "") -> Figure:
+@dataclass(frozen=True)
+class Layout:
+    """Where tiles lie, in pixels: `left` of the first, `below` each for its caption, a gap after every `together`."""
+
+    left: int
+    below: int
+    together: int
+
+    def place(self, row: int, column: int) -> tuple[int, int]:
+        """Left and upper end of a tile."""
+        gaps = 3 * GAP * (column // self.together) if self.together else 0
+        return self.left + column * (SIZE + GAP) + gaps, GAP + row * (SIZE + self.below)
+
+
+def mosaic(rows: Sequence[Sequence[Tile]], sides: Sequence[str] = (), note: str = "", together: int = 0) -> Figure:
     """Rows of tiles as one figure: one image, and the captions as text.
 
     Args:
         rows: of tiles.
         sides: a heading left of each row; "" for none.
         note: a line below everything.
+        together: number of tiles between wider gaps; 0 for none.
     """
     from matplotlib.figure import Figure
 
-    columns, step = max((len(row) for row in rows), default=1), SIZE + GAP
-    margin, bottom = (28 if any(sides) else 0), (26 if note else 0)
-    deepest = max((tile.caption.count("\n") for row in rows for tile in row), default=0)
-    below = CAPTION + 15 * deepest
-    height, width = max(len(rows), 1) * (SIZE + below) + bottom, columns * step - GAP + margin
+    lines = max((tile.caption.count("\n") for row in rows for tile in row), default=0)
+    layout = Layout(28 if any(sides) else GAP, CAPTION + 15 * lines, together)
+    right, bottom = layout.place(max(len(rows), 1), max((len(row) for row in rows), default=1) - 1)
+    width, height = right + SIZE + GAP, bottom + 22
     canvas = np.full((height, width, 3), 255, np.uint8)
-    figure = Figure((width / INCH, height / INCH))
+    figure = Figure((width / INCH, height / INCH), dpi=INCH)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     for r, row in enumerate(rows):
-        y = r * (SIZE + below)
-        if sides and sides[r]:
-            axes.text(2, y + SIZE / 2, sides[r], fontsize=8, rotation=90, va="center", weight="bold", parse_math=False)
         for c, tile in enumerate(row):
-            x = margin + c * step
-            _paste(canvas[y : y + SIZE, x : x + SIZE], tile.picture)
-            weight = "bold" if tile.strong else "normal"
-            place = (x + SIZE / 2, y + SIZE + 5)
-            axes.text(*place, tile.caption, fontsize=6.5, ha="center", va="top", weight=weight, parse_math=False)
-            if tile.picture is None:
-                axes.text(
-                    x + SIZE / 2, y + SIZE / 2, "no picture", fontsize=6.5, ha="center", va="center", color="#666666"
-                )
+            _put(axes, canvas, tile, layout.place(r, c))
+    for r, side in enumerate(sides):
+        middle = layout.place(r, 0)[1] + SIZE / 2
+        axes.text(4, middle, side, fontsize=9, rotation=90, va="center", parse_math=False)
     axes.imshow(canvas, extent=(0, width, height, 0), interpolation="none", aspect="auto")
-    axes.text(2, height - 8, note, fontsize=6.5, va="bottom", color="#666666", parse_math=False)
+    axes.text(GAP, height - 8, note, fontsize=6.5, va="bottom", color=GREY, parse_math=False)
     axes.set(xlim=(0, width), ylim=(height, 0))
     return figure
 
 
-def _paste(place: NDArray[np.uint8], picture: NDArray[np.uint8] | None) -> None:
-    """Puts a picture into the middle of its square, or makes the square grey."""
-    if picture is None:
-        place[:] = 235
+def _put(axes: Axes, canvas: NDArray[np.uint8], tile: Tile, place: tuple[int, int]) -> None:
+    """Puts a tile's picture into the canvas (a grey square where there is none) and its caption below it."""
+    x, y = place
+    square, middle = canvas[y : y + SIZE, x : x + SIZE], x + SIZE / 2
+    axes.text(middle, y + SIZE + 5, tile.caption, fontsize=6.5, ha="center", va="top", parse_math=False)
+    if tile.picture is None:
+        square[:] = 235
+        axes.text(middle, y + SIZE / 2, "no picture", fontsize=6.5, ha="center", va="center", color=GREY)
         return
-    h, w = picture.shape[:2]
-    y, x = (place.shape[0] - h) // 2, (place.shape[1] - w) // 2
-    place[y : y + h, x : x + w] = picture
+    h, w = tile.picture.shape[:2]
+    top, left = (SIZE - h) // 2, (SIZE - w) // 2
+    square[top : top + h, left : left + w] = tile.picture

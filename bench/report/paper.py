@@ -137,15 +137,16 @@ def _cell(name: str, run: Run, number: Number, ranked: Ranking) -> Cell:
         return Cell("n/a", note="not measured")
     row = rows.iloc[0]
     value = None if pd.isna(row["value"]) else float(row["value"])
-    own = "" if run.is_control else ranked.notes.get(name, "")  # a control's name says it already
-    return Cell(figure(value, row["low"], row["high"]), value, ranked.marks.get(name, ""), notes(own, row["note"]))
+    own, given = ranked.notes.get(name, ""), str(row["note"])
+    said = run.is_control or own in given  # a control's name says it already
+    text = figure(value, row["low"], row["high"])
+    return Cell(text, value, ranked.marks.get(name, ""), given if said else notes(own, given))
 
 
 def caption(comparison: Comparison) -> str:
     """Dataset, number of items and protocol."""
-    run = next(iter(comparison.runs.values()))
-    size = len(comparison.items)
-    return f"{run.record['dataset']}, {size} item{'s' * (size != 1)}, {run.comparable['protocol']['name']}"
+    run, size = next(iter(comparison.runs.values())), len(comparison.items)
+    return f"{_dataset(comparison)}, {size} item{'s' * (size != 1)}, {run.comparable['protocol']['name']}"
 
 
 MARKED = (
@@ -172,12 +173,15 @@ def paper_table(*comparisons: Comparison) -> Table:
         *comparisons: one per dataset; a method in several of them is one row.
     """
     heads = [head for metric in PAPER for comparison in comparisons for head in _heads(comparison, metric)]
-    columns = [Column("method", numeric=False), *(_paper_column(*head, alone=len(comparisons) == 1) for head in heads)]
+    alone = len(comparisons) == 1
+    columns = [Column("method", numeric=False), *(_paper_column(*head, alone=alone) for head in heads)]
+    columns += [column for comparison in comparisons for column in _count_columns(comparison, alone=alone)]
     cells = [_cells(comparison, number) for comparison, number in heads]
+    cells += [column for comparison in comparisons for column in _count_cells(comparison)]
     parts = {
         "": _measured(comparisons, cells, controls=False),
         "Controls (not ranked)": _measured(comparisons, cells, controls=True),
-        "Published (not ranked with ours)": _published(comparisons, heads),
+        "Published (not ranked with ours)": _published(comparisons, heads, len(columns)),
     }
     rows = [row for heading, part in parts.items() if part for row in (*_heading(heading, columns), *part)]
     lines = list(dict.fromkeys(line for comparison in comparisons for line in _notes(comparison)))
@@ -207,11 +211,25 @@ def _heads(comparison: Comparison, metric: str) -> list[tuple[Comparison, Number
 
 def _paper_column(comparison: Comparison, number: Number, *, alone: bool) -> Column:
     metric, variant, _ = number
-    dataset = str(next(iter(comparison.runs.values())).record["dataset"])
-    name = {"id_similarity": variant}.get(metric, "") if alone else dataset
+    name = {"id_similarity": variant}.get(metric, "") if alone else _dataset(comparison)
     group = PAPER[metric] + (f", {variant}" if metric == "id_similarity" and not alone else "")
     note, better = relation_note(comparison, variant), _better(comparison, number)
     return Column(name or PAPER[metric], group if name else "", note, better)
+
+
+def _count_columns(comparison: Comparison, *, alone: bool) -> list[Column]:
+    group = "samples" if alone else f"samples, {_dataset(comparison)}"
+    return [Column(name, group) for name in ("n", "failed")]
+
+
+def _count_cells(comparison: Comparison) -> list[dict[str, Cell]]:
+    """The cells of the two columns of counts, by run."""
+    counts = {name: _counts(name, run) for name, run in comparison.runs.items()}
+    return [{name: cells[place] for name, cells in counts.items()} for place in (1, 2)]
+
+
+def _dataset(comparison: Comparison) -> str:
+    return str(next(iter(comparison.runs.values())).record["dataset"])
 
 
 def _measured(
@@ -221,7 +239,9 @@ def _measured(
     return [[Cell(name), *(column.get(name, Cell("")) for column in cells)] for name in dict.fromkeys(names)]
 
 
-def _published(comparisons: Iterable[Comparison], heads: Sequence[tuple[Comparison, Number]]) -> list[list[Cell]]:
+def _published(
+    comparisons: Iterable[Comparison], heads: Sequence[tuple[Comparison, Number]], size: int
+) -> list[list[Cell]]:
     """The published rows on the same datasets; ID similarity stands in the first column of its dataset alone."""
     sources = {_source(comparison) for comparison in comparisons}
     frame = published.published()
@@ -230,7 +250,7 @@ def _published(comparisons: Iterable[Comparison], heads: Sequence[tuple[Comparis
         return []
     wanted = [_published_head(*head) for head in heads]
     once = [head if head not in wanted[:place] else None for place, head in enumerate(wanted)]
-    return published.published_rows(frame, once)
+    return published.published_rows(frame, [*once, *[None] * (size - 1 - len(once))])
 
 
 def _source(comparison: Comparison) -> str:

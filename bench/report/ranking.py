@@ -66,9 +66,8 @@ def _unranked(run: Run, row: pd.Series, number: Number) -> str:
         return "control, not ranked"
     made = int(row["n"]) + int(row["n_failed"])
     share = int(row["n"]) / made if made else 0.0
-    return (
-        f"not ranked: a face in {share:.1%} of the samples" if number[0] in DISTRIBUTIONS and share < DETECTED else ""
-    )
+    low = number[0] in DISTRIBUTIONS and share < DETECTED
+    return f"no ranking: only {share:.1%} of the samples have a face" if low else ""
 
 
 def _significant(comparison: Comparison, number: Number) -> set[frozenset[str]]:

@@ -26,7 +26,7 @@ ACCENTS = {
 """Combining accent -> the LaTeX command that every font encoding has."""
 ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 INTERVAL = re.compile(r"(.+?) (\[.+\])")
-NAME = 40
+NAME = 60
 """Characters of a name in LaTeX, above which it is cut in the middle."""
 
 
@@ -71,6 +71,17 @@ def simple(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
     return Table(
         title, [Column(name, numeric=False) for name in header], [[Cell(text) for text in row] for row in rows]
     )
+
+
+def turned(table: Table) -> Table:
+    """The table with its rows as columns: for few rows of many numbers. Groups and directions join the names."""
+    heads = [" ".join(filter(None, (c.group, c.title, ARROWS[c.better]))) for c in table.columns]
+    columns = [Column("", numeric=False), *(Column(row[0].text, note=row[0].note) for row in table.rows)]
+    rows = [
+        [Cell(heads[at], note=table.columns[at].note), *(row[at] for row in table.rows)]
+        for at in range(1, len(table.columns))
+    ]
+    return Table(table.title, columns, rows, table.notes)
 
 
 def is_heading(row: Sequence[Cell]) -> bool:
