@@ -164,7 +164,7 @@ def forest(comparison: Comparison, number: Number) -> Figure:
     axes.set_yticks(range(len(rows)), [f"{short(row['a'], 24)} − {short(row['b'], 24)}" for row in rows])
     for text in axes.get_yticklabels():
         text.set_parse_math(False)
-    told = f"difference of {label(number)}" + ("" if rows else ": no pair to test")
+    told = f"difference of {label(number)}" + ("; p by Holm" if rows else ": no pair to test")
     axes.set_xlabel(told, parse_math=False, fontsize=9)
     return figure
 
