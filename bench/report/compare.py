@@ -113,7 +113,8 @@ def _differences(runs: dict[str, Run], common: set[str]) -> pd.DataFrame:
         (*number, a, b, p.difference, p.low, p.high, p.p_value, None, p.n, p.n_clusters, p.note)
         for number, a, b, p in found
     ]
-    frame = pd.DataFrame(rows, columns=DIFFERENCES)
+    numbers = dict.fromkeys(("difference", "low", "high", "p_value"), float)
+    frame = pd.DataFrame(rows, columns=DIFFERENCES).astype(numbers)
     controls = {name for name, run in runs.items() if run.is_control}
     family = frame["a"].isin(controls) | frame["b"].isin(controls)
     return frame.assign(p_holm=_adjusted(frame, family))

@@ -54,7 +54,9 @@ def published(name: str = "arc2face_table1") -> pd.DataFrame:
 def published_table(name: str = "arc2face_table1") -> Table:
     """A published table as its paper lays it out: methods as rows, metrics over datasets as columns."""
     frame = published(name)
-    heads = list(dict.fromkeys(zip(frame["metric"], frame["dataset"], strict=True)))
+    metrics = list(dict.fromkeys(frame["metric"]))
+    found = dict.fromkeys(zip(frame["metric"], frame["dataset"], strict=True))
+    heads = sorted(found, key=lambda head: metrics.index(head[0]))
     columns = [Column("method", numeric=False)]
     columns += [
         Column(dataset, group=metric[0].upper() + metric[1:], better=better(metric)) for metric, dataset in heads
@@ -66,7 +68,7 @@ def better(metric: str) -> Literal["higher", "lower", ""]:
     """Which direction of a published metric is better."""
     if metric == "FID":
         return "lower"
-    return "" if metric.startswith("similarity to") else "higher"
+    return "" if metric.startswith("training") else "higher"
 
 
 def published_rows(frame: pd.DataFrame, heads: Sequence[tuple[str, str] | None]) -> list[list[Cell]]:

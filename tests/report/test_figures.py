@@ -106,7 +106,7 @@ def test_every_failure_is_on_a_page_with_its_reason(half):
     assert len(pages) == -(-len(grids.failed(run)) // grids.PAGE) == 2
     assert told.count("sample ") == len(grids.failed(run))
     assert told.count("generation error") == (run.samples["status"] == "generation_error").sum()
-    assert "out of memory" in told
+    assert told.count("RuntimeError: out of\nmemory") == told.count("generation error")
 
 
 def test_a_grid_without_references_shows_none(four):
@@ -115,7 +115,7 @@ def test_a_grid_without_references_shows_none(four):
     def pixels(references):
         return grids.grid(run, "adaface", {"best": ["item 00003"]}, references=references).axes[0].images[0].get_array()
 
-    first = slice(36, 36 + grids.SIZE)
+    first = slice(28, 28 + grids.SIZE)
     with_it, without = (np.asarray(pixels(flag)) for flag in (True, False))
     assert (without[20:160, first] == 235).all()
     assert (with_it[20:160, first] != 235).any()

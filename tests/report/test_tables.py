@@ -9,8 +9,8 @@ from bench.report.published import published_table
 from bench.report.tables import escape_latex, escape_markdown, frame, latex, markdown, short, turned
 
 NAMES = [
-    'a<script>alert("x")</script>|b', "two\nlines\r\nand a\ttab", "[bracket] *star*", "*star", "אבג דה", "\u202eright to left",
-    "x" * 200, r"%~^#_$x_{1}$\input{/etc/passwd}", "中文 😀", "Łódź é ñ ı", "`code` & co", "--", "",
+    'a<script>alert("x")</script>|b', "two\nlines\r\nand a\ttab", "[bracket] *star*", "*star", "אבג דה",
+    "\u202eright to left", "x" * 200, r"%~^#_$x_{1}$\input{/etc/passwd}", "中文 😀", "Łódź é ñ ı", "`code` & co", "--", "",
 ]  # fmt: skip
 HARMLESS = re.compile(
     r"\\(text\w+|emph|underline|multicolumn|cmidrule|scriptsize|footnotesize|[\\&%$#_{}]|[`'^~=u.\"rHvc]\{|,|begin|end|centering"
@@ -74,7 +74,7 @@ def test_marks_and_intervals():
     )
     assert r"| **1.0** \[0.9, 1.1\] |" in markdown(table)
     assert "<u>2</u>" in markdown(table)
-    assert "a & \\textbf{1.0} \\\\\n & {\\scriptsize [0.9, 1.1]} \\\\\nb & \\underline{2} \\\\" in latex(table)
+    assert "a & \\textbf{1.0} \\\\\n & {\\scriptsize {[}0.9, 1.1]} \\\\\nb & \\underline{2} \\\\" in latex(table)
 
 
 def test_a_note_that_stands_often_has_one_letter():
