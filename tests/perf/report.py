@@ -1,7 +1,7 @@
 """Times report and compare: `OMP_NUM_THREADS=1 python -m tests.perf.report [runs [items]]`.
 
-Makes runs of 5 samples per item in the store's own format (one scored by the metrics on small features, the others of it
-by noise; half a percent of the samples failed; pictures of 512 x 512), writes each run's report, compares the
+Makes runs of 5 samples per item in the store's own format (one scored by the metrics on small features, the others of
+it by noise; half a percent of the samples failed; pictures of 512 x 512), writes each run's report, compares the
 first four and then all, and prints seconds of wall clock and of the process, and the peak memory.
 """
 

@@ -10,7 +10,8 @@ from bench.report.tables import escape_latex, escape_markdown, frame, latex, mar
 
 NAMES = [
     'a<script>alert("x")</script>|b', "two\nlines\r\nand a\ttab", "[bracket] *star*", "*star", "אבג דה",
-    "\u202eright to left", "x" * 200, r"%~^#_$x_{1}$\input{/etc/passwd}", "中文 😀", "Łódź é ñ ı", "`code` & co", "--", "",
+    "\u202eright to left", "x" * 200, r"%~^#_$x_{1}$\input{/etc/passwd}", "中文 😀", "Łódź é ñ ı",
+    "`code` & co", "--", "",
 ]  # fmt: skip
 HARMLESS = re.compile(
     r"\\(text\w+|emph|underline|multicolumn|cmidrule|scriptsize|footnotesize|[\\&%$#_{}]|[`'^~=u.\"rHvc]\{|,|begin|end|centering"
