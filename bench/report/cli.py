@@ -11,9 +11,10 @@ from typing import Any
 
 from bench.console import say, show
 from bench.errors import UserError
-from bench.report.compare import Comparison, newest, overview, write_comparison
+from bench.report.compare import Comparison, newest, write_comparison, write_tables
 from bench.report.compare import compare as compare_runs
 from bench.report.model import Cell
+from bench.report.paper import overview, paper_table
 from bench.report.run import write_report
 from bench.report.tables import turned
 
@@ -39,15 +40,19 @@ def compare(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     groups = {"": arguments.runs} if arguments.runs else _several(arguments.out)
-    results = []
+    results, comparisons = [], []
+    base = arguments.to or arguments.out / "compare"
     for name, folders in groups.items():
         comparison = compare_runs(folders)
-        out = arguments.to or arguments.out / "compare"
-        out = out / (name or str(next(iter(comparison.runs.values())).record["dataset"])) if not arguments.to else out
+        label = name or str(next(iter(comparison.runs.values())).record["dataset"])
+        out = base if arguments.to and len(groups) == 1 else base / label
         write_comparison(comparison, out)
+        comparisons.append(comparison)
         results.append(_plain(comparison, out))
         if not arguments.json:
             _show(comparison, out)
+    if len(comparisons) > 1:  # the paper's layout: datasets side by side
+        write_tables(base / "table1", paper_table(*comparisons))
     if arguments.json:
         show(json.dumps(results, indent=2, ensure_ascii=False))
     return 0
