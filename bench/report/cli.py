@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +28,25 @@ def report(argv: Sequence[str]) -> int:
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     arguments = parser.parse_args(argv)
-    for folder in arguments.runs or [run for group in newest(arguments.out).values() for run in group]:
-        write_report(folder)
-        show(str(folder / "report"))
+    folders = arguments.runs or [run for group in newest(arguments.out).values() for run in group]
+    for written in _written(folders):
+        show(str(written))
     return 0
+
+
+def _written(folders: Sequence[Path]) -> Iterator[Path]:
+    """Writes the reports, several at a time where there are cores for it; their folders in the order given."""
+    workers = min(len(folders), os.cpu_count() or 1)
+    if workers < 2:
+        yield from map(_write, folders)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_write, folders)
+
+
+def _write(folder: Path) -> Path:
+    write_report(folder)
+    return folder / "report"
 
 
 def compare(argv: Sequence[str]) -> int:

@@ -38,9 +38,9 @@ def _write_grids(run: Run, out: Path) -> None:
     for old in out.glob("failures-*.p*"):
         old.unlink()
     for recogniser in run.recognisers[:1]:
-        figures.save(grids.grid(run, recogniser, grids.spread(run, recogniser)), out / "grid")
+        figures.save(grids.grid(run, recogniser, grids.spread(run, recogniser)), out / "grid", fonts=3)
     for page, figure in enumerate(grids.failures(run), 1):
-        figures.save(figure, out / f"failures-{page:03d}")
+        figures.save(figure, out / f"failures-{page:03d}", fonts=3)
 
 
 def score_table(run: Run) -> Table:

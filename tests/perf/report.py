@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from bench.report.cli import report
 from bench.report.compare import compare, write_comparison
-from bench.report.run import write_report
 from bench.store import read_table, write_json, write_table
 from tests.report.world import record, write_run
 
@@ -73,7 +73,7 @@ def main(runs=20, items=500):
         timed("compare of 4 runs, tables alone", lambda: compare(folders[:4]))
         four = compare(folders[:4])
         timed("writing its tables and figures", lambda: write_comparison(four, Path(out) / "four"))
-        timed(f"report of {runs} runs", lambda: [write_report(folder) for folder in folders])
+        timed(f"report of {runs} runs", lambda: report([str(folder) for folder in folders]))
         everything = timed(f"compare of {runs} runs, tables alone", lambda: compare(folders))
         timed("writing its tables and figures", lambda: write_comparison(everything, Path(out) / "all"))
 
