@@ -20,6 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtr, stdtrit
 
 Floats = NDArray[np.float64]
+Totals = tuple[Floats, Floats]
+"""Sum and number of the values of each cluster."""
 
 FEW_CLUSTERS = 20
 """Below this many subjects an interval comes with a warning."""
@@ -28,6 +30,7 @@ LINEAR_ABOVE = 2_000
 EXACT_FLIPS = 2**16
 """Up to this many sign patterns the permutation test enumerates all of them."""
 _CHUNK = 2**22  # random numbers drawn at once: 32 MB
+_TOGETHER = 256  # differences that share one pass over the draws: 20 MB of bootstrap means
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def mean(values: ArrayLike) -> float | None:
     return math.fsum(array) / array.size if array.size else None
 
 
-def cluster_totals(values: ArrayLike, clusters: Sequence[Any] | NDArray[Any]) -> tuple[Floats, Floats]:
+def cluster_totals(values: ArrayLike, clusters: Sequence[Any] | NDArray[Any]) -> Totals:
     """Sum and number of the finite values of each cluster; values that are not finite are left out.
 
     The clusters come in ascending order of (number, sum), and each sum is taken over its sorted values, so that the
@@ -121,16 +124,33 @@ def cluster_bootstrap_mean(
     >>> cluster_bootstrap_mean([0.0, 0.0, 1.0, 1.0], ["a", "a", "b", "b"], seed=1, resamples=100)
     Interval(low=0.0, high=1.0, n_clusters=2, note='only 2 subjects')
     """
-    sums, counts = cluster_totals(values, clusters)
-    size = len(sums)
-    if size < 2:
-        return Interval(None, None, size, f"no interval: {size or 'no'} subject{'s' * (size != 1)}")
-    tail = (1 - level) / 2
-    if size > LINEAR_ABOVE:
-        low, high = _linearised(sums, counts, tail)
-        return Interval(low, high, size, "normal interval, clustered by subject")
-    low, high = np.quantile(_resampled_means(sums, counts, seed, resamples), [tail, 1 - tail])
-    return Interval(float(low), float(high), size, few(size))
+    return _bootstrap([cluster_totals(values, clusters)], seed, resamples, level)[0]
+
+
+def _bootstrap(totals: Sequence[Totals], seed: int, resamples: int, level: float) -> list[Interval]:
+    """The interval of each ratio of sums; what has as many clusters is resampled together, by the same draws."""
+    tail, found = (1 - level) / 2, dict[int, Interval]()
+    for size, places in _by_size(totals).items():
+        part = [totals[place] for place in places]
+        if size < 2:
+            reason = f"no interval: {size or 'no'} subject{'s' * (size != 1)}"
+            intervals = [Interval(None, None, size, reason)] * len(part)
+        elif size > LINEAR_ABOVE:
+            note = "normal interval, clustered by subject"
+            intervals = [Interval(*_linearised(*one, tail), size, note) for one in part]
+        else:
+            ends = np.quantile(_resampled_means(part, seed, resamples), [tail, 1 - tail], axis=0)
+            intervals = [Interval(float(low), float(high), size, few(size)) for low, high in ends.T]
+        found.update(zip(places, intervals, strict=True))
+    return [found[place] for place in range(len(totals))]
+
+
+def _by_size(totals: Sequence[Totals]) -> dict[int, list[int]]:
+    """Number of clusters -> places of the totals that have so many."""
+    found: dict[int, list[int]] = {}
+    for place, (sums, _) in enumerate(totals):
+        found.setdefault(len(sums), []).append(place)
+    return found
 
 
 def few(n_clusters: int) -> str:
@@ -138,12 +158,19 @@ def few(n_clusters: int) -> str:
     return f"only {n_clusters} subjects" if n_clusters < FEW_CLUSTERS else ""
 
 
-def _resampled_means(sums: Floats, counts: Floats, seed: int, resamples: int) -> Floats:
-    """(resamples,) bootstrap means, taken in chunks of bounded memory."""
-    columns, step = np.stack([sums, counts], axis=1), max(1, _CHUNK // len(sums))
-    weights = _weights(len(sums), seed, resamples)
-    totals = [weights[at : at + step].astype(np.float64) @ columns for at in range(0, resamples, step)]
-    return np.concatenate([part[:, 0] / part[:, 1] for part in totals])
+def _resampled_means(totals: Sequence[Totals], seed: int, resamples: int) -> Floats:
+    """(resamples, k) bootstrap means of k ratios over as many clusters, taken in chunks of bounded memory."""
+    weights = _weights(len(totals[0][0]), seed, resamples)
+    sums = np.stack([sums for sums, _ in totals], axis=1)
+    distinct = {counts.tobytes(): counts for _, counts in totals}  # mostly one: as many values in each subject
+    order = {key: place for place, key in enumerate(distinct)}
+    of = [order[counts.tobytes()] for _, counts in totals]
+    columns = np.concatenate([sums, np.stack(list(distinct.values()), axis=1)], axis=1)
+    step, means = max(1, _CHUNK // max(len(sums), columns.shape[1])), np.empty((resamples, len(totals)))
+    for at in range(0, resamples, step):
+        drawn = weights[at : at + step].astype(np.float64) @ columns
+        means[at : at + step] = drawn[:, : len(totals)] / drawn[:, len(totals) :][:, of]
+    return means
 
 
 @lru_cache(maxsize=2)
@@ -193,26 +220,74 @@ def paired_difference(
     0.25
     """
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    sums, counts = cluster_totals(difference, clusters)
-    n = int(counts.sum())
-    if n == 0:
-        return Paired(None, None, None, None, 0, 0, "no item in common")
-    interval = cluster_bootstrap_mean(difference, clusters, seed=seed, resamples=resamples, level=level)
-    middle = mean(difference[np.isfinite(difference)])
-    p_value = _sign_flip(np.sort(np.abs(sums)), abs(float(sums.sum())), seed, resamples) if len(sums) > 1 else None
-    return Paired(middle, interval.low, interval.high, p_value, n, len(sums), interval.note)
+    return paired_differences([(difference, clusters)], seed=seed, resamples=resamples, level=level)[0]
 
 
-def _sign_flip(sizes: Floats, observed: float, seed: int, resamples: int) -> float:
-    """Share of sign patterns of `sizes` whose sum is at least `observed` from 0 (ties up to rounding count)."""
-    bound = observed - 1e-12 * float(sizes.sum())
-    if 2 ** len(sizes) <= EXACT_FLIPS:
-        sums = np.zeros(1)
-        for size in sizes:
-            sums = np.concatenate([sums + size, sums - size])
-        return float(np.mean(np.abs(sums) >= bound))
-    hits = sum(int((np.abs(signs @ sizes) >= bound).sum()) for signs in _signs(len(sizes), seed, resamples))
-    return (1 + hits) / (1 + resamples)
+def paired_differences(
+    differences: Sequence[tuple[ArrayLike, Sequence[Any] | NDArray[Any]]],
+    *,
+    seed: int,
+    resamples: int = 10_000,
+    level: float = 0.95,
+) -> list[Paired]:
+    """`paired_difference` of many pairs at once, from (values of a - b, clusters) each: the draws are made once.
+
+    >>> paired_differences([([3.0, 2.0], ["a", "b"]), ([], [])], seed=0)[1].note
+    'no item in common'
+    """
+    return [
+        paired
+        for at in range(0, len(differences), _TOGETHER)
+        for paired in _paired(differences[at : at + _TOGETHER], seed, resamples, level)
+    ]
+
+
+def _paired(
+    differences: Sequence[tuple[ArrayLike, Sequence[Any] | NDArray[Any]]], seed: int, resamples: int, level: float
+) -> list[Paired]:
+    values = [np.asarray(difference, dtype=np.float64) for difference, _ in differences]
+    totals = [cluster_totals(one, clusters) for one, (_, clusters) in zip(values, differences, strict=True)]
+    intervals, p_values = _bootstrap(totals, seed, resamples, level), _sign_flips(totals, seed, resamples)
+    return [
+        Paired(mean(one[np.isfinite(one)]), i.low, i.high, p, int(counts.sum()), len(sums), i.note)
+        if len(sums)
+        else Paired(None, None, None, None, 0, 0, "no item in common")
+        for one, (sums, counts), i, p in zip(values, totals, intervals, p_values, strict=True)
+    ]
+
+
+def _sign_flips(totals: Sequence[Totals], seed: int, resamples: int) -> list[float | None]:
+    """For each the share of sign patterns whose sum is at least as far from 0; None below 2 clusters."""
+    found: dict[int, float | None] = {}
+    for size, places in _by_size(totals).items():
+        if size < 2:
+            shares: Sequence[float | None] = [None] * len(places)
+        elif 2**size <= EXACT_FLIPS:
+            shares = [_exact_share(totals[place][0]) for place in places]
+        else:
+            shares = _random_shares(np.stack([totals[place][0] for place in places], axis=1), seed, resamples)
+        found.update(zip(places, shares, strict=True))
+    return [found[place] for place in range(len(totals))]
+
+
+def _bound(sums: Floats) -> Floats:
+    """How far from 0 a pattern's sum must be to count: ties up to rounding do. Along axis 0."""
+    return np.asarray(np.abs(sums.sum(axis=0)) - 1e-12 * np.abs(sums).sum(axis=0))
+
+
+def _exact_share(sums: Floats) -> float:
+    patterns = np.zeros(1)
+    for size in np.sort(np.abs(sums)):
+        patterns = np.concatenate([patterns + size, patterns - size])
+    return float(np.mean(np.abs(patterns) >= _bound(sums)))
+
+
+def _random_shares(sums: Floats, seed: int, resamples: int) -> list[float]:
+    """(1 + hits) / (1 + resamples) for each column of (clusters, k) sums, over the same random patterns."""
+    sizes, hits = np.sort(np.abs(sums), axis=0), np.zeros(sums.shape[1], dtype=np.int64)
+    for signs in _signs(len(sums), seed, resamples):
+        hits += (np.abs(signs @ sizes) >= _bound(sums)).sum(axis=0)
+    return [float(share) for share in (1 + hits) / (1 + resamples)]
 
 
 def _signs(size: int, seed: int, resamples: int) -> Iterator[Floats]:

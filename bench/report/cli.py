@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from bench.console import say, show
 from bench.errors import UserError
-from bench.report.compare import Comparison, newest, overview, write_comparison
+from bench.report.compare import Comparison, newest, write_comparison, write_tables
 from bench.report.compare import compare as compare_runs
+from bench.report.model import Cell
+from bench.report.paper import overview, paper_table
 from bench.report.run import write_report
+from bench.report.tables import turned
 
 
 def report(argv: Sequence[str]) -> int:
@@ -22,10 +28,25 @@ def report(argv: Sequence[str]) -> int:
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     arguments = parser.parse_args(argv)
-    for folder in arguments.runs or [run for group in newest(arguments.out).values() for run in group]:
-        write_report(folder)
-        show(str(folder / "report"))
+    folders = arguments.runs or [run for group in newest(arguments.out).values() for run in group]
+    for written in _written(folders):
+        show(str(written))
     return 0
+
+
+def _written(folders: Sequence[Path]) -> Iterator[Path]:
+    """Writes the reports, several at a time where there are cores for it; their folders in the order given."""
+    workers = min(len(folders), os.cpu_count() or 1)
+    if workers < 2:
+        yield from map(_write, folders)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_write, folders)
+
+
+def _write(folder: Path) -> Path:
+    write_report(folder)
+    return folder / "report"
 
 
 def compare(argv: Sequence[str]) -> int:
@@ -37,15 +58,19 @@ def compare(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     groups = {"": arguments.runs} if arguments.runs else _several(arguments.out)
-    results = []
+    results, comparisons = [], []
+    base = arguments.to or arguments.out / "compare"
     for name, folders in groups.items():
         comparison = compare_runs(folders)
-        out = arguments.to or arguments.out / "compare"
-        out = out / (name or str(next(iter(comparison.runs.values())).record["dataset"])) if not arguments.to else out
+        label = name or str(next(iter(comparison.runs.values())).record["dataset"])
+        out = base if arguments.to and len(groups) == 1 else base / label
         write_comparison(comparison, out)
+        comparisons.append(comparison)
         results.append(_plain(comparison, out))
         if not arguments.json:
             _show(comparison, out)
+    if len(comparisons) > 1:  # the paper's layout: datasets side by side
+        write_tables(base / "table1", paper_table(*comparisons))
     if arguments.json:
         show(json.dumps(results, indent=2, ensure_ascii=False))
     return 0
@@ -61,15 +86,20 @@ def _several(out: Path) -> dict[str, list[Path]]:
 
 
 def _show(comparison: Comparison, out: Path) -> None:
-    """The table turned: a line per number, a column per run."""
+    """The overview turned: a line per number, a column per run."""
     from bench.listing import table
 
-    header, rows = overview(comparison)
-    lines = [{"": header[i], **{row[0]: row[i] for row in rows}} for i in range(1, len(header))]
+    found = turned(overview(comparison))
+    lines = [{c.title: _marked(cell) for c, cell in zip(found.columns, row, strict=True)} for row in found.rows]
     show(f"{out.name}: {len(comparison.items)} items\n{table(lines)}\n")
     for warning in comparison.warnings:
         say(f"warning: {warning}")
     say(f"written to {out}")
+
+
+def _marked(cell: Cell) -> str:
+    """The best of a line with two stars, the second best with one."""
+    return cell.text + {"best": " **", "second": " *", "": ""}[cell.mark]
 
 
 def _plain(comparison: Comparison, out: Path) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,11 @@ import pandas as pd
 from bench.errors import UserError
 from bench.listing import runs as list_runs
 from bench.report import figures, tables
-from bench.report.frames import Run, load_run
-from bench.statistics import Paired, holm, jackknife_difference, paired_difference
+from bench.report.frames import Number, Run, load_run, of_number
+from bench.report.model import Table
+from bench.report.paper import overview, paper_table
+from bench.report.published import published_table
+from bench.statistics import Paired, holm, jackknife_difference, paired_differences
 from bench.store import write_atomic, write_table
 
 MUST_AGREE = ("dataset", "protocol", "detector", "extractors", "metrics")
@@ -33,8 +35,10 @@ class Comparison:
         items: items that all runs have.
         scores: every run's aggregates below one another, with the run's label in column `run`.
         differences: paired differences between every two runs: metric, variant, statistic, a, b, difference, low,
-            high, p_value, p_holm, n (items, or groups of a jackknife), n_clusters, note.
+            high, p_value, p_holm (adjusted within the number, for pairs of generators and for pairs with a control
+            apart), n (items, or groups of a jackknife), n_clusters, note.
         warnings: what a reader should know before believing the table.
+        headline: the recogniser that is independent of all methods; None where there is none.
     """
 
     runs: dict[str, Run]
@@ -42,6 +46,7 @@ class Comparison:
     scores: pd.DataFrame
     differences: pd.DataFrame
     warnings: list[str]
+    headline: str | None
 
 
 def compare(folders: Sequence[Path | str]) -> Comparison:
@@ -59,7 +64,7 @@ def compare(folders: Sequence[Path | str]) -> Comparison:
     common = set.intersection(*(set(run.samples["item"]) for run in loaded))
     items = [item for item in dict.fromkeys(loaded[0].samples["item"]) if item in common]
     scores = pd.concat([run.scores.assign(run=name) for name, run in runs.items()], ignore_index=True)
-    return Comparison(runs, items, scores, _differences(runs, common), _warnings(loaded, items))
+    return Comparison(runs, items, scores, _differences(runs, common), _warnings(loaded, items), headline(loaded))
 
 
 def _check(first: Run, other: Run) -> None:
@@ -82,9 +87,19 @@ def _first_difference(path: str, a: Any, b: Any) -> tuple[str, Any, Any]:
 
 
 def _labelled(loaded: Sequence[Run]) -> dict[str, Run]:
-    """The runs by method, with the folder's digits where a method stands twice."""
+    """The runs by method, with the folder's digits where a method stands twice.
+
+    Raises:
+        UserError: one run is given twice.
+    """
     names = [run.method for run in loaded]
-    return {(run.method if names.count(run.method) == 1 else run.folder.resolve().name): run for run in loaded}
+    runs = {(run.method if names.count(run.method) == 1 else run.folder.resolve().name): run for run in loaded}
+    if len(runs) < len(loaded):
+        raise UserError("compare was given the same run twice, or two folders of one name; give each run once")
+    return runs
+
+
+Difference = tuple[Number, str, str, Paired]
 
 
 def _differences(runs: dict[str, Run], common: set[str]) -> pd.DataFrame:
@@ -93,53 +108,67 @@ def _differences(runs: dict[str, Run], common: set[str]) -> pd.DataFrame:
     Numbers that stand per item are paired on the common items; distances of distributions (FID) by the replicates of
     their jackknife, which leave out the same groups of subjects in every run.
     """
-    paired = _numbers(runs, lambda items: items["item"].isin(common))
-    jackknifed = _numbers(runs, lambda items: items["statistic"] == "replicate")
-    rows = [row for number in paired for row in _of_number(runs, number, partial(_pair_items, common=common))]
-    rows += [row for number in jackknifed for row in _of_number(runs, number, _pair_replicates)]
-    return pd.DataFrame(rows, columns=DIFFERENCES)
+    found = [*_of_items(runs, common), *_of_distances(runs)]
+    rows = [
+        (*number, a, b, p.difference, p.low, p.high, p.p_value, None, p.n, p.n_clusters, p.note)
+        for number, a, b, p in found
+    ]
+    numbers = dict.fromkeys(("difference", "low", "high", "p_value"), float)
+    frame = pd.DataFrame(rows, columns=DIFFERENCES).astype(numbers)
+    controls = {name for name, run in runs.items() if run.is_control}
+    family = frame["a"].isin(controls) | frame["b"].isin(controls)
+    return frame.assign(p_holm=_adjusted(frame, family))
 
 
-def _numbers(runs: dict[str, Run], of: Callable[[pd.DataFrame], pd.Series]) -> list[tuple[str, str, str]]:
-    """(metric, variant, statistic) of the chosen rows of any run, sorted."""
-    rows = pd.concat([run.items[of(run.items)] for run in runs.values()])[KEYS].drop_duplicates()
-    return sorted((str(m), str(v), str(s)) for m, v, s in rows.itertuples(index=False, name=None))
+def _adjusted(frame: pd.DataFrame, family: pd.Series) -> pd.Series:
+    """p-values adjusted by Holm within each number and family."""
+    adjusted = pd.Series(None, index=frame.index, dtype=object)
+    for _, rows in frame.groupby([*KEYS, family], sort=False):
+        adjusted[rows.index] = holm([None if pd.isna(p) else p for p in rows["p_value"]])
+    return adjusted.astype(float)
 
 
-def _of_number(
-    runs: dict[str, Run], number: tuple[str, str, str], pair: Callable[[Run, Run, tuple[str, str, str]], Paired]
-) -> list[dict[str, Any]]:
-    found = {(a, b): pair(runs[a], runs[b], number) for a, b in combinations(runs, 2)}
-    adjusted = holm([one.p_value for one in found.values()])
-    statistic = "distance" if number[2] == "replicate" else number[2]
+def _of_items(runs: dict[str, Run], common: set[str]) -> list[Difference]:
+    """What stands per item, every two runs paired on the items that both have a value for."""
+    frame = pd.concat([run.items.assign(run=name) for name, run in runs.items()], ignore_index=True)
+    frame = frame[frame["item"].isin(common) & (frame["statistic"] != "replicate")]
+    pairs = [
+        ((str(metric), str(variant), str(statistic)), a, b, values)
+        for (metric, variant, statistic), rows in frame.groupby(KEYS, sort=True)
+        for a, b, values in _pairs_of(rows, list(runs))
+    ]
+    paired = paired_differences([values for *_, values in pairs], seed=0)
+    return [(number, a, b, one) for (number, a, b, _), one in zip(pairs, paired, strict=True)]
+
+
+def _pairs_of(rows: pd.DataFrame, names: list[str]) -> Iterator[tuple[str, str, tuple[Any, Any]]]:
+    """For every two runs the differences per item, with the subject's code of each."""
+    rows = rows.drop_duplicates(["item", "run"])
+    wide = rows.pivot(index="item", columns="run", values="value").reindex(columns=names)
+    subjects = rows.drop_duplicates("item").set_index("item")["subject"].reindex(wide.index)
+    codes, values = pd.factorize(subjects)[0], wide.to_numpy(dtype=float)
+    for (i, a), (j, b) in combinations(enumerate(names), 2):
+        yield a, b, (values[:, i] - values[:, j], codes)
+
+
+def _of_distances(runs: dict[str, Run]) -> list[Difference]:
+    """Distances of distributions, every two runs paired by their jackknife."""
+    frame = pd.concat([run.items[run.items["statistic"] == "replicate"] for run in runs.values()])
+    numbers = sorted((str(m), str(v)) for m, v in set(zip(frame["metric"], frame["variant"], strict=True)))
     return [
-        {
-            "metric": number[0], "variant": number[1], "statistic": statistic, "a": a, "b": b,
-            "difference": one.difference, "low": one.low, "high": one.high, "p_value": one.p_value, "p_holm": p,
-            "n": one.n, "n_clusters": one.n_clusters, "note": one.note,
-        }
-        for ((a, b), one), p in zip(found.items(), adjusted, strict=True)
-    ]  # fmt: skip
+        ((metric, variant, "distance"), a, b, _pair_replicates(runs[a], runs[b], metric, variant))
+        for metric, variant in numbers
+        for a, b in combinations(runs, 2)
+    ]
 
 
-def _pair_items(first: Run, second: Run, number: tuple[str, str, str], common: set[str]) -> Paired:
-    a, b = (rows[rows["item"].isin(common)] for rows in (_rows(first.items, number), _rows(second.items, number)))
-    both = a.merge(b, on=["item", "subject"], suffixes=("_a", "_b")).dropna(subset=["value_a", "value_b"])
-    return paired_difference(*(both[c].to_numpy() for c in ("value_a", "value_b", "subject")), seed=0)
-
-
-def _pair_replicates(first: Run, second: Run, number: tuple[str, str, str]) -> Paired:
-    distance = (number[0], number[1], "distance")
-    values = [_rows(run.scores, distance)["value"] for run in (first, second)]
-    replicates = [_rows(run.items, number).sort_values("item")["value"].to_numpy() for run in (first, second)]
+def _pair_replicates(first: Run, second: Run, metric: str, variant: str) -> Paired:
+    values = [of_number(run.scores, (metric, variant, "distance"))["value"] for run in (first, second)]
     if any(v.empty or v.isna().any() for v in values) or set(first.samples["item"]) != set(second.samples["item"]):
         return Paired(None, None, None, None, 0, 0, "no distance over the same items in both")
+    frames = [of_number(run.items, (metric, variant, "replicate")).sort_values("item") for run in (first, second)]
+    replicates = [frame["value"].to_numpy() for frame in frames]
     return jackknife_difference(float(values[0].iloc[0]), replicates[0], float(values[1].iloc[0]), replicates[1])
-
-
-def _rows(frame: pd.DataFrame, number: tuple[str, str, str]) -> pd.DataFrame:
-    metric, variant, statistic = number
-    return frame[(frame["metric"] == metric) & (frame["variant"] == variant) & (frame["statistic"] == statistic)]
 
 
 def _warnings(loaded: Sequence[Run], items: Sequence[str]) -> list[str]:
@@ -176,72 +205,27 @@ def newest(out: Path) -> dict[str, list[Path]]:
 
 
 def write_comparison(comparison: Comparison, out: Path) -> None:
-    """Writes tables (CSV, Parquet, Markdown, LaTeX) and similarity distributions into `out`."""
-    header, rows = overview(comparison)
+    """Writes scores, differences, the overview (`table`), the paper's Table 1 (`table1`) and figures into `out`."""
     for name, frame in (("scores", comparison.scores), ("differences", comparison.differences)):
-        write_table(out / f"{name}.parquet", frame)
-        write_atomic(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n").encode())
-    write_atomic(out / "table.md", (tables.markdown(header, rows) + _notes(comparison)).encode())
-    write_atomic(out / "table.tex", tables.latex(header, rows, _title(comparison)).encode())
-    for recogniser in next(iter(comparison.runs.values())).recognisers:
-        figures.save(figures.similarity(comparison.runs, recogniser), out / f"similarity-{recogniser}")
+        write_frame(out / name, frame)
+    write_tables(out / "table", tables.turned(overview(comparison)))
+    write_tables(out / "table1", paper_table(comparison))
+    write_tables(out / "published", published_table(), published_table("arc2face_table2"))
+    for name, figure in figures.of_comparison(comparison):
+        figures.save(figure, out / name)
 
 
-def _title(comparison: Comparison) -> str:
-    run = next(iter(comparison.runs.values()))
-    return f"{run.record['dataset']}, {len(comparison.items)} items, {run.comparable['protocol']['name']}"
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Writes a data frame as `path`.csv and `path`.parquet."""
+    write_table(path.with_name(f"{path.name}.parquet"), frame)
+    text = frame.to_csv(index=False, lineterminator="\n")
+    write_atomic(path.with_name(f"{path.name}.csv"), text.encode())
 
 
-def _notes(comparison: Comparison) -> str:
-    return "".join(f"\n- {warning}" for warning in comparison.warnings) + "\n"
-
-
-HEADLINES = {
-    "id_similarity": ("mean_detected", "mean_failures_as_zero", "detection_rate"),
-    "target_similarity": ("mean_detected",),
-    "verification": ("fnmr@1e-2", "fnmr@1e-3"),
-    "retrieval": ("rank1",),
-    "lpips_diversity": ("mean_items",),
-    "expression_diversity": ("mean_items",),
-    "pose_diversity": ("mean_items",),
-    "fid": ("distance",),
-    "kid": ("excluded",),
-    "fd_dinov2": ("distance",),
-}
-"""metric -> statistics that the overview shows, in this order."""
-
-
-def overview(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """A row per run: the main numbers with intervals, and how many samples stand behind them."""
-    columns = [
-        (metric, variant, statistic)
-        for metric, statistics in HEADLINES.items()
-        for variant in _variants(comparison.scores, metric)
-        for statistic in statistics
-        if _has(comparison.scores, metric, variant, statistic)
-    ]
-    header = ["method", "n", "failed", "unavailable", *(_heading(*column) for column in columns)]
-    return header, [_overview_row(name, run, columns) for name, run in comparison.runs.items()]
-
-
-def _variants(scores: pd.DataFrame, metric: str) -> list[str]:
-    return list(dict.fromkeys(scores.loc[scores["metric"] == metric, "variant"]))
-
-
-def _has(scores: pd.DataFrame, metric: str, variant: str, statistic: str) -> bool:
-    return not _rows(scores, (metric, variant, statistic)).empty
-
-
-def _heading(metric: str, variant: str, statistic: str) -> str:
-    return " ".join(word for word in (metric, f"({variant})" if variant else "", statistic) if word).replace("_", " ")
-
-
-def _overview_row(name: str, run: Run, columns: Sequence[tuple[str, str, str]]) -> list[str]:
-    counts = run.samples["status"].value_counts()
-    unavailable = int(counts.get("unavailable", 0))
-    asked = len(run.samples) - unavailable - int(counts.get("reference_failed", 0))
-    cells = [name, str(asked), str(asked - int(counts.get("ok", 0))), str(unavailable)]
-    for metric, variant, statistic in columns:
-        rows = _rows(run.scores, (metric, variant, statistic))
-        cells.append("n/a" if rows.empty else tables.number(*rows.iloc[0][["value", "low", "high"]]))
-    return cells
+def write_tables(path: Path, *written: Table) -> None:
+    """Writes tables below one another as `path`.md and .tex, and in long form as .csv and .parquet."""
+    text = "\n".join(f"## {tables.escape_markdown(one.title)}\n\n{tables.markdown(one)}" for one in written)
+    write_atomic(path.with_name(f"{path.name}.md"), text.encode())
+    write_atomic(path.with_name(f"{path.name}.tex"), "\n".join(map(tables.latex, written)).encode())
+    frames = [tables.frame(one).assign(table=one.title) for one in written]
+    write_frame(path, pd.concat(frames, ignore_index=True))

@@ -11,6 +11,11 @@ import pandas as pd
 from bench.errors import UserError
 from bench.store import read_json, read_table
 
+CONTROLS = ("copy", "shuffle", "real")
+"""Methods that show photos and generate nothing; they calibrate a table and are never ranked in it."""
+Number = tuple[str, str, str]
+"""Metric, variant and statistic."""
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -40,10 +45,21 @@ class Run:
         return str(self.record["method"])
 
     @property
+    def is_control(self) -> bool:
+        """Whether its method is a control."""
+        return self.method in CONTROLS
+
+    @property
     def recognisers(self) -> list[str]:
         """Recognisers by which its similarity was scored."""
         rows = self.scores[self.scores["metric"] == "id_similarity"]
         return list(dict.fromkeys(rows["variant"]))
+
+
+def of_number(frame: pd.DataFrame, number: Number) -> pd.DataFrame:
+    """The rows of one number in a table of scores, items or differences."""
+    metric, variant, statistic = number
+    return frame[(frame["metric"] == metric) & (frame["variant"] == variant) & (frame["statistic"] == statistic)]
 
 
 def load_run(folder: Path | str) -> Run:

@@ -31,7 +31,11 @@ def run(folder, method, shift, *, protocol="p", groups=20):
     ).assign(low=None, high=None)
     write_json(
         folder / "run.json",
-        {"method": method, "dataset": "d", "spec": {"execution": {"device": "cpu", "threads": 1}}},
+        {
+            "method": method,
+            "dataset": "d",
+            "spec": {"dataset": {"name": "folder"}, "execution": {"device": "cpu", "threads": 1}},
+        },
     )
     write_json(
         folder / "scores/scores.json",
@@ -75,15 +79,21 @@ def test_runs_under_different_protocols_are_refused_by_field(tmp_path):
         compare([run(tmp_path / "a", "one", 0), run(tmp_path / "b", "two", 0, protocol="q")])
 
 
+def test_runs_given_twice_are_refused(tmp_path):
+    folder = run(tmp_path / "a", "one", 0.0)
+    with pytest.raises(UserError, match="twice"):
+        compare([folder, folder])
+
+
 def test_hostile_names_do_no_harm_in_any_table(tmp_path):
     name = 'a<script>|b\n& "c" $x_{1}\\'
     comparison = compare([run(tmp_path / "a", name, 0.0), run(tmp_path / "b", "two", 0.1)])
     write_comparison(comparison, tmp_path / "out")
-    markdown = (tmp_path / "out/table.md").read_text()
-    assert "<script>" not in markdown
-    header, rows = overview(comparison)
-    assert len(markdown.split("\n\n")[0].splitlines()) == 2 + len(rows)
-    latex = (tmp_path / "out/table.tex").read_text()
+    for path in (tmp_path / "out").glob("*.md"):
+        assert "<script>" not in path.read_text()
+    rows = overview(comparison).rows
+    assert len((tmp_path / "out/table1.md").read_text().split("\n\n")[1].splitlines()) == 2 + len(rows)
+    latex = (tmp_path / "out/table1.tex").read_text()
     assert r"a\textless{}script\textgreater{}\textbar{}b" in latex
     assert r"\$x\_\{1\}\textbackslash{}" in latex
-    assert len(header) == 6
+    assert {path.suffix for path in (tmp_path / "out").glob("table1.*")} == {".csv", ".md", ".parquet", ".tex"}

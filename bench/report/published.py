@@ -1,0 +1,98 @@
+"""Numbers that papers published: shown beside measured ones, never ranked with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pandas as pd
+
+from bench import resources
+from bench.report.model import Cell, Column, Table
+
+METRICS = {
+    "ID similarity": ("id_similarity", "mean_detected"),
+    "LPIPS": ("lpips_diversity", "mean_items"),
+    "Exp.": ("expression_diversity", "mean_items"),
+    "Pose": ("pose_diversity", "mean_items"),
+    "FID": ("fid", "distance"),
+}
+"""The papers' name of a metric -> our metric and statistic. The paper averages LPIPS, Exp. and Pose over all pairs;
+where no sample failed, the mean over items is the same number."""
+DATASETS = {"Synth-500": "synth500", "AgeDB": "agedb"}
+"""The papers' name of a dataset -> the name of our source of its photos."""
+COLUMNS = ["source", "method", "setting", "dataset", "metric", "value", "note", "secondary"]
+TITLES = {
+    "arc2face_table1": "Published: Arc2Face (ECCV 2024), Table 1 and section 4.4",
+    "arc2face_table2": "Published: Arc2Face (ECCV 2024), Table 2 (accuracy of recognisers trained on synthetic faces)",
+}
+STAR = "*: read where others repeat it, not in the paper itself."
+
+
+def published(name: str = "arc2face_table1") -> pd.DataFrame:
+    """A table of `reports/published/`, a row per number, in the order of the paper.
+
+    Returns:
+        Columns `source` (paper and table), `method`, `setting` (what else the row of the paper says), `dataset`,
+        `metric` (both in the paper's words), `value` (float), `text` (its digits as printed), `note`, `secondary`
+        (bool: the digits were read where others repeat them), and `ours_dataset`, `ours_metric`, `ours_statistic` (our
+        names; "" where we have no such thing).
+    """
+    path = resources.folder("reports/published") / f"{name}.csv"
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)[COLUMNS]
+    ours = [METRICS.get(metric, ("", "")) for metric in frame["metric"]]
+    return frame.assign(
+        text=frame["value"],
+        value=frame["value"].astype(float),
+        secondary=frame["secondary"] == "yes",
+        ours_dataset=[DATASETS.get(dataset, "") for dataset in frame["dataset"]],
+        ours_metric=[metric for metric, _ in ours],
+        ours_statistic=[statistic for _, statistic in ours],
+    )
+
+
+def published_table(name: str = "arc2face_table1") -> Table:
+    """A published table as its paper lays it out: methods as rows, metrics over datasets as columns."""
+    frame = published(name)
+    metrics = list(dict.fromkeys(frame["metric"]))
+    found = dict.fromkeys(zip(frame["metric"], frame["dataset"], strict=True))
+    heads = sorted(found, key=lambda head: metrics.index(head[0]))
+    columns = [Column("method", numeric=False)]
+    columns += [
+        Column(dataset, group=metric[0].upper() + metric[1:], better=better(metric)) for metric, dataset in heads
+    ]
+    return Table(TITLES[name], columns, published_rows(frame, heads), [STAR] if frame["secondary"].any() else [])
+
+
+def better(metric: str) -> Literal["higher", "lower", ""]:
+    """Which direction of a published metric is better."""
+    if metric == "FID":
+        return "lower"
+    return "" if metric.startswith("training") else "higher"
+
+
+def published_rows(frame: pd.DataFrame, heads: Sequence[tuple[str, str] | None]) -> list[list[Cell]]:
+    """A row per published method: its name, then its numbers under (metric, dataset) heads, both in the paper's words.
+
+    No cell has a `value`, so that whoever sorts a table never ranks it among measured numbers. The note of the name is
+    the row's source; a number from elsewhere has its own. What was read at second hand has a star.
+    """
+    rows = []
+    for (method, setting), own in frame.groupby(["method", "setting"], sort=False):
+        name, source = f"{method}, {setting}" if setting else str(method), _source(own.iloc[0])
+        cells = [_cell(own, head, source) for head in heads]
+        rows.append([Cell(name + "*" * bool(own.iloc[0]["secondary"]), note=source), *cells])
+    return rows
+
+
+def _cell(own: pd.DataFrame, head: tuple[str, str] | None, source: str) -> Cell:
+    found = own[(own["metric"] == head[0]) & (own["dataset"] == head[1])] if head else own[:0]
+    if found.empty:
+        return Cell("")
+    row = found.iloc[0]
+    elsewhere = _source(row) != source
+    return Cell(row["text"] + "*" * bool(elsewhere and row["secondary"]), note=_source(row) if elsewhere else "")
+
+
+def _source(row: pd.Series[Any]) -> str:
+    return f"{row['source']}: {row['note']}" if row["note"] else str(row["source"])
