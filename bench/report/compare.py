@@ -15,6 +15,8 @@ from bench.errors import UserError
 from bench.listing import runs as list_runs
 from bench.report import figures, tables
 from bench.report.frames import Run, load_run
+from bench.report.model import Cell, Column, Table
+from bench.report.page import write_comparison_page
 from bench.statistics import Paired, holm, jackknife_difference, paired_difference
 from bench.store import write_atomic, write_table
 
@@ -185,6 +187,18 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
     write_atomic(out / "table.tex", tables.latex(header, rows, _title(comparison)).encode())
     for recogniser in next(iter(comparison.runs.values())).recognisers:
         figures.save(figures.similarity(comparison.runs, recogniser), out / f"similarity-{recogniser}")
+    write_comparison_page(comparison.runs, [_table(comparison)], comparison.warnings, out)
+
+
+def _table(comparison: Comparison) -> Table:
+    """The overview for the page."""
+    header, rows = overview(comparison)
+    cells = [[Cell(text, _value(text) if at else None) for at, text in enumerate(row)] for row in rows]
+    return Table(_title(comparison), [Column(text, numeric=at > 0) for at, text in enumerate(header)], cells)
+
+
+def _value(text: str) -> float | None:
+    return None if text == "n/a" else float(text.split()[0])
 
 
 def _title(comparison: Comparison) -> str:

@@ -8,6 +8,8 @@ import pandas as pd
 
 from bench.report import figures, tables
 from bench.report.frames import Run, load_run
+from bench.report.page import write_run_page
+from bench.report.page.write import all_numbers
 from bench.store import write_atomic, write_table
 
 
@@ -28,6 +30,7 @@ def write_report(folder: Path) -> None:
     if run.recognisers:
         recogniser = run.recognisers[0]
         figures.save(figures.grid(run, recogniser, figures.spread(run, recogniser)), out / "grid")
+    write_run_page(run, [all_numbers(run)], out)
 
 
 def score_rows(run: Run) -> tuple[list[str], list[list[str]]]:

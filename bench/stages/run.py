@@ -13,6 +13,7 @@ from typing import Any
 from bench.console import say
 from bench.data.removal import NOTE
 from bench.errors import UserError
+from bench.identity import weights
 from bench.provenance import environment
 from bench.report.run import write_report
 from bench.spec import RunSpec
@@ -111,6 +112,7 @@ def record(job: Job) -> dict[str, Any]:
         "shard_size": spec.execution.shard_size,
         "begun": time.time(),
         "spec": spec.model_dump(mode="json"),
+        "weights": weights(spec),
         "environment": environment(),
         "command": sys.argv,
     }

@@ -78,7 +78,8 @@ class Browser:
         import base64
 
         shot = self.driver.execute_cdp_cmd(
-            "Page.captureScreenshot", {"format": "png", "captureBeyondViewport": whole, **({"clip": self._whole()} if whole else {})}
+            "Page.captureScreenshot",
+            {"format": "png", "captureBeyondViewport": whole, **({"clip": self._whole()} if whole else {})},
         )
         path.write_bytes(base64.b64decode(shot["data"]))
 
@@ -89,7 +90,9 @@ class Browser:
     def pdf(self, path: Path) -> None:
         import base64
 
-        path.write_bytes(base64.b64decode(self.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]))
+        path.write_bytes(
+            base64.b64decode(self.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
+        )
 
     def close(self) -> None:
         self.driver.quit()

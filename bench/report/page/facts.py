@@ -39,28 +39,32 @@ def private_notice(runs: Mapping[str, Run]) -> list[Notice]:
         return []
     text = (
         "It shows pictures of real people, and names, from a dataset that is not declared redistributable. "
-        "To share the results, run `python -m bench export RUN`: its page leaves the pictures out and numbers the people."
+        "To share the results, export them (python -m bench export RUN): that page leaves the pictures out and "
+        "numbers the people."
     )
     return [Notice("Do not pass this page on.", text, alarm=True)]
 
 
 def state_notices(runs: Mapping[str, Run]) -> list[Notice]:
-    """What stands out in the tables of samples: failures, missing pictures, too few people."""
-    return [notice for label, run in runs.items() for notice in _state(label, run)]
+    """What stands out in the tables of samples: failures, nothing to measure, too few people."""
+    found = [notice for label, run in runs.items() for notice in _failures(label, run)]
+    people = min(run.samples["subject"].nunique() for run in runs.values())
+    if people < 20:
+        who = "one person" if people == 1 else f"{people} people"
+        found.append(Notice("Few people:", f"{who}; an interval by subject needs 20 or more to be trusted."))
+    return found
 
 
-def _state(label: str, run: Run) -> Iterator[Notice]:
+def _failures(label: str, run: Run) -> Iterator[Notice]:
     counts = run.samples["status"].value_counts()
     tried = len(run.samples) - int(counts.get("unavailable", 0)) - int(counts.get("reference_failed", 0))
     failed = tried - int(counts.get("ok", 0))
-    if tried and failed / tried > 0.01:
-        share = f"{failed} of {tried} samples ({failed / tried:.0%}) have no face to measure."
-        yield Notice(f"{label}:", f"{share} Numbers over detected samples do not show this; read those with failures as 0.")
     if not tried:
         yield Notice(f"{label}:", "no sample could be tried; there is nothing to measure.", alarm=True)
-    people = run.samples["subject"].nunique()
-    if people < 20:
-        yield Notice(f"{label}:", f"only {people} {'person' if people == 1 else 'people'}; intervals by subject need 20 or more.")
+    elif failed / tried > 0.01:
+        share = f"{failed} of {tried} samples ({failed / tried:.0%}) have no face to measure."
+        advice = "Numbers over detected samples hide this; read those with failures as 0 beside them."
+        yield Notice(f"{label}:", f"{share} {advice}")
 
 
 def licences(run: Run) -> list[tuple[str, str]]:
@@ -89,16 +93,25 @@ def _rank(licence: str) -> int:
 
 
 def provenance(runs: Mapping[str, Run]) -> list[Facts]:
-    """Licences, identities, versions and settings: of each run, those that all share said once."""
-    stated = list(dict.fromkeys((part, text) for run in runs.values() for part, text in licences(run)))
+    """Licences, identities, versions and settings; what all runs share is said once."""
+    stated = list(dict.fromkeys(pair for run in runs.values() for pair in licences(run)))
     strict = ("these results are bound by", strictest([text for _, text in stated]))
     found = [Facts("Licences", [strict, *stated], open=True)]
-    for label, run in runs.items():
-        found += [Facts(f"{title}: {label}" if len(runs) > 1 else title, rows) for title, rows in _sections(run) if rows]
+    sections = {label: _sections(run) for label, run in runs.items()}
+    for title in next(iter(sections.values())):
+        found += _section(title, {label: rows[title] for label, rows in sections.items()})
     return found
 
 
-def _sections(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+def _section(title: str, of: Mapping[str, list[tuple[str, str]]]) -> list[Facts]:
+    """One section for the rows that all runs share, and one per run for its own."""
+    first, *others = of.values()
+    common = [row for row in first if all(row in rows for rows in others)]
+    own = [Facts(f"{title}: {label}", [row for row in rows if row not in common]) for label, rows in of.items()]
+    return [facts for facts in (Facts(title, common), *own) if facts.rows]
+
+
+def _sections(run: Run) -> dict[str, list[tuple[str, str]]]:
     record, comparable = run.record, run.comparable
     environment = record.get("environment", {})
     identities = {
@@ -107,14 +120,14 @@ def _sections(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     }  # fmt: skip
     versions = {**environment.get("packages", {}), **{k: v for k, v in environment.items() if k != "packages"}}
     metrics = {name: f"version {number}" for name, number in within(comparable, "metrics", default={}).items()}
-    return [
-        ("Identities (sha256)", flat(identities)),
-        ("Weights (sha256)", flat(record.get("weights", {}))),
-        ("Versions and machine", flat(versions)),
-        ("Versions of the metrics", flat(metrics)),
-        ("Specification", flat(record.get("spec", {}))),
-        ("Command", flat({"command": " ".join(map(str, record.get("command", [])))})),
-    ]
+    return {
+        "Identities (sha256)": flat(identities),
+        "Weights (sha256)": flat(record.get("weights", {})),
+        "Versions and machine": flat(versions),
+        "Versions of the metrics": flat(metrics),
+        "Specification": flat(record.get("spec", {})),
+        "Command": flat({"command": " ".join(map(str, record.get("command", [])))}),
+    }
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -128,5 +141,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             rows += flat(value, f"{prefix}{key}.")
         elif value not in (None, "", [], ()):
-            rows.append((f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)))
+            rows.append(
+                (f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+            )
     return rows

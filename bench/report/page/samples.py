@@ -98,7 +98,9 @@ def _references(runs: Mapping[str, Run], items: list[str]) -> pd.DataFrame:
 
 
 def _pictures(runs: Mapping[str, Run], frame: pd.DataFrame, photos: pd.DataFrame, folder: Path) -> set[str]:
-    wanted = {thumbnail_name(sha): Path(path) for path, sha in photos[["path", "sha256"]].itertuples(index=False) if path}
+    wanted = {
+        thumbnail_name(sha): Path(path) for path, sha in photos[["path", "sha256"]].itertuples(index=False) if path
+    }
     for label, path, sha in zip(frame["run"], _texts(frame, "path"), _texts(frame, "sha256"), strict=True):
         if path:
             wanted[thumbnail_name(sha)] = runs[label].folder / path

@@ -46,16 +46,14 @@ def run_page(
         summary=summary(runs),
         notices=list(notices),
         highlights=highlights(run),
-        tables=[*tables, all_numbers(run)],
+        tables=list(tables),
         figures=list(figures),
         samples=samples(runs, folder),
         facts=provenance(runs),
     )
 
 
-def write_comparison_page(
-    runs: Mapping[str, Run], tables: Sequence[Table], warnings: Sequence[str], out: Path
-) -> None:
+def write_comparison_page(runs: Mapping[str, Run], tables: Sequence[Table], warnings: Sequence[str], out: Path) -> None:
     """Writes `index.html` and `thumbnails/` of a comparison beside its figures; shows people: stays local."""
     told = [Notice("Warning:", warning) for warning in warnings]
     page = Page(
@@ -81,7 +79,7 @@ def summary(runs: Mapping[str, Run]) -> list[tuple[str, str]]:
         ("Methods", ", ".join(runs) if len(runs) > 1 else ""),
         ("Items", str(first.samples["item"].nunique())),
         ("People", str(first.samples["subject"].nunique())),
-        ("Samples", str(sizes[0]) if len(set(sizes)) == 1 else ", ".join(map(str, sizes))),
+        ("Samples", " + ".join(map(str, sizes))),
     ]
     return [(term, str(text)) for term, text in found if text]
 
@@ -100,7 +98,9 @@ def _highlight(row: pd.Series, words: str) -> Highlight:
     has = pd.notna(row["low"]) and pd.notna(row["high"])
     interval = f"95 % {row['low']:.3f} to {row['high']:.3f}" if has else "no interval"
     counts = f"n = {row['n']}, {row['n_failed']} failed"
-    return Highlight(f"{words} ({row['variant']})" if row["variant"] else words, f"{row['value']:.3f}", f"{interval}; {counts}")
+    return Highlight(
+        f"{words} ({row['variant']})" if row["variant"] else words, f"{row['value']:.3f}", f"{interval}; {counts}"
+    )
 
 
 def all_numbers(run: Run) -> Table:

@@ -1,0 +1,131 @@
+"""A run without people: names become numbers, paths and commands go, pictures stay only where they may."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Any, get_args
+
+import pandas as pd
+from pydantic import BaseModel
+
+from bench import registry
+from bench.exchange.schema import PER_SAMPLE
+from bench.report.frames import Run
+
+KEPT = ("id", "method", "dataset", "content", "items", "weights", "environment")
+_PATH = re.compile(r"(?<![\w/:.\-])(?:file:/*|~|\.{1,2}|[A-Za-z]:)?[\\/][^\s'\",;=<>|]*")
+"""Anything that begins like the path of a file, absolute or relative to a folder; the address of a site does not."""
+_GROUPS = {"method": "methods", "dataset": "datasets", "detector": "detectors", "landmarker": "landmarkers"}
+_GROUPS |= {"parser": "parsers", "recognisers": "extractors", "extractors": "extractors"}
+
+
+def public(run: Run, *, pictures: bool) -> Run:
+    """The run as others may see it.
+
+    Items and subjects are numbered in the order of the list. Seeds, hashes, boxes, key points and group columns go:
+    each of them would let somebody who has the photos find out who is who. With `pictures`, paths and hashes of
+    samples and references stay, so that thumbnails can be made of them.
+    """
+    items, people = numbers(run.samples["item"], "item"), numbers(run.samples["subject"], "person")
+    hide = hider(run)
+    measured = [column for column in run.samples.columns if PER_SAMPLE.fullmatch(str(column))]
+    seen = ["path", "sha256"] if pictures else []
+    kept = ["item", "subject", "index", "prompt_id", "status", "reason", "n_faces", *seen, *measured]
+    samples = run.samples.reindex(columns=kept)
+    samples["reason"] = _each(samples["reason"].fillna(""), hide)
+    references = run.photos[(run.photos["role"] == "reference") & run.photos["item"].isin(items)]
+    photos = references.reindex(columns=["item", "subject", "role", "path", "sha256"]) if pictures else run.photos[:0]
+    return replace(
+        run,
+        record={**{key: run.record.get(key, {}) for key in KEPT}, "spec": public_spec(run.record["spec"])},
+        samples=_numbered(samples, items, people),
+        items=_numbered(run.items, items, people),
+        scores=run.scores.assign(note=_each(run.scores["note"], hide)),
+        photos=_numbered(photos, items, people),
+    )
+
+
+def numbers(names: Iterable[str], word: str) -> dict[str, str]:
+    """A numbered word for each distinct name, in the order in which they come.
+
+    >>> numbers(["bob", "ann", "bob"], "item")
+    {'bob': 'item 0001', 'ann': 'item 0002'}
+    """
+    return {name: f"{word} {number:04d}" for number, name in enumerate(dict.fromkeys(names), 1)}
+
+
+def _numbered(frame: pd.DataFrame, items: Mapping[str, str], people: Mapping[str, str]) -> pd.DataFrame:
+    """The table with numbers for names; the left-out groups of a jackknife have no name to hide."""
+    return frame.assign(
+        item=[items.get(name, name if _is_group(name) else "") for name in frame["item"]],
+        subject=[people.get(name, name if _is_group(name) else "") for name in frame["subject"]],
+    )
+
+
+def _is_group(name: str) -> bool:
+    return re.fullmatch(r"without group \d+", name) is not None
+
+
+def hider(run: Run) -> Callable[[str], str]:
+    """A function that takes names of people and places of files out of a text."""
+    spec = run.record["spec"]
+    roots = [run.folder.resolve(), Path.home(), Path.cwd(), *(Path(p).resolve() for p in _roots(spec))]
+    places = sorted({str(root) for root in roots if len(root.parts) > 1}, key=len, reverse=True)
+    names = {str(n) for c in ("item", "subject", "image") if c in run.photos for n in run.photos[c] if len(str(n)) > 2}
+    words = re.compile("|".join(re.escape(text) for text in sorted(names, key=len, reverse=True)) or "(?!)")
+    location = re.compile("|".join(f"{re.escape(place)}[^'\",;]*" for place in places) or "(?!)")
+    return lambda text: words.sub("(name)", _PATH.sub("(path)", location.sub("(path)", text)))
+
+
+def _roots(spec: Mapping[str, Any]) -> list[str]:
+    given = [spec.get("out"), spec.get("weights_dir"), spec.get("dataset", {}).get("options", {}).get("root")]
+    return [str(path) for path in given if path]
+
+
+def _each(texts: pd.Series, change: Callable[[str], str]) -> list[str]:
+    changed = {text: change(text) for text in dict.fromkeys(texts)}
+    return [changed[text] for text in texts]
+
+
+def public_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The specification without places: a file keeps its own name, folders on this machine go."""
+    plain = {key: _part(value, _GROUPS.get(key, "")) for key, value in spec.items() if key != "evaluator"}
+    evaluator = {key: _parts(value, _GROUPS.get(key, "")) for key, value in spec.get("evaluator", {}).items()}
+    return {key: value for key, value in {**plain, "evaluator": evaluator}.items() if key not in ("out", "weights_dir")}
+
+
+def _parts(value: Any, group: str) -> Any:
+    several = isinstance(value, Mapping) and "options" not in value
+    return {name: _part(part, group) for name, part in value.items()} if several else _part(value, group)
+
+
+def _part(value: Any, group: str) -> Any:
+    """A part with its options: fields that are paths by their type keep the last name, if it is a weight's."""
+    if not group or not isinstance(value, Mapping) or "options" not in value:
+        return without_paths(value)
+    options = registry.get(group, value["name"]).Options
+    kept = {name: _option(options, name, option) for name, option in value["options"].items()}
+    return without_paths({**value, "options": kept})
+
+
+def _option(options: type[BaseModel], name: str, value: Any) -> Any:
+    declared = options.model_fields[name].annotation
+    if value is None or not (declared is Path or Path in get_args(declared)):
+        return value
+    return PurePath(str(value)).name if PurePath(str(value)).suffix and name != "list" else "(path)"
+
+
+def without_paths(value: Any) -> Any:
+    """The value with every path in its texts replaced by the last name in it.
+
+    >>> without_paths({"a": ["--to=/home/ann/x.png", "https://arxiv.org/abs/1", "and/or"], "b": 1})
+    {'a': ['--to=x.png', 'https://arxiv.org/abs/1', 'and/or'], 'b': 1}
+    """
+    if isinstance(value, str):
+        return _PATH.sub(lambda found: re.split(r"[\\/]", found[0].rstrip("\\/"))[-1], value)
+    if isinstance(value, Mapping):
+        return {str(key): without_paths(inner) for key, inner in value.items()}
+    return [without_paths(inner) for inner in value] if isinstance(value, (list, tuple)) else value
