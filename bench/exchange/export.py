@@ -83,14 +83,14 @@ def _check_people(run: Any, thumbnails: bool, statement: str) -> None:
         return
     if len(statement.split()) < WORDS:
         raise UserError(
-            f"dataset {run.record['dataset']} is not declared redistributable: its pictures, and what was made of them, are "
-            "left out of exports. Export without --thumbnails, or say in a sentence why you may show these people: "
+            f"dataset {run.record['dataset']} is not declared redistributable: its pictures, and what was made of them, "
+            "are left out of exports. Export without --thumbnails, or say in a sentence why you may show these people: "
             '--include-people "…"'
         )
 
 
 def _record(run: Any) -> dict[str, Any]:
-    return {**run.record, "comparable": {k: v for k, v in run.comparable.items()}}
+    return {**run.record, "comparable": run.comparable}
 
 
 def _tables(run: Any, pictures: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from bench import registry
 from bench.exchange.schema import PER_SAMPLE
 from bench.report.frames import Run
 
-KEPT = ("id", "method", "dataset", "content", "items", "weights", "environment")
+KEPT = ("id", "method", "dataset", "content", "weights", "environment")
 _PATH = re.compile(r"(?<![\w/:.\-])(?:file:/*|~|\.{1,2}|[A-Za-z]:)?[\\/][^\s'\",;=<>|]*")
 """Anything that begins like the path of a file, absolute or relative to a folder; the address of a site does not."""
 _GROUPS = {"method": "methods", "dataset": "datasets", "detector": "detectors", "landmarker": "landmarkers"}
@@ -40,12 +40,18 @@ def public(run: Run, *, pictures: bool) -> Run:
     photos = references.reindex(columns=["item", "subject", "role", "path", "sha256"]) if pictures else run.photos[:0]
     return replace(
         run,
-        record={**{key: run.record.get(key, {}) for key in KEPT}, "spec": public_spec(run.record["spec"])},
+        record=_record(run, len(items)),
+        comparable=without_paths(run.comparable),
         samples=_numbered(samples, items, people),
         items=_numbered(run.items, items, people),
         scores=run.scores.assign(note=_each(run.scores["note"], hide)),
         photos=_numbered(photos, items, people),
     )
+
+
+def _record(run: Run, items: int) -> dict[str, Any]:
+    kept = {key: without_paths(run.record.get(key, {})) for key in KEPT}
+    return {**kept, "items": items, "spec": public_spec(run.record["spec"])}
 
 
 def numbers(names: Iterable[str], word: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ A bundle is a zip file or a folder of
     manifest.json    schema, version, sha256 and size of every other file, what it says about pictures of people
     run.json         method, dataset, protocol, specification, identities, environment: no path, no command, no name
     scores.csv       a row per number (`bench.metrics.protocol.Score` with version, unit, direction, relation)
-    samples.csv      a row per sample: item, subject, index, prompt_id, status, reason, n_faces, picture, and its numbers
+    samples.csv      a row per sample: item, subject, index, prompt_id, status, reason, n_faces, picture, its numbers
     items.csv        a row per item and number, and per left-out group of a jackknife
     index.html       the report's page, made from these tables
     thumbnails/      where it was asked for and may be

@@ -25,7 +25,7 @@ def thumbnail_name(sha256: str) -> str:
 
 
 def thumbnail(path: Path) -> bytes | None:
-    """A JPEG of the picture that fits into `SIZE` x `SIZE` (LANCZOS), without metadata; None where it cannot be read."""
+    """A JPEG of the picture that fits into `SIZE` x `SIZE` (LANCZOS), no metadata; None where it is unreadable."""
     from PIL import Image
 
     from bench.images import ImageError, read_image
