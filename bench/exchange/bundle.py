@@ -17,9 +17,23 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from bench.exchange.schema import (
-    ITEMS, MANIFEST, MAX_BYTES, MAX_FILE_BYTES, MAX_FILES, NAMES, PER_SAMPLE, RECORD, REQUIRED, SAMPLES, SCORE_COUNTS,
-    SCORE_NUMBERS, SCORE_TEXTS, SCORES, Manifest, Record,
-)  # fmt: skip
+    ITEMS,
+    MANIFEST,
+    MAX_BYTES,
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    NAMES,
+    PER_SAMPLE,
+    RECORD,
+    REQUIRED,
+    SAMPLES,
+    SCORE_COUNTS,
+    SCORE_NUMBERS,
+    SCORE_TEXTS,
+    SCORES,
+    Manifest,
+    Record,
+)
 from bench.hashing import sha256_bytes
 
 Model = TypeVar("Model", bound=BaseModel)

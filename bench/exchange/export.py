@@ -83,7 +83,7 @@ def _check_people(run: Any, thumbnails: bool, statement: str) -> None:
         return
     if len(statement.split()) < WORDS:
         raise UserError(
-            f"dataset {run.record['dataset']} is not declared redistributable: its pictures, and what was made of them, "
+            f"dataset {run.record['dataset']} is not declared redistributable: its pictures and samples "
             "are left out of exports. Export without --thumbnails, or say in a sentence why you may show these people: "
             '--include-people "…"'
         )

@@ -76,9 +76,9 @@ class Group:
 def main(argv: Sequence[str]) -> int:
     """Collects bundles (`python -m bench export`) into one page and one CSV.
 
-    Each bundle is checked against the schema, and its numbers are computed again from its own rows; one that is damaged,
-    forged or contradicts itself is refused with the reason (exit code 1). Nothing in a bundle is executed or shown as it
-    is. Runs stand in one table only where list, protocol, evaluator and metric versions agree.
+    Each bundle is checked against the schema, and its numbers are computed again from its own rows; one that is
+    damaged, forged or contradicts itself is refused with the reason (exit code 1). Nothing in a bundle is executed or
+    shown as it is. Runs stand in one table only where list, protocol, evaluator and metric versions agree.
     """
     options = _parser().parse_args(argv)
     entries, refused = collect(sources(options.bundles))
@@ -141,7 +141,7 @@ def collect(found: Iterable[Path]) -> tuple[list[Entry], list[tuple[str, str]]]:
 
 
 def grouped(entries: Iterable[Entry]) -> list[Group]:
-    """Entries by what must agree; bundles that claim one list but disagree about its references do not share a table."""
+    """Entries by what must agree; bundles that claim one list but disagree about its references stand apart."""
     by_key: dict[str, dict[str, list[Entry]]] = {}
     for entry in entries:
         comparable = entry.bundle.record.comparable.model_dump(mode="json")
@@ -161,9 +161,7 @@ def references(bundle: Bundle) -> dict[str, Any]:
     return {
         "items": dict(zip(first["item"], first["subject"], strict=True)),
         "without a face": first.loc[first["status"] == "reference_failed", "item"].tolist(),
-        "thresholds": {
-            f"{row.variant} {row.statistic}": round(float(row.value), 5) for row in cuts.itertuples(index=False)
-        },
+        "thresholds": {f"{c['variant']} {c['statistic']}": round(c["value"], 5) for c in cuts.to_dict("records")},
     }
 
 
@@ -212,8 +210,8 @@ def page(groups: Sequence[Group], refused: Sequence[tuple[str, str]]) -> Page:
 
 def _notices(groups: Sequence[Group]) -> list[Notice]:
     checked = (
-        "Means, rates and intervals were computed again from each bundle's rows and agree. A table that was made up as a "
-        "whole would agree with itself, too: only running a method again can show that."
+        "Means, rates and intervals were computed again from each bundle's rows and agree. A table that was made up as "
+        "a whole would agree with itself, too: only running a method again can show that."
     )
     found = [Notice("Checked:", checked)]
     if len(groups) > 1:

@@ -9,7 +9,6 @@ from pathlib import Path, PurePath
 from typing import Any, get_args
 
 import pandas as pd
-from pydantic import BaseModel
 
 from bench import registry
 from bench.exchange.schema import PER_SAMPLE
@@ -109,19 +108,31 @@ def _parts(value: Any, group: str) -> Any:
 
 
 def _part(value: Any, group: str) -> Any:
-    """A part with its options: fields that are paths by their type keep the last name, if it is a weight's."""
+    """A part with its options: fields that are paths keep the last name, if it is a file's."""
     if not group or not isinstance(value, Mapping) or "options" not in value:
         return without_paths(value)
-    options = registry.get(group, value["name"]).Options
-    kept = {name: _option(options, name, option) for name, option in value["options"].items()}
+    paths = _path_fields(group, value["name"], value["options"])
+    kept = {name: _last(option) if name in paths else option for name, option in value["options"].items()}
     return without_paths({**value, "options": kept})
 
 
-def _option(options: type[BaseModel], name: str, value: Any) -> Any:
-    declared = options.model_fields[name].annotation
-    if value is None or not (declared is Path or Path in get_args(declared)):
-        return value
-    return PurePath(str(value)).name if PurePath(str(value)).suffix and name != "list" else "(path)"
+def _path_fields(group: str, name: str, options: Mapping[str, Any]) -> set[str]:
+    """Options that are paths by their declared type; of a part that is not installed here, whatever has a slash."""
+    if name not in registry.targets(group):
+        return {key for key, value in options.items() if isinstance(value, str) and re.search(r"[\\/]", value)}
+    declared = registry.get(group, name).Options.model_fields
+    return {key for key in options if key in declared and _is_path(declared[key].annotation)}
+
+
+def _is_path(annotation: Any) -> bool:
+    return annotation is Path or Path in get_args(annotation)
+
+
+def _last(value: Any) -> Any:
+    """The name of a file; a folder's name may be a person's, or the user's."""
+    if value is None:
+        return None
+    return PurePath(str(value)).name if PurePath(str(value)).suffix else "(path)"
 
 
 def without_paths(value: Any) -> Any:

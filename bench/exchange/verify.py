@@ -125,7 +125,8 @@ def check_samples(bundle: Bundle) -> None:
     for item, rows in frame.groupby("item", sort=False):
         if not isinstance(k, int) or sorted(rows["index"]) != list(range(k)):
             raise Refused(f"{item} has samples {sorted(rows['index'])}, not 0 to {k} - 1: rows were dropped")
-        if rows["subject"].nunique() > 1 or "reference_failed" in set(rows["status"]) and rows["status"].nunique() > 1:
+        failed = "reference_failed" in set(rows["status"])
+        if rows["subject"].nunique() > 1 or (failed and rows["status"].nunique() > 1):
             raise Refused(f"the samples of {item} disagree about its person or its reference")
     unknown = sorted(set(frame["status"]) - {*STATUSES})
     if unknown:
@@ -143,18 +144,15 @@ def check_scores(bundle: Bundle) -> None:
     Raises:
         Refused: one doesn't.
     """
-    for row in bundle.scores.itertuples(index=False):
-        where = f"{row.metric} {row.variant} {row.statistic}"
-        if row.version != bundle.record.comparable.metrics[row.metric]:
-            raise Refused(f"{where} has version {row.version}, the record another one")
-        if math.isnan(row.value):
-            continue
-        bounds = (row.low, row.value, row.high)
-        if any(b < a - TOLERANCE for a, b in zip(bounds, bounds[1:], strict=False)):
-            raise Refused(f"{where}: {row.value} lies outside its own interval")
-        least, most = _range(row.metric, row.statistic)
-        if not least - TOLERANCE <= row.value <= most + TOLERANCE:
-            raise Refused(f"{where}: {row.value} is impossible; it lies between {least} and {most}")
+    for row in bundle.scores.to_dict("records"):
+        where, value = f"{row['metric']} {row['variant']} {row['statistic']}", float(row["value"])
+        if row["version"] != bundle.record.comparable.metrics[row["metric"]]:
+            raise Refused(f"{where} has version {row['version']}, the record another one")
+        if row["low"] > value + TOLERANCE or row["high"] < value - TOLERANCE:
+            raise Refused(f"{where}: {value:.6g} lies outside its own interval")
+        least, most = _range(row["metric"], row["statistic"])
+        if value < least - TOLERANCE or value > most + TOLERANCE:
+            raise Refused(f"{where}: {value:.6g} is impossible; it lies between {least} and {most}")
 
 
 def _range(metric: str, statistic: str) -> tuple[float, float]:
@@ -281,12 +279,13 @@ def _retrieval(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | N
         return None
     who, people = standing_of(bundle, evaluation, (metric, variant, "rank1"), values), subjects(evaluation.samples)
     trial, hit = who.eligible, values > 0
-    counts = {"n": int(trial.sum()), **who.counts()}
+    counts: dict[str, Any] = {"n": int(trial.sum()), **who.counts()}
     rank1 = with_interval(
         (metric, variant, "rank1"), hit[trial].mean(), clustered_rate(hit[trial], people[trial]), **counts
     )
     name = (metric, variant, "margin")
-    margin = mean_score(name, values[who.valid], people[who.valid], evaluation.seed, empty="", **who.counts())
+    counts |= {"n": int(who.valid.sum())}
+    margin = mean_score(name, values[who.valid], people[who.valid], evaluation.seed, empty="", **counts)
     table = item_values(evaluation, who.item[trial], hit[trial].astype(np.float64), (metric, variant, "rank1"))
     return Again([rank1, margin], ALL, [table])
 
@@ -368,7 +367,7 @@ def _distance(bundle: Bundle, metric: str, variant: str) -> list[Name]:
 
 
 def _check_place(where: str, value: float, replicates: NDArray[np.float64]) -> None:
-    """Leaving out one group of g changes a distance, bias included, by about its g-th part, give or take their spread."""
+    """Leaving out one group of g changes a distance, bias included, by about its g-th part, plus their spread."""
     middle, spread = float(replicates.mean()), float(np.ptp(replicates))
     if abs(value - middle) > 2 * abs(middle) / (len(replicates) - 1) + spread:
         raise Refused(f"{where}: {value:.4f} does not belong to its replicates, whose mean is {middle:.4f}")
