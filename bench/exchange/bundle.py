@@ -10,6 +10,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -37,6 +38,8 @@ from bench.exchange.schema import (
 from bench.hashing import sha256_bytes
 
 Model = TypeVar("Model", bound=BaseModel)
+Name = tuple[str, str, str]
+"""Metric, variant and statistic."""
 
 
 class Refused(Exception):
@@ -59,6 +62,22 @@ class Bundle:
     scores: pd.DataFrame
     samples: pd.DataFrame
     items: pd.DataFrame
+
+    @cached_property
+    def by_name(self) -> dict[Name, dict[str, Any]]:
+        """The rows of scores by metric, variant and statistic."""
+        rows = self.scores.to_dict("records")
+        return {(row["metric"], row["variant"], row["statistic"]): {str(k): v for k, v in row.items()} for row in rows}
+
+    @cached_property
+    def items_by_name(self) -> dict[Name, pd.DataFrame]:
+        """The rows of items by metric, variant and statistic."""
+        groups = self.items.groupby(["metric", "variant", "statistic"], sort=False)
+        return {(str(m), str(v), str(s)): rows for (m, v, s), rows in groups}
+
+    def items_of(self, name: Name) -> pd.DataFrame:
+        """The rows of items of one number; none where there are none."""
+        return self.items_by_name.get(name, self.items[:0])
 
 
 def read_bundle(source: Path) -> Bundle:

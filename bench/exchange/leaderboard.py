@@ -14,9 +14,9 @@ import pandas as pd
 
 from bench.console import say, show
 from bench.errors import UserError
-from bench.exchange.bundle import Bundle, Refused, read_bundle
+from bench.exchange.bundle import Bundle, Name, Refused, read_bundle
 from bench.exchange.schema import MANIFEST
-from bench.exchange.verify import Name, State, verify
+from bench.exchange.verify import State, verify
 from bench.hashing import sha256_bytes
 from bench.report.model import Cell, Column, Table
 from bench.report.page.facts import flat
@@ -157,11 +157,11 @@ def _digest(value: Any) -> str:
 def references(bundle: Bundle) -> dict[str, Any]:
     """What depends on the dataset alone: whose items they are, which references have no face, the thresholds."""
     first = bundle.samples.drop_duplicates("item")
-    cuts = bundle.scores[bundle.scores["statistic"].str.startswith("threshold@") & bundle.scores["value"].notna()]
+    cuts = {name: row["value"] for name, row in bundle.by_name.items() if name[2].startswith("threshold@")}
     return {
         "items": dict(zip(first["item"], first["subject"], strict=True)),
         "without a face": first.loc[first["status"] == "reference_failed", "item"].tolist(),
-        "thresholds": {f"{c['variant']} {c['statistic']}": round(c["value"], 5) for c in cuts.to_dict("records")},
+        "thresholds": {" ".join(name): round(value, 5) for name, value in cuts.items() if not math.isnan(value)},
     }
 
 
@@ -177,10 +177,8 @@ def _ordered(entries: list[Entry]) -> list[Entry]:
     return sorted(entries, key=place)
 
 
-def _row(entry: Entry, name: Name) -> pd.Series | None:
-    scores = entry.bundle.scores
-    rows = scores[(scores["metric"] == name[0]) & (scores["variant"] == name[1]) & (scores["statistic"] == name[2])]
-    return None if rows.empty else rows.iloc[0]
+def _row(entry: Entry, name: Name) -> dict[str, Any] | None:
+    return entry.bundle.by_name.get(name)
 
 
 def _relation(entry: Entry, recogniser: str) -> str:
@@ -289,7 +287,7 @@ def _cell(entry: Entry, name: Name) -> Cell:
     return Cell(number(value, row["low"], row["high"]), value, note="; ".join(note for note in notes if note))
 
 
-def _unranked(row: pd.Series, name: Name) -> str:
+def _unranked(row: dict[str, Any], name: Name) -> str:
     made = int(row["n"]) + int(row["n_failed"])
     share = int(row["n"]) / made if made else 0.0
     return (
@@ -322,13 +320,9 @@ def rows(groups: Sequence[Group]) -> pd.DataFrame:
             method=entry.method,
             run=entry.bundle.record.id,
             bundle=entry.bundle.sha256,
-            checked=[entry.states[name] for name in _names(entry.bundle.scores)],
+            checked=[entry.states[name] for name in entry.bundle.by_name],
         )
         for at, group in enumerate(groups, 1)
         for entry in group.entries
     ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["group", "method", "run"])
-
-
-def _names(scores: pd.DataFrame) -> list[Name]:
-    return list(scores[["metric", "variant", "statistic"]].itertuples(index=False, name=None))

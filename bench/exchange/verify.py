@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench import registry
-from bench.exchange.bundle import Bundle, Refused
+from bench.exchange.bundle import Bundle, Name, Refused
 from bench.exchange.schema import PER_SAMPLE
 from bench.metrics import id_similarity, target_similarity
 from bench.metrics.copying import mean_over_samples
@@ -35,7 +35,6 @@ from bench.metrics.verification import Threshold, fnmr, matches
 from bench.statistics import clustered_rate, jackknife
 
 State = Literal["recomputed", "consistent", "claimed"]
-Name = tuple[str, str, str]
 
 STATUSES = ("ok", "generation_error", "undecodable", "no_face", "unavailable", "reference_failed")
 NOTHING_TO_SHOW = ("real", "shuffle")
@@ -70,7 +69,7 @@ def verify(bundle: Bundle) -> dict[Name, State]:
     check_record(bundle)
     check_samples(bundle)
     check_scores(bundle)
-    states: dict[Name, State] = dict.fromkeys(_names(bundle.scores), "claimed")
+    states: dict[Name, State] = dict.fromkeys(bundle.by_name, "claimed")
     for again in recomputed(bundle):
         for score in again.scores:
             _same_score(bundle, score, again.fields)
@@ -78,10 +77,6 @@ def verify(bundle: Bundle) -> dict[Name, State]:
         for table in again.items:
             _same_items(bundle, table)
     return states | dict.fromkeys(consistent(bundle), "consistent")
-
-
-def _names(frame: pd.DataFrame) -> list[Name]:
-    return list(frame[["metric", "variant", "statistic"]].itertuples(index=False, name=None))
 
 
 # Structure
@@ -144,8 +139,8 @@ def check_scores(bundle: Bundle) -> None:
     Raises:
         Refused: one doesn't.
     """
-    for row in bundle.scores.to_dict("records"):
-        where, value = f"{row['metric']} {row['variant']} {row['statistic']}", float(row["value"])
+    for name, row in bundle.by_name.items():
+        where, value = " ".join(name), float(row["value"])
         if row["version"] != bundle.record.comparable.metrics[row["metric"]]:
             raise Refused(f"{where} has version {row['version']}, the record another one")
         if row["low"] > value + TOLERANCE or row["high"] < value - TOLERANCE:
@@ -178,7 +173,7 @@ def recomputed(bundle: Bundle) -> Iterator[Again]:
         **dict.fromkeys(PER_SAMPLE_MEANS, _sample_mean),
         **dict.fromkeys(PER_ITEM_MEANS, _item_means),
     }
-    pairs = dict.fromkeys((name[0], name[1]) for name in _names(bundle.scores))
+    pairs = dict.fromkeys(name[:2] for name in bundle.by_name)
     for metric, variant in pairs:
         make = makers.get(metric)
         if make is None or bundle.record.comparable.metrics[metric] != registry.get("metrics", metric).version:
@@ -206,8 +201,7 @@ def standing_of(bundle: Bundle, evaluation: Evaluation, name: Name, values: Floa
         name: of the number per item.
         values: (n_samples,) the number per sample, NaN where there is none.
     """
-    rows = _rows(bundle.items, name)
-    listed = evaluation.samples["item"].isin(set(rows["item"])).to_numpy()
+    listed = evaluation.samples["item"].isin(set(bundle.items_of(name)["item"])).to_numpy()
     status = evaluation.samples["status"]
     unavailable = (status == "unavailable").to_numpy()
     tried = listed & ~unavailable & (status != "reference_failed").to_numpy()
@@ -220,10 +214,6 @@ def standing_of(bundle: Bundle, evaluation: Evaluation, name: Name, values: Floa
 def _not_eligible(evaluation: Evaluation, listed: Mask, unavailable: Mask) -> int:
     """Items whose reference could not be used: those without a row, unless none of their samples was ever tried."""
     return int(evaluation.samples.loc[~listed & ~unavailable, "item"].nunique())
-
-
-def _rows(frame: pd.DataFrame, name: Name) -> pd.DataFrame:
-    return frame[(frame["metric"] == name[0]) & (frame["variant"] == name[1]) & (frame["statistic"] == name[2])]
 
 
 def _column(bundle: Bundle, column: str) -> Floats | None:
@@ -274,8 +264,8 @@ def _sample_mean(bundle: Bundle, evaluation: Evaluation, column: str) -> Again |
 def _retrieval(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | None:
     """Rank 1 and margin, unless a large run was cut down or nobody else was in the gallery."""
     metric, variant = _split(column)
-    values, stored = _column(bundle, column), _rows(bundle.scores, (metric, variant, "rank1"))
-    if values is None or stored["value"].isna().any() or stored["note"].str.contains("drawn by seed").any():
+    values, stored = _column(bundle, column), bundle.by_name.get((metric, variant, "rank1"))
+    if values is None or stored is None or math.isnan(stored["value"]) or "drawn by seed" in stored["note"]:
         return None
     who, people = standing_of(bundle, evaluation, (metric, variant, "rank1"), values), subjects(evaluation.samples)
     trial, hit = who.eligible, values > 0
@@ -309,22 +299,21 @@ def _verification(bundle: Bundle, evaluation: Evaluation, column: str) -> Again 
 
 
 def _thresholds(bundle: Bundle, variant: str) -> dict[str, float | None]:
-    rows = bundle.scores[(bundle.scores["metric"] == "verification") & (bundle.scores["variant"] == variant)]
-    named = rows[rows["statistic"].str.startswith("threshold@")]
     return {
-        statistic.removeprefix("threshold@"): None if math.isnan(value) else value
-        for statistic, value in zip(named["statistic"], named["value"], strict=True)
+        name[2].removeprefix("threshold@"): None if math.isnan(row["value"]) else row["value"]
+        for name, row in bundle.by_name.items()
+        if name[:2] == ("verification", variant) and name[2].startswith("threshold@")
     }
 
 
 def _item_means(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | None:
     """Means over items of what each item has; the distances behind an item's number are not in the bundle."""
     metric, variant = _split(column)
-    rows = bundle.items[(bundle.items["metric"] == metric) & (bundle.items["variant"] == variant)]
     scores = []
-    for statistic, part in rows.groupby("statistic", sort=True):
-        known = part[part["value"].notna()]
-        name = (metric, variant, str(statistic))
+    for name, rows in bundle.items_by_name.items():
+        if name[:2] != (metric, variant):
+            continue
+        known = rows[rows["value"].notna()]
         scores.append(
             mean_score(name, known["value"].to_numpy(), known["subject"].to_numpy(), evaluation.seed, empty="none")
         )
@@ -341,15 +330,15 @@ def consistent(bundle: Bundle) -> list[Name]:
         Refused: one's don't, or it lies where leaving out a part of the people cannot bring it.
     """
     found: list[Name] = []
-    for metric, variant, statistic in _names(bundle.scores):
+    for metric, variant, statistic in bundle.by_name:
         if metric in DISTANCES and statistic == "distance":
             found += _distance(bundle, metric, variant)
     return found
 
 
 def _distance(bundle: Bundle, metric: str, variant: str) -> list[Name]:
-    replicates = _rows(bundle.items, (metric, variant, "replicate"))["value"].to_numpy(dtype=np.float64)
-    row = _rows(bundle.scores, (metric, variant, "distance")).iloc[0]
+    replicates = bundle.items_of((metric, variant, "replicate"))["value"].to_numpy(dtype=np.float64)
+    row = bundle.by_name[(metric, variant, "distance")]
     result = jackknife(float(row["value"]), replicates)
     if result is None or math.isnan(row["value"]):
         return []
@@ -360,9 +349,9 @@ def _distance(bundle: Bundle, metric: str, variant: str) -> list[Name]:
         "bias_corrected": {"value": result.bias_corrected},
     }
     for statistic, numbers in expected.items():
-        stored = _rows(bundle.scores, (metric, variant, statistic))
+        stored = bundle.by_name.get((metric, variant, statistic), {})
         for field, number in numbers.items():
-            _same(f"{metric} {variant} {statistic} {field}", stored[field].iloc[0] if len(stored) else math.nan, number)
+            _same(f"{metric} {variant} {statistic} {field}", stored.get(field), number)
     return [(metric, variant, statistic) for statistic in expected]
 
 
@@ -378,24 +367,31 @@ def _check_place(where: str, value: float, replicates: NDArray[np.float64]) -> N
 
 def _same_score(bundle: Bundle, score: Score, compared: tuple[str, ...]) -> None:
     name = (score.metric, score.variant, score.statistic)
-    stored = _rows(bundle.scores, name)
-    if stored.empty:
+    stored = bundle.by_name.get(name)
+    if stored is None:
         raise Refused(f"{' '.join(name)} is missing from scores.csv")
     for field in compared:
-        _same(f"{' '.join(name)}, {field}", stored[field].iloc[0], getattr(score, field))
+        _same(f"{' '.join(name)}, {field}", stored[field], getattr(score, field))
 
 
 def _same_items(bundle: Bundle, table: pd.DataFrame) -> None:
-    for metric, variant, statistic in dict.fromkeys(_names(table)):
-        name = (metric, variant, statistic)
-        mine, theirs = _rows(table, name), _rows(bundle.items, name)
-        if dict(zip(mine["item"], mine["subject"], strict=True)) != dict(
-            zip(theirs["item"], theirs["subject"], strict=True)
-        ):
+    for name, mine in _split_by_name(table):
+        theirs = bundle.items_of(name)
+        again, stored = _people(mine), _people(theirs)
+        if again != stored:
             raise Refused(f"{' '.join(name)}: items.csv has other items than samples.csv gives")
-        stored = theirs.set_index("item")["value"]
+        values = dict(zip(theirs["item"], theirs["value"], strict=True))
         for item, value in zip(mine["item"], mine["value"], strict=True):
-            _same(f"{' '.join(name)} of {item}", stored[item], value)
+            _same(f"{' '.join(name)} of {item}", values[item], value)
+
+
+def _people(rows: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(rows["item"], rows["subject"], strict=True))
+
+
+def _split_by_name(table: pd.DataFrame) -> list[tuple[Name, pd.DataFrame]]:
+    groups = table.groupby(["metric", "variant", "statistic"], sort=False)
+    return [((str(m), str(v), str(s)), rows) for (m, v, s), rows in groups]
 
 
 def _same(where: str, stored: Any, again: Any) -> None:

@@ -53,7 +53,7 @@ def _samples(given, pictures):
     frame["reason"] = [REASONS.get(status, "") for status in frame["status"]]
     frame["seed"], frame["prompt_id"], frame["n_faces"] = np.arange(len(frame)), "neutral", 1
     frame["path"] = [f"samples/{row}.png" for row in range(len(frame))] if pictures else ""
-    frame["sha256"] = [f"{row:064x}" for row in range(len(frame))] if pictures else ""
+    frame["sha256"] = [f"{row:020x}{0:044x}" for row in range(len(frame))] if pictures else ""
     for row in range(len(frame)) if pictures else ():
         write_png(picture(row), pictures / f"samples/{row}.png", {})
     return frame
@@ -69,7 +69,7 @@ def picture(number, size=24):
 def _photos(given, pictures):
     frame = given.references[["item", "subject"]].assign(role="reference", image=given.references["item"] + ".png")
     frame["path"] = [str(pictures / f"photos/{row}.png") for row in range(len(frame))] if pictures else ""
-    frame["sha256"] = [f"{10**6 + row:064x}" for row in range(len(frame))]
+    frame["sha256"] = [f"{10**6 + row:020x}{0:044x}" for row in range(len(frame))]
     for row in range(len(frame)) if pictures else ():
         write_png(picture(200 + row), pictures / f"photos/{row}.png", {})
     return frame.assign(status="ok", reason="")

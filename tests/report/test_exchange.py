@@ -222,9 +222,9 @@ FORGED = {
     ),
     "a lower FID with its interval": (
         "scores.csv",
-        lambda rows: setting("low", "-1", metric="fid", statistic="distance")(
-            setting("value", "0.5", metric="fid", statistic="distance")(rows)
-        ),
+        lambda rows: [
+            row | {"low": "0.1", "value": "0.5", "high": "0.9"} if row["metric"] == "fid" else row for row in rows
+        ],
         "does not belong to its replicates",
     ),
     "another error of FID": (
@@ -304,8 +304,7 @@ def test_links_are_refused(tmp_path, files):
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number in range(5):
-            archive.writestr(f"thumbnails/{number:020x}.jpg", bytes(2**27))
+        archive.writestr("samples.csv", bytes(2**27 + 1))
     assert path.stat().st_size < 2**20
     with pytest.raises(Refused, match="too large"):
         read_bundle(path)
@@ -337,6 +336,11 @@ def test_pictures_that_the_manifest_denies_are_refused(tmp_path, files):
 
 
 @pytest.fixture(scope="module")
+def collected(shelf):
+    return collect(sources([shelf]))
+
+
+@pytest.fixture(scope="module")
 def shelf(tmp_path_factory):
     """Bundles of three methods on one list, of one on another list, and a forged one."""
     place, work = tmp_path_factory.mktemp("shelf"), tmp_path_factory.mktemp("runs")
@@ -350,8 +354,8 @@ def shelf(tmp_path_factory):
     return place
 
 
-def test_a_leaderboard_groups_orders_and_refuses(shelf):
-    entries, refused = collect(sources([shelf]))
+def test_a_leaderboard_groups_orders_and_refuses(collected):
+    entries, refused = collected
     assert [name for name, _ in refused] == ["forged.zip"]
     groups = grouped(entries)
     assert sorted([entry.method for entry in group.entries] for group in groups) == [
@@ -359,11 +363,12 @@ def test_a_leaderboard_groups_orders_and_refuses(shelf):
     ]  # fmt: skip
     assert all(group.headline == "adaface" for group in groups)
     shown = page(groups, refused)
-    assert [len(table.rows) for table in shown.tables] == [1, 3, 1] or [len(t.rows) for t in shown.tables] == [3, 1, 1]
+    assert sorted(len(table.rows) for table in shown.tables) == [1, 1, 3]
+    assert shown.tables[-1].rows[0][0].text == "forged.zip"
 
 
-def test_bundles_of_one_list_that_disagree_about_it_are_disputed(shelf):
-    entries, _ = collect(sources([shelf]))
+def test_bundles_of_one_list_that_disagree_about_it_are_disputed(collected):
+    entries, _ = collected
     assert all(group.disputed for group in grouped(entries))  # "other" claims the same list with 10 items
     assert not any(group.disputed for group in grouped(e for e in entries if e.method != "other"))
 
@@ -385,8 +390,7 @@ def test_the_verb_writes_page_and_csv_and_fails_where_something_was_refused(shel
     frame = pd.read_csv(tmp_path / "out/leaderboard.csv")
     assert set(frame["checked"]) == {"recomputed", "consistent", "claimed"}
     assert set(frame["method"]) == {"strong", "weak", "copy", "other"}
-    good = [str(shelf / name) for name in ("strong.zip", "weak.zip")]
-    assert main(["leaderboard", *good, "--to", str(tmp_path / "out")]) == 0
+    assert main(["leaderboard", str(shelf / "strong.zip"), "--to", str(tmp_path / "out")]) == 0
 
 
 def test_nothing_to_collect_is_the_users_mistake(tmp_path, capsys):
