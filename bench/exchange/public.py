@@ -15,8 +15,10 @@ from bench.exchange.schema import PER_SAMPLE
 from bench.report.frames import Run
 
 KEPT = ("id", "method", "dataset", "content", "weights", "environment")
-_PATH = re.compile(r"(?<![\w/:.\-])(?:file:/*|~|\.{1,2}|[A-Za-z]:)?[\\/][^\s'\",;=<>|]*")
+_START = r"(?<![\w/:.\-])(?:file:/*|~|\.{1,2}|[A-Za-z]:)?[\\/]"
+_PATH = re.compile(_START + r"[^\s'\",;=<>|]*")
 """Anything that begins like the path of a file, absolute or relative to a folder; the address of a site does not."""
+_PATH_AND_REST = re.compile(_START + r"[^'\",;\n]*")
 _GROUPS = {"method": "methods", "dataset": "datasets", "detector": "detectors", "landmarker": "landmarkers"}
 _GROUPS |= {"parser": "parsers", "recognisers": "extractors", "extractors": "extractors"}
 
@@ -75,19 +77,13 @@ def _is_group(name: str) -> bool:
 
 
 def hider(run: Run) -> Callable[[str], str]:
-    """A function that takes names of people and places of files out of a text."""
-    spec = run.record["spec"]
-    roots = [run.folder.resolve(), Path.home(), Path.cwd(), *(Path(p).resolve() for p in _roots(spec))]
-    places = sorted({str(root) for root in roots if len(root.parts) > 1}, key=len, reverse=True)
+    """A function that takes names of people and places of files out of a text.
+
+    Folders may have spaces in their names: what follows the beginning of a path goes up to the next quote or comma.
+    """
     names = {str(n) for c in ("item", "subject", "image") if c in run.photos for n in run.photos[c] if len(str(n)) > 2}
     words = re.compile("|".join(re.escape(text) for text in sorted(names, key=len, reverse=True)) or "(?!)")
-    location = re.compile("|".join(f"{re.escape(place)}[^'\",;]*" for place in places) or "(?!)")
-    return lambda text: words.sub("(name)", _PATH.sub("(path)", location.sub("(path)", text)))
-
-
-def _roots(spec: Mapping[str, Any]) -> list[str]:
-    given = [spec.get("out"), spec.get("weights_dir"), spec.get("dataset", {}).get("options", {}).get("root")]
-    return [str(path) for path in given if path]
+    return lambda text: words.sub("(name)", _PATH_AND_REST.sub("(path)", text))
 
 
 def _each(texts: pd.Series, change: Callable[[str], str]) -> list[str]:

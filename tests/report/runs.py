@@ -9,11 +9,12 @@ from bench.stages import score as stage
 from bench.store import write_json, write_table
 from tests.metrics.world import TINY, evaluation, fail
 
-METRICS = (
+ALL = (
     "copy_paste", "copying", "copying_lpips", "expression_diversity", "failure_to_acquire", "fid", "groups",
     "id_similarity", "kid", "lpips_diversity", "pose_diversity", "retrieval", "target_similarity", "verification",
     "within_similarity",
 )  # fmt: skip
+FEW = ("failure_to_acquire", "fid", "id_similarity", "retrieval")
 REASONS = {"generation_error": "RuntimeError: /home/jo/secret dir/model.bin is gone", "no_face": "no face above 0.5"}
 HOSTILE = (
     '<script>alert("x")</script>', "it's \"quoted\" & 'more'", "line\nbreak\ttab", "اسم \u202eمن اليمين", "n" * 200,
@@ -22,13 +23,22 @@ HOSTILE = (
 
 
 def scored(
-    folder, method="arc", *, given=None, failed=0, redistributable=False, pictures=False, rename=None, keep=0.8, seed=0
+    folder,
+    method="arc",
+    *,
+    given=None,
+    failed=0,
+    redistributable=False,
+    pictures=False,
+    rename=None,
+    keep=0.8,
+    metrics=FEW,
 ):
     """Writes a scored run of `given` (default: 24 items of 24 people, 5 samples each) and returns its folder."""
-    given = evaluation(keep=keep, seed=seed) if given is None else given
+    given = evaluation(keep=keep) if given is None else given
     given = _with_failures(given, failed)
     samples = _samples(given, folder if pictures else None)
-    metrics = [registry.get("metrics", name) for name in METRICS]
+    metrics = [registry.get("metrics", name) for name in metrics]
     given = _renamed(given, rename) if rename else given
     samples = samples.assign(item=given.samples["item"], subject=given.samples["subject"])
     results = {metric.name: metric.compute(given) for metric in metrics}
@@ -52,9 +62,10 @@ def _samples(given, pictures):
     frame = given.samples[["item", "subject", "index", "status"]].copy()
     frame["reason"] = [REASONS.get(status, "") for status in frame["status"]]
     frame["seed"], frame["prompt_id"], frame["n_faces"] = np.arange(len(frame)), "neutral", 1
-    frame["path"] = [f"samples/{row}.png" for row in range(len(frame))] if pictures else ""
-    frame["sha256"] = [f"{row:020x}{0:044x}" for row in range(len(frame))] if pictures else ""
-    for row in range(len(frame)) if pictures else ():
+    made = [bool(pictures) and status != "generation_error" for status in frame["status"]]
+    frame["path"] = [f"samples/{row}.png" if there else "" for row, there in enumerate(made)]
+    frame["sha256"] = [f"{row:020x}{0:044x}" if there else "" for row, there in enumerate(made)]
+    for row in np.flatnonzero(made):
         write_png(picture(row), pictures / f"samples/{row}.png", {})
     return frame
 

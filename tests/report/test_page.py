@@ -58,7 +58,7 @@ def test_a_page_names_nothing_outside_its_folder(tmp_path):
     files = {path.relative_to(run.folder / "report").as_posix() for path in (run.folder / "report").rglob("*")}
     assert all(address.startswith("#") or address == "data:," or address in files for address in page.addresses)
     names = [name for name in page.data()["samples"]["picture"] if name]
-    assert len(names) == 120
+    assert len(names) == 117
     assert {f"thumbnails/{name}" for name in names} <= files
     [policy] = [a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; img-src 'self' file: data:;")
