@@ -85,7 +85,7 @@ class Browser:
 
     def _whole(self) -> dict[str, float]:
         size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-        return {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 6000), "scale": 1}
+        return {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 3000), "scale": 1}
 
     def pdf(self, path: Path) -> None:
         import base64

@@ -49,7 +49,7 @@
   if (!source) return;
   const data = JSON.parse(source.textContent);
   const { samples, items } = data;
-  const PAGE = 60;
+  const PAGE = 48;
   const FAILED = new Set(["generation_error", "undecodable", "no_face"]);
   const WORDS = {
     ok: "face found",
@@ -88,8 +88,8 @@
   const low = bound("low", "from");
   const high = bound("high", "to");
   form.append(make("fieldset", {}, make("legend", {}, "Score range"), make("div", { class: "range" }, low, "–", high)));
-  const beside = make("input", { type: "checkbox", id: "beside", checked: true });
-  form.append(make("label", { class: "check", for: "beside" }, beside, "reference beside"));
+  const beside = make("input", { type: "checkbox", id: "beside", checked: data.pictures });
+  if (data.pictures) form.append(make("label", { class: "check", for: "beside" }, beside, "reference beside"));
   form.append(make("button", { type: "reset", class: "button" }, "Clear filters"));
   form.hidden = false;
 
