@@ -23,6 +23,8 @@ from bench.exchange.schema import (
     MAX_BYTES,
     MAX_FILE_BYTES,
     MAX_FILES,
+    MAX_JSON_BYTES,
+    MAX_JSON_DEPTH,
     NAMES,
     PER_SAMPLE,
     RECORD,
@@ -181,14 +183,24 @@ def _check_files(files: Mapping[str, bytes], manifest: Manifest) -> None:
 
 
 def _model(model: type[Model], data: bytes, name: str) -> Model:
+    if len(data) > MAX_JSON_BYTES:
+        raise Refused(f"{name} is larger than {MAX_JSON_BYTES >> 20} MiB")
     try:
         plain = json.loads(data.decode(), parse_constant=_no_constant, object_pairs_hook=_unique)
+        _check_depth(plain)
         return model.model_validate(plain)
     except ValidationError as error:
         first = error.errors()[0]
         raise Refused(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except (ValueError, RecursionError) as error:
         raise Refused(f"{name} is no JSON of a bundle: {str(error)[:100]}") from error
+
+
+def _check_depth(value: Any, left: int = MAX_JSON_DEPTH) -> None:
+    if left == 0:
+        raise ValueError(f"it is nested deeper than {MAX_JSON_DEPTH} levels")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_depth(inner, left - 1)
 
 
 def _no_constant(text: str) -> NoReturn:
@@ -227,12 +239,14 @@ def _table(
 ) -> pd.DataFrame:
     """A CSV of texts, its columns those that are expected, in order, and then only such as `more` allows."""
     try:
-        frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8")
+        frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8", index_col=False)
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
         raise Refused(f"{name} is no table: {str(error)[:100]}") from error
     found = [str(column) for column in frame.columns]
     if tuple(found[: len(columns)]) != columns or not all(more(column) for column in found[len(columns) :]):
         raise Refused(f"{name} has other columns than a bundle's: {', '.join(found)[:300]}")
+    if frame.isna().any(axis=None):
+        raise Refused(f"{name} has rows that are too short")
     return frame
 
 

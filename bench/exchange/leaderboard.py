@@ -235,9 +235,7 @@ def group_table(group: Group) -> Table:
 def _title(group: Group) -> str:
     record = group.entries[0].bundle.record
     place = f"{record.dataset} ({record.content[:8]}), {record.items} items"
-    return (
-        f"{place}, {record.comparable.protocol.get('name', 'no protocol')}, measured by {record.comparable.evaluator}"
-    )
+    return f"{place}, {record.comparable.protocol.name}, measured by {record.comparable.evaluator}"
 
 
 def _remarks(group: Group) -> list[str]:
@@ -297,15 +295,15 @@ def _unranked(row: dict[str, Any], name: Name) -> str:
 
 def _facts(group: Group) -> list[Facts]:
     """What a group was measured with, and where each of its runs comes from."""
-    first = group.entries[0].bundle.record.comparable
-    shared = flat({field: getattr(first, field) for field in ("detector", "extractors", "metrics", "protocol")})
-    found = [Facts(f"Measured with: {_title(group)}", [("list", first.dataset.content), *shared])]
+    first = group.entries[0].bundle.record.comparable.model_dump(mode="json")
+    found = [Facts(f"Measured with: {_title(group)}", flat({field: first[field] for field in ALIKE}))]
     for entry in group.entries:
         record, manifest = entry.bundle.record, entry.bundle.manifest
         rows = {
             "bundle": entry.bundle.source.name, "sha256 of its manifest": entry.bundle.sha256, "run": record.id,
             "made with": manifest.made_with, "statement on pictures": manifest.people.statement,
-            "method": record.spec.get("method", {}), "weights": record.weights, "environment": record.environment,
+            "method": record.spec.method.model_dump(mode="json"),
+            "weights": record.weights, "environment": record.environment,
         }  # fmt: skip
         found.append(Facts(f"{entry.method} {record.id[:8]}", flat(rows)))
     return found

@@ -31,6 +31,8 @@ REQUIRED = (RECORD, *TABLES)
 NAMES = re.compile(r"run\.json|(?:scores|samples|items)\.csv|index\.html|thumbnails/[0-9a-f]{20}\.jpg")
 """Every name that may stand in a bundle beside the manifest."""
 MAX_FILES = 20_000
+MAX_JSON_BYTES = 2**20
+MAX_JSON_DEPTH = 20
 MAX_FILE_BYTES = 2**27
 MAX_BYTES = 2**29
 """Of all files together, unpacked."""
@@ -87,13 +89,49 @@ class Dataset(BaseModel):
     content: str = _Sha256
 
 
+_OPEN = ConfigDict(extra="allow", strict=True, frozen=True)
+
+
+class Protocol(BaseModel):
+    """The protocol; what is not read here is only compared and shown."""
+
+    model_config = _OPEN
+    name: str = Field(max_length=200)
+    seed: int = Field(ge=0, lt=2**63)
+    samples_per_item: int = Field(ge=1, le=10_000)
+
+
+class Method(BaseModel):
+    """The method as specified."""
+
+    model_config = _OPEN
+    name: str = Field(max_length=200)
+
+
+class Evaluator(BaseModel):
+    """The evaluator as specified."""
+
+    model_config = _OPEN
+    name: str = Field(max_length=200)
+    recognisers: dict[str, Any]
+
+
+class Spec(BaseModel):
+    """The specification of a run without places."""
+
+    model_config = _OPEN
+    method: Method
+    protocol: Protocol
+    evaluator: Evaluator
+
+
 class Comparable(BaseModel):
     """What must agree between two runs that are compared (`scores/scores.json` of a run)."""
 
     model_config = _STRICT
     run: str = _Sha256
     dataset: Dataset
-    protocol: dict[str, Any]
+    protocol: Protocol
     evaluator: str = Field(max_length=200)
     detector: str = _Sha256
     extractors: dict[str, str]
@@ -109,7 +147,7 @@ class Record(BaseModel):
     dataset: str = Field(max_length=200)
     content: str = _Sha256
     items: int = Field(ge=1)
-    spec: dict[str, Any]
+    spec: Spec
     weights: dict[str, Any]
     environment: dict[str, Any]
     comparable: Comparable

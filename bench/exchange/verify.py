@@ -93,11 +93,11 @@ def check_record(bundle: Bundle) -> None:
         "the run's id": (record.id, record.comparable.run),
         "the list": (record.content, record.comparable.dataset.content),
         "the dataset": (record.dataset, record.comparable.dataset.label),
-        "the protocol": (spec.get("protocol"), record.comparable.protocol),
-        "the method": (spec.get("method", {}).get("name"), record.method),
-        "the evaluator": (spec.get("evaluator", {}).get("name"), record.comparable.evaluator),
+        "the protocol": (spec.protocol, record.comparable.protocol),
+        "the method": (spec.method.name, record.method),
+        "the evaluator": (spec.evaluator.name, record.comparable.evaluator),
         "the number of items": (bundle.samples["item"].nunique(), record.items),
-        "the recognisers": (_recognisers(bundle), sorted(spec.get("evaluator", {}).get("recognisers", {}))),
+        "the recognisers": (_recognisers(bundle), sorted(spec.evaluator.recognisers)),
         "the metrics": (sorted(set(bundle.scores["metric"])), sorted(record.comparable.metrics)),
     }
     for what, (one, other) in pairs.items():
@@ -116,10 +116,10 @@ def check_samples(bundle: Bundle) -> None:
     Raises:
         Refused: a row is missing or impossible.
     """
-    frame, k = bundle.samples, bundle.record.comparable.protocol.get("samples_per_item")
+    frame, k = bundle.samples, bundle.record.comparable.protocol.samples_per_item
     for item, rows in frame.groupby("item", sort=False):
-        if not isinstance(k, int) or sorted(rows["index"]) != list(range(k)):
-            raise Refused(f"{item} has samples {sorted(rows['index'])}, not 0 to {k} - 1: rows were dropped")
+        if sorted(rows["index"]) != list(range(k)):
+            raise Refused(f"{item} has samples {sorted(rows['index'])[:20]}, not 0 to {k - 1}: rows were dropped")
         failed = "reference_failed" in set(rows["status"])
         if rows["subject"].nunique() > 1 or (failed and rows["status"].nunique() > 1):
             raise Refused(f"the samples of {item} disagree about its person or its reference")
@@ -188,8 +188,8 @@ def evaluation_of(bundle: Bundle) -> Evaluation:
     first = bundle.samples.drop_duplicates("item")
     failed = (first["status"] == "reference_failed").to_numpy()
     references = first[["item", "subject"]].assign(status=np.where(failed, "no_face", "ok")).reset_index(drop=True)
-    seed = bundle.record.comparable.protocol.get("seed", 0)
-    return Evaluation(bundle.samples, references, references[:0], {}, {}, seed=int(seed))
+    seed = bundle.record.comparable.protocol.seed
+    return Evaluation(bundle.samples, references, references[:0], {}, {}, seed=seed)
 
 
 def standing_of(bundle: Bundle, evaluation: Evaluation, name: Name, values: Floats) -> Standing:

@@ -326,6 +326,42 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, files, text):
         read_bundle(packed(tmp_path / "a.zip", {**files, MANIFEST: text.encode()}, resealed=False))
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"spec": "all of it"}, "run.json: spec"),
+        ({"method": {"a": 1}}, "run.json: method"),
+        ({"items": 10**12}, "the number of items"),
+        ({"id": "x"}, "run.json: id"),
+        ({"more": 1}, "run.json: more"),
+        ({"method": "another"}, "about the method"),
+        ({"content": "a" * 64}, "about the list"),
+    ],
+)
+def test_a_record_that_is_none_is_refused(tmp_path, files, change, reason):
+    record = json.dumps({**json.loads(files["run.json"]), **change}).encode()
+    with pytest.raises(Refused, match=reason):
+        verify(read_bundle(packed(tmp_path / "a.zip", {**files, "run.json": record})))
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", "x"), ("seed", -1), ("samples_per_item", 10**12), ("name", None)])
+def test_a_protocol_that_would_break_the_arithmetic_is_refused(tmp_path, files, key, value):
+    record = json.loads(files["run.json"])
+    for place in (record["spec"]["protocol"], record["comparable"]["protocol"]):
+        place[key] = value
+    with pytest.raises(Refused, match=f"run.json: spec.protocol.{key}"):
+        read_bundle(packed(tmp_path / "a.zip", {**files, "run.json": json.dumps(record).encode()}))
+
+
+def test_a_deep_or_ragged_file_is_refused(tmp_path, files):
+    record = json.loads(files["run.json"])
+    record["environment"] = {"a": json.loads("[" * 50 + "]" * 50)}
+    with pytest.raises(Refused, match="nested deeper"):
+        read_bundle(packed(tmp_path / "a.zip", {**files, "run.json": json.dumps(record).encode()}))
+    with pytest.raises(Refused, match="too short"):
+        read_bundle(packed(tmp_path / "a.zip", {**files, "items.csv": files["items.csv"] + b"item 0001\n"}))
+
+
 def test_pictures_that_the_manifest_denies_are_refused(tmp_path, files):
     path = packed(tmp_path / "a.zip", {**files, f"thumbnails/{'a' * 20}.jpg": b"x"})
     with pytest.raises(Refused, match="says that it has none"):
