@@ -245,8 +245,6 @@ def _table(
     found = [str(column) for column in frame.columns]
     if tuple(found[: len(columns)]) != columns or not all(more(column) for column in found[len(columns) :]):
         raise Refused(f"{name} has other columns than a bundle's: {', '.join(found)[:300]}")
-    if frame.isna().any(axis=None):
-        raise Refused(f"{name} has rows that are too short")
     return frame
 
 

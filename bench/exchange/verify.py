@@ -13,6 +13,7 @@ agrees with itself: only running the method again would show it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -44,6 +45,7 @@ TOLERANCE = 1e-9
 PER_SAMPLE_MEANS = ("copy_paste", "copying", "copying_lpips")
 PER_ITEM_MEANS = ("lpips_diversity", "expression_diversity", "pose_diversity", "within_similarity")
 DISTANCES = ("fid", "fd_dinov2")
+_GROUP = re.compile(r"without group \d{1,6}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,7 @@ def verify(bundle: Bundle) -> dict[Name, State]:
     """
     check_record(bundle)
     check_samples(bundle)
+    check_items(bundle)
     check_scores(bundle)
     states: dict[Name, State] = dict.fromkeys(bundle.by_name, "claimed")
     for again in recomputed(bundle):
@@ -131,6 +134,20 @@ def check_samples(bundle: Bundle) -> None:
     measured = [c for c in frame.columns if PER_SAMPLE.fullmatch(str(c))]
     if frame.loc[frame["status"] != "ok", measured].notna().any(axis=None):
         raise Refused("a failed sample has a number")
+
+
+def check_items(bundle: Bundle) -> None:
+    """Every row per item belongs to an item and a metric of the run, or to a left-out group of a jackknife.
+
+    Raises:
+        Refused: one doesn't.
+    """
+    known = set(bundle.samples["item"])
+    for item, metric in dict.fromkeys(zip(bundle.items["item"], bundle.items["metric"], strict=True)):
+        if metric not in bundle.record.comparable.metrics or not (item in known or _GROUP.fullmatch(item)):
+            raise Refused(
+                f"items.csv has a row of {item[:40]!r} and metric {metric[:40]!r}, which the run doesn't have"
+            )
 
 
 def check_scores(bundle: Bundle) -> None:

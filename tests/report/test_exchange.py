@@ -358,8 +358,8 @@ def test_a_deep_or_ragged_file_is_refused(tmp_path, files):
     record["environment"] = {"a": json.loads("[" * 50 + "]" * 50)}
     with pytest.raises(Refused, match="nested deeper"):
         read_bundle(packed(tmp_path / "a.zip", {**files, "run.json": json.dumps(record).encode()}))
-    with pytest.raises(Refused, match="too short"):
-        read_bundle(packed(tmp_path / "a.zip", {**files, "items.csv": files["items.csv"] + b"item 0001\n"}))
+    with pytest.raises(Refused, match="which the run doesn't have"):
+        verify(read_bundle(packed(tmp_path / "a.zip", {**files, "items.csv": files["items.csv"] + b"item 0001\n"})))
 
 
 def test_pictures_that_the_manifest_denies_are_refused(tmp_path, files):

@@ -242,26 +242,27 @@ def test_it_prints(browser, pages, tmp_path):
 
 
 def test_five_thousand_samples_stay_usable(browser, tmp_path):
-    """Opened in under 2 s, filtered in under 200 ms (the best of ten: other work on the machine is not its fault)."""
+    """Opened in under 2 s, filtered in under 200 ms of its own time: what else the machine does is not counted."""
+    browser.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
     (tmp_path / "index.html").write_bytes(render(Page("kind", "many", samples=many(5000))))
     browser.open(tmp_path / "index.html")
-    load = browser.js("const t = performance.getEntriesByType('navigation')[0]; return t.loadEventEnd - t.startTime")
-    times = browser.js_async(
-        """const done = arguments[0], field = document.getElementById("identity"), times = [];
-        const step = () => {
-          field.value = String(times.length + 1);
-          const start = performance.now();
-          field.dispatchEvent(new Event("input", { bubbles: true }));
-          document.body.getBoundingClientRect();
-          times.push(performance.now() - start);
-          if (times.length < 10) requestAnimationFrame(step); else done(times);
-        };
-        step();"""
-    )
-    print(json.dumps({"load ms": load, "filter ms": times}))
+    load, filters = busy(browser), []
+    for number in range(1, 6):
+        before = busy(browser)
+        put(browser, "identity", number)
+        browser.js_async("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+        filters.append(busy(browser) - before)
+    wall = browser.js("const t = performance.getEntriesByType('navigation')[0]; return t.loadEventEnd - t.startTime")
+    print(json.dumps({"load s": load, "load s by the clock": wall / 1000, "filter s": filters}))
     assert browser.texts("#found")[0].startswith("1–48 of ")
-    assert load < 2000
-    assert min(times) < 200
+    assert load < 2
+    assert max(filters) < 0.2
+
+
+def busy(browser):
+    """Seconds that the page's main thread has worked since it was opened."""
+    metrics = browser.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return next(m["value"] for m in metrics if m["name"] == "TaskDuration")
 
 
 def many(count, recognisers=7):

@@ -94,7 +94,14 @@ def _references(runs: Mapping[str, Run], items: list[str]) -> pd.DataFrame:
     columns = ["item", "path", "sha256"]
     photos = pd.concat([run.photos for run in runs.values()])
     photos = photos[photos["role"] == "reference"].drop_duplicates("item").set_index("item", drop=False)
-    return photos.reindex(items).assign(item=items).reindex(columns=columns).fillna("").reset_index(drop=True)
+    return (
+        photos.reindex(items)
+        .assign(item=items)
+        .reindex(columns=columns)
+        .astype(object)
+        .fillna("")
+        .reset_index(drop=True)
+    )
 
 
 def _pictures(runs: Mapping[str, Run], frame: pd.DataFrame, photos: pd.DataFrame, folder: Path) -> set[str]:
