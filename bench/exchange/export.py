@@ -1,12 +1,11 @@
-"""`python -m bench export`: a run as a bundle that can be given to others (`bench.exchange.schema`)."""
+"""A run as a bundle that can be given to others (`bench.exchange.schema`)."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import pandas as pd
 
 from bench import __version__
-from bench.console import show
 from bench.errors import UserError
 from bench.exchange.schema import ITEMS, MANIFEST, PAGE, RECORD, SAMPLES, SCHEMA, SCORES, VERSION
 from bench.hashing import sha256_bytes
@@ -22,39 +20,6 @@ from bench.hashing import sha256_bytes
 WORDS = 4
 """A statement has at least so many: a sentence, not a switch."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of every entry, so that the same run gives the same bytes
-
-
-def main(argv: Sequence[str]) -> int:
-    """Writes a run's tables, specification and provenance as one zip file that may be given to others.
-
-    People are numbered. Thumbnails are added on request, and only where the dataset is declared redistributable; for
-    another dataset only if you say in words why you may show these people.
-    """
-    from bench.report.frames import load_run
-    from bench.store import write_atomic
-
-    options = _parser().parse_args(argv)
-    run = load_run(options.run)
-    target = options.to or Path(f"{run.folder.resolve().name}.zip")
-    write_atomic(target, bundle(run, thumbnails=options.thumbnails, statement=options.include_people))
-    show(str(target))
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    description = " ".join((main.__doc__ or "").split())
-    parser = argparse.ArgumentParser(prog="python -m bench export", description=description, allow_abbrev=False)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
-    parser.add_argument("--to", type=Path, metavar="FILE.zip", help="default: the run's name in this folder")
-    parser.add_argument("--thumbnails", action="store_true", help="add small copies of references and samples")
-    parser.add_argument(
-        "--include-people",
-        default="",
-        metavar="SENTENCE",
-        help="with --thumbnails: your right to show the people of a dataset that is not declared redistributable, in "
-        'words; it is written into the bundle ("All 40 people have signed that I may publish these pictures")',
-    )
-    return parser
 
 
 def bundle(run: Any, *, thumbnails: bool = False, statement: str = "") -> bytes:

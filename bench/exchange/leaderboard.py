@@ -1,8 +1,7 @@
-"""`python -m bench leaderboard`: bundles of many people, checked, on one page; what cannot be compared stands apart."""
+"""Bundles of many people, checked, on one page; what cannot be compared stands apart."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from bench.console import say, show
 from bench.errors import UserError
 from bench.exchange.bundle import Bundle, Name, Refused, read_bundle
 from bench.exchange.schema import MANIFEST
@@ -73,32 +71,17 @@ class Group:
         return list(dict.fromkeys(scores.loc[scores["metric"] == "id_similarity", "variant"]))
 
 
-def main(argv: Sequence[str]) -> int:
-    """Collects bundles (`python -m bench export`) into one page and one CSV.
+def write_leaderboard(given: Iterable[Path], to: Path) -> list[tuple[str, str]]:
+    """Writes `index.html` and `leaderboard.csv` of the bundles that may be shown; returns those refused, with reasons.
 
-    Each bundle is checked against the schema, and its numbers are computed again from its own rows; one that is
-    damaged, forged or contradicts itself is refused with the reason (exit code 1). Nothing in a bundle is executed or
-    shown as it is. Runs stand in one table only where list, protocol, evaluator and metric versions agree.
+    Raises:
+        UserError: there is no bundle.
     """
-    options = _parser().parse_args(argv)
-    entries, refused = collect(sources(options.bundles))
+    entries, refused = collect(sources(given))
     groups = grouped(entries)
-    write_atomic(options.to / "index.html", render(page(groups, refused)))
-    write_atomic(options.to / "leaderboard.csv", rows(groups).to_csv(index=False, lineterminator="\n").encode())
-    for source, reason in refused:
-        say(f"refused {source}: {reason}")
-    show(str(options.to / "index.html"))
-    return 1 if refused else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    description = " ".join((main.__doc__ or "").split())
-    parser = argparse.ArgumentParser(prog="python -m bench leaderboard", description=description, allow_abbrev=False)
-    parser.add_argument(
-        "bundles", nargs="+", type=Path, metavar="BUNDLE_OR_DIR", help="a bundle, or a folder of bundles"
-    )
-    parser.add_argument("--to", type=Path, default=Path("leaderboard"), metavar="DIR", help="default: leaderboard")
-    return parser
+    write_atomic(to / "index.html", render(page(groups, refused)))
+    write_atomic(to / "leaderboard.csv", rows(groups).to_csv(index=False, lineterminator="\n").encode())
+    return refused
 
 
 def sources(given: Iterable[Path]) -> list[Path]:

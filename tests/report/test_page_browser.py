@@ -7,7 +7,7 @@ import pytest
 
 from bench.exchange.bundle import read_files
 from bench.exchange.export import bundle
-from bench.exchange.leaderboard import main as leaderboard
+from bench.exchange.leaderboard import write_leaderboard
 from bench.report.frames import load_run
 from bench.report.page import write_comparison_page, write_run_page
 from bench.report.page.render import Page, render
@@ -51,7 +51,7 @@ def pages(tmp_path_factory):
     for name, data in read_files(work / "x.zip").items():
         (place / "exported").mkdir(exist_ok=True)
         (place / "exported" / name).write_bytes(data)
-    leaderboard([str(work / "x.zip"), "--to", str(place / "leaderboard")])
+    write_leaderboard([work / "x.zip"], place / "leaderboard")
     shutil.rmtree(work)
     return place
 
