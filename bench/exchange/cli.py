@@ -34,8 +34,8 @@ def export(argv: Sequence[str]) -> int:
 
 
 _INCLUDE = (
-    "with --thumbnails: your right to show the people of a dataset that is not declared redistributable, in words; it is "
-    'written into the bundle ("All 40 people have signed that I may publish these pictures")'
+    "with --thumbnails: your right to show the people of a dataset that is not declared redistributable, in words; it "
+    'is written into the bundle ("All 40 people have signed that I may publish these pictures")'
 )
 
 
