@@ -20,6 +20,8 @@ HYDRA_VERBS = {
 VERBS = {
     "report": ("bench.report.cli:report", "write the report of a run (again)"),
     "compare": ("bench.report.cli:compare", "put runs side by side, with paired differences"),
+    "export": ("bench.exchange.cli:export", "write a run as a bundle for others: numbers, no people"),
+    "leaderboard": ("bench.exchange.cli:leaderboard", "check bundles of many people and put them on one page"),
     "data": ("bench.data.cli:main", "make lists and embedded data; remove a person"),
     "ls": ("bench.listing:main", "list methods, datasets, extractors, metrics or runs"),
     "doctor": ("bench.doctor:main", "check this machine and the files that runs need"),
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def usage() -> str:
     """The text of `--help`."""
     verbs = {**HYDRA_VERBS, **{name: text for name, (_, text) in VERBS.items()}}
-    return USAGE.format(verbs="\n".join(f"  {name:<10}{text}" for name, text in verbs.items()))
+    return USAGE.format(verbs="\n".join(f"  {name:<12}{text}" for name, text in verbs.items()))
 
 
 def _guarded(verb: str, arguments: list[str]) -> int:

@@ -113,6 +113,21 @@ def files(spec: BaseModel) -> Iterator[Path]:
                 yield from files(part) if isinstance(part, BaseModel) else ()
 
 
+def weights(spec: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """sha256 of every file or folder that `files` names, by its field's dotted name; of a folder's parts one each."""
+    found: dict[str, Any] = {}
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        if mark_of(type(spec), name) is Mark.CONTENT:
+            found |= {} if value is None else {f"{prefix}{name}": _content(value, _names(type(spec), name))}
+        else:
+            parts = value.items() if isinstance(value, Mapping) else [("", value)]
+            for key, part in parts:
+                inner = ".".join(filter(None, (f"{prefix}{name}", str(key))))
+                found |= weights(part, f"{inner}.") if isinstance(part, BaseModel) else {}
+    return found
+
+
 def digest(parts: Mapping[str, Any]) -> str:
     """sha256 (hex) of a mapping of plain JSON types, independent of the order of its keys.
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from bench import registry
 from bench import spec as specs
-from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity, mark_of
+from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity, mark_of, weights
 
 
 def all_specs() -> list[type[BaseModel]]:
@@ -73,3 +73,18 @@ def test_a_folder_is_hashed_with_its_names(tmp_path):
     assert sha256_path(tmp_path / "one") == sha256_path(tmp_path / "two")
     (tmp_path / "two" / "sub" / "x").rename(tmp_path / "two" / "sub" / "y")
     assert sha256_path(tmp_path / "one") != sha256_path(tmp_path / "two")
+
+
+def test_weights_are_named_by_field_and_hashed_by_content(tmp_path):
+    class Network(Spec):
+        weights: Annotated[Path | None, CONTENT]
+        size: Annotated[int, IDENTITY] = 1
+
+    class Whole(Spec):
+        one: Annotated[Network, IDENTITY]
+        several: Annotated[dict[str, Network], IDENTITY]
+
+    (tmp_path / "a").write_bytes(b"abc")
+    spec = Whole(one=Network(weights=None), several={"x": Network(weights=tmp_path / "a")})
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert weights(spec) == {"several.x.weights": known}

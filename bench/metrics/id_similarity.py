@@ -81,15 +81,23 @@ def _ineligible(evaluation: Evaluation, who: Standing, recogniser: str) -> Score
     return Score(NAME, recogniser, "ineligible_items", float(who.ineligible_items), n=size, n_items=size)
 
 
+def scores_of(evaluation: Evaluation, values: Floats, who: Standing, recogniser: str) -> list[Score]:
+    """All aggregates under one recogniser, from the similarity of each sample alone."""
+    return [
+        *aggregates(evaluation, values, who, NAME, recogniser),
+        *_distribution(values, who, recogniser),
+        detection_rate(evaluation, who, NAME, recogniser),
+        _ineligible(evaluation, who, recogniser),
+    ]
+
+
 def compute(evaluation: Evaluation) -> Result:
     """ID similarity under every recogniser of the panel: means, quantiles, detection rate."""
     panel, scores = recognisers(evaluation, NAME, "mean_detected")
     columns, tables = {}, []
     for recogniser in panel:
         values, who = similarities(evaluation, recogniser)
-        scores += aggregates(evaluation, values, who, NAME, recogniser)
-        scores += _distribution(values, who, recogniser)
-        scores += [detection_rate(evaluation, who, NAME, recogniser), _ineligible(evaluation, who, recogniser)]
+        scores += scores_of(evaluation, values, who, recogniser)
         columns[f"{NAME}[{recogniser}]"] = values
         tables += item_tables(evaluation, values, who, NAME, recogniser)
     return Result(tuple(scores), pd.DataFrame(columns) if columns else None, together(tables))

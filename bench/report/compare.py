@@ -15,6 +15,7 @@ from bench.listing import runs as list_runs
 from bench.report import figures, tables
 from bench.report.frames import Number, Run, load_run, of_number
 from bench.report.model import Table
+from bench.report.page import write_comparison_page
 from bench.report.paper import overview, paper_table
 from bench.report.published import published_table
 from bench.statistics import Paired, holm, jackknife_difference, paired_differences
@@ -208,11 +209,13 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
     """Writes scores, differences, the overview (`table`), the paper's Table 1 (`table1`) and figures into `out`."""
     for name, frame in (("scores", comparison.scores), ("differences", comparison.differences)):
         write_frame(out / name, frame)
-    write_tables(out / "table", tables.turned(overview(comparison)))
-    write_tables(out / "table1", paper_table(comparison))
+    main, table1 = overview(comparison), paper_table(comparison)
+    write_tables(out / "table", tables.turned(main))
+    write_tables(out / "table1", table1)
     write_tables(out / "published", published_table(), published_table("arc2face_table2"))
     for name, figure in figures.of_comparison(comparison):
         figures.save(figure, out / name)
+    write_comparison_page(comparison.runs, [main, table1], comparison.warnings, out)
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 from bench.report import figures, grids, tables
 from bench.report.frames import Run, load_run
 from bench.report.model import Cell, Column, Table
+from bench.report.page import write_run_page
 from bench.store import write_atomic, write_table
 
 NO_PICTURES = "The pictures of the samples are not in this folder: there are no grids."
@@ -31,6 +32,7 @@ def write_report(folder: Path) -> None:
         figures.save(figure, out / f"similarity-{figures.file_name(recogniser)}")
     if pictures:
         _write_grids(run, out)
+    write_run_page(run, [table], out)
 
 
 def _write_grids(run: Run, out: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from bench.console import say
 from bench.data.removal import NOTE
 from bench.errors import UserError
+from bench.identity import weights
 from bench.provenance import environment
 from bench.report.run import write_report
 from bench.spec import RunSpec
@@ -125,6 +126,7 @@ def record(job: Job) -> dict[str, Any]:
         "begun": time.time(),
         "warnings": warnings(spec),
         "spec": spec.model_dump(mode="json"),
+        "weights": weights(spec),
         "environment": environment(),
         "command": sys.argv,
     }

@@ -1,0 +1,147 @@
+"""What a reader must know before the numbers: where they come from, what may be done with them, what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bench.report.frames import Run
+from bench.report.page.render import Facts, Notice
+
+NOT_STATED = "not stated"
+_STRICTNESS = (
+    ("not stated", "unknown", "that of the photos"),
+    ("no redistribution", "non-commercial", "noncommercial", "research only", "-nc"),
+    ("openrail", "rail"),
+)
+"""Words by which licences are told apart, the strictest first; what has none of them is permissive."""
+
+
+def within(record: Any, *keys: str, default: Any = "") -> Any:
+    """The value at a path of keys of nested mappings, `default` where a step is missing or None.
+
+    >>> within({"a": {"b": 1}}, "a", "b"), within({"a": None}, "a", "b")
+    (1, '')
+    """
+    for key in keys:
+        record = record.get(key) if isinstance(record, Mapping) else None
+    return default if record is None else record
+
+
+def redistributable(run: Run) -> bool:
+    """Whether the dataset says that its pictures may be passed on; false unless it does."""
+    return within(run.record, "spec", "dataset", "options", "redistributable", default=False) is True
+
+
+def private_notice(runs: Mapping[str, Run]) -> list[Notice]:
+    """The sentence on top of a local page that shows people who must not be passed on."""
+    if all(redistributable(run) for run in runs.values()):
+        return []
+    text = (
+        "It shows pictures of real people, and names, from a dataset that is not declared redistributable. "
+        "To share the results, export them (python -m bench export RUN): that page leaves the pictures out and "
+        "numbers the people."
+    )
+    return [Notice("Do not pass this page on.", text, alarm=True)]
+
+
+def state_notices(runs: Mapping[str, Run]) -> list[Notice]:
+    """What stands out in the tables of samples: failures, nothing to measure, too few people."""
+    found = [notice for label, run in runs.items() for notice in _failures(label, run)]
+    people = min(run.samples["subject"].nunique() for run in runs.values())
+    if people < 20:
+        who = "one person" if people == 1 else f"{people} people"
+        found.append(Notice("Few people:", f"{who}; an interval by subject needs 20 or more to be trusted."))
+    return found
+
+
+def _failures(label: str, run: Run) -> Iterator[Notice]:
+    counts = run.samples["status"].value_counts()
+    tried = len(run.samples) - int(counts.get("unavailable", 0)) - int(counts.get("reference_failed", 0))
+    failed = tried - int(counts.get("ok", 0))
+    if not tried:
+        yield Notice(f"{label}:", "no sample could be tried; there is nothing to measure.", alarm=True)
+    elif failed / tried > 0.01:
+        share = f"{failed} of {tried} samples ({failed / tried:.0%}) have no face to measure."
+        advice = "Numbers over detected samples hide this; read those with failures as 0 beside them."
+        yield Notice(f"{label}:", f"{share} {advice}")
+
+
+def licences(run: Run) -> list[tuple[str, str]]:
+    """Part and licence of everything that the run used."""
+    spec = run.record.get("spec", {})
+    parts = [
+        ("dataset", within(spec, "dataset", "options", "licence")),
+        ("method", within(spec, "method", "card", "licence")),
+        *(("evaluator", licence) for licence in within(spec, "evaluator", "licences", default=())),
+    ]
+    return [(part, str(licence) or NOT_STATED) for part, licence in parts]
+
+
+def strictest(stated: Sequence[str]) -> str:
+    """The strictest of some licences, by what their texts say; an unknown one is stricter than any known one.
+
+    >>> strictest(["MIT", "non-commercial research only"])
+    'non-commercial research only'
+    """
+    return min(stated, key=_rank, default=NOT_STATED)
+
+
+def _rank(licence: str) -> int:
+    text = licence.casefold()
+    return next((at for at, words in enumerate(_STRICTNESS) if any(word in text for word in words)), len(_STRICTNESS))
+
+
+def provenance(runs: Mapping[str, Run]) -> list[Facts]:
+    """Licences, identities, versions and settings; what all runs share is said once."""
+    stated = list(dict.fromkeys(pair for run in runs.values() for pair in licences(run)))
+    strict = ("these results are bound by", strictest([text for _, text in stated]))
+    found = [Facts("Licences", [strict, *stated], open=True)]
+    sections = {label: _sections(run) for label, run in runs.items()}
+    for title in next(iter(sections.values())):
+        found += _section(title, {label: rows[title] for label, rows in sections.items()})
+    return found
+
+
+def _section(title: str, of: Mapping[str, list[tuple[str, str]]]) -> list[Facts]:
+    """One section for the rows that all runs share, and one per run for its own."""
+    first, *others = of.values()
+    common = [row for row in first if all(row in rows for rows in others)]
+    own = [Facts(f"{title}: {label}", [row for row in rows if row not in common]) for label, rows in of.items()]
+    return [facts for facts in (Facts(title, common), *own) if facts.rows]
+
+
+def _sections(run: Run) -> dict[str, list[tuple[str, str]]]:
+    record, comparable = run.record, run.comparable
+    environment = record.get("environment", {})
+    identities = {
+        "run": record.get("id"), "list": record.get("content"), "detector": comparable.get("detector"),
+        **{f"extractor {name}": text for name, text in within(comparable, "extractors", default={}).items()},
+    }  # fmt: skip
+    versions = {**environment.get("packages", {}), **{k: v for k, v in environment.items() if k != "packages"}}
+    metrics = {name: f"version {number}" for name, number in within(comparable, "metrics", default={}).items()}
+    return {
+        "Identities (sha256)": flat(identities),
+        "Weights (sha256)": flat(record.get("weights", {})),
+        "Versions and machine": flat(versions),
+        "Versions of the metrics": flat(metrics),
+        "Specification": flat(record.get("spec", {})),
+        "Command": flat({"command": " ".join(map(str, record.get("command", [])))}),
+    }
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested mappings as dotted names and texts; what is empty is left out.
+
+    >>> flat({"a": {"b": 1, "c": None}, "d": [1, 2]})
+    [('a.b', '1'), ('d', '1, 2')]
+    """
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            rows += flat(value, f"{prefix}{key}.")
+        elif value not in (None, "", [], ()):
+            rows.append(
+                (f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+            )
+    return rows

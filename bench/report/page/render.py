@@ -1,0 +1,165 @@
+"""From a page's content to one HTML file: no script, style or picture from anywhere but the folder it lies in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import __version__
+from bench.report.model import Table
+from bench.report.tables import is_heading
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A sentence above everything else; `alarm` where the reader must not go on without it."""
+
+    title: str
+    text: str
+    alarm: bool = False
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """One of the few numbers at the top: what it is, its value, and its interval or counts."""
+
+    label: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture file beside the page; `pdf` is the same for print, "" where there is none."""
+
+    file: str
+    title: str
+    pdf: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A titled list of terms and texts, folded away unless `open`."""
+
+    title: str
+    rows: list[tuple[str, str]]
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that a page shows; all texts are plain and are escaped where they are written.
+
+    Attributes:
+        kind: what sort of page ("Report of a run"). title: its heading.
+        summary: terms and texts under the heading.
+        notices: see `Notice`. highlights: see `Highlight`.
+        tables: in their order. figures: beside the page.
+        samples: what `bench.report.page.samples` makes; None for a page without samples.
+        facts: the provenance.
+    """
+
+    kind: str
+    title: str
+    summary: list[tuple[str, str]] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    highlights: list[Highlight] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    samples: dict[str, Any] | None = None
+    facts: list[Facts] = field(default_factory=list)
+
+
+def render(page: Page) -> bytes:
+    """The page as UTF-8 HTML.
+
+    Its content security policy allows this script and this style by their sha256, pictures of its own folder, and
+    nothing else: a name that brings a script along could not run it even if it were not escaped.
+    """
+    from markupsafe import Markup
+
+    style, script = _source("page.css"), _source("page.js")
+    policy = (
+        f"default-src 'none'; img-src 'self' file: data:; style-src {_allowed(style)}; script-src {_allowed(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    html = _environment().get_template("page.html").render(
+        page=page, parts=_parts(page), version=__version__, one_table=_table, policy=policy,
+        style=Markup(style), script=Markup(script),
+    )  # fmt: skip
+    return html.encode("utf-8", "replace")
+
+
+def _source(name: str) -> str:
+    """One of our own files; read as it lies there, so that the hash in the policy is that of the bytes in the page."""
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _allowed(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(autoescape=True, loader=FileSystemLoader(HERE), undefined=StrictUndefined)
+    environment.filters["line"] = lambda text: " ".join(str(text).split())
+    environment.filters["hash"] = lambda text: re.fullmatch(r"[0-9a-f]{32,}", text) is not None
+    return environment
+
+
+def _parts(page: Page) -> list[tuple[str, str]]:
+    """The sections that the page has: id and heading."""
+    has = [
+        ("overview", "Overview", page.notices or page.highlights),
+        ("numbers", "Numbers", page.tables),
+        ("figures", "Figures", page.figures),
+        ("pictures", "Samples", page.samples),
+        ("provenance", "Provenance", page.facts),
+    ]
+    return [(id_, text) for id_, text, content in has if content]
+
+
+def _table(table: Table, number: int) -> str:
+    """A table as HTML (already escaped); equal notes of cells share one letter."""
+    from markupsafe import Markup
+
+    notes = dict.fromkeys(cell.note for row in table.rows for cell in row if cell.note)
+    letters = {note: _letter(at) for at, note in enumerate(notes)}
+    groups = _groups([column.group for column in table.columns])
+    html = _environment().get_template("table.html").render(
+        table=table, number=number, notes=letters, is_heading=is_heading, groups=groups
+    )
+    return Markup(html)
+
+
+def _groups(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Headings above several columns with their widths; none where no column has one.
+
+    >>> _groups(["", "ID", "ID", ""])
+    [('', 1), ('ID', 2), ('', 1)]
+    """
+    return [(name, len(list(run))) for name, run in groupby(names)] if any(names) else []
+
+
+def _letter(number: int) -> str:
+    """a, b, ..., z, aa, ab, ...
+
+    >>> _letter(0), _letter(25), _letter(26)
+    ('a', 'z', 'aa')
+    """
+    head, tail = divmod(number, 26)
+    return (_letter(head - 1) if head else "") + chr(ord("a") + tail)

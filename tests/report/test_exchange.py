@@ -1,0 +1,454 @@
+"""Bundles hold no person and no place; a forged one is refused with the reason; a leaderboard never mixes."""
+
+import csv
+import io
+import json
+import os
+import stat
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.__main__ import main
+from bench.errors import UserError
+from bench.exchange.bundle import Refused, read_bundle
+from bench.exchange.export import bundle
+from bench.exchange.leaderboard import collect, grouped, page, sources
+from bench.exchange.public import public, without_paths
+from bench.exchange.schema import MANIFEST
+from bench.exchange.verify import verify
+from bench.hashing import sha256_bytes
+from bench.report.frames import load_run
+from tests.metrics.world import evaluation
+from tests.report.runs import ALL, HOSTILE, scored
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return load_run(scored(tmp_path_factory.mktemp("run") / "arc", failed=12, pictures=True, metrics=ALL))
+
+
+@pytest.fixture(scope="module")
+def files(run):
+    """The files of a good bundle, by name."""
+    return unpacked(bundle(run))
+
+
+def unpacked(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def packed(path, files, *, resealed=True):
+    """A zip of files; `resealed` with a manifest that fits them, as a careful forger would write it."""
+    files = dict(files)
+    if resealed:
+        manifest = json.loads(files[MANIFEST])
+        names = [name for name in files if name != MANIFEST]
+        manifest["files"] = {n: {"sha256": sha256_bytes(files[n]), "bytes": len(files[n])} for n in names}
+        files[MANIFEST] = json.dumps(manifest).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def edited(data, change):
+    """A CSV with its rows (dicts of texts) changed."""
+    rows = list(csv.DictReader(io.StringIO(data.decode())))
+    header = list(rows[0])
+    rows = change(rows)
+    out = io.StringIO()
+    writer = csv.DictWriter(out, header, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().encode()
+
+
+def setting(field, value, **where):
+    """A change of one field in the rows that have the given values."""
+
+    def change(rows):
+        hit = [row for row in rows if all(row[key] == text for key, text in where.items())]
+        assert hit, where
+        for row in hit:
+            row[field] = value
+        return rows
+
+    return change
+
+
+# What leaves
+
+
+def test_a_bundle_verifies_and_most_of_it_is_computed_again(tmp_path, files):
+    states = verify(read_bundle(packed(tmp_path / "a.zip", files, resealed=False)))
+    by_state = pd.Series(states).value_counts()
+    assert by_state["recomputed"] == 46
+    assert states[("id_similarity", "adaface", "mean_failures_as_zero")] == "recomputed"
+    assert states[("lpips_diversity", "lpips", "mean_items")] == "recomputed"
+    assert states[("fid", "inception", "distance")] == "consistent"
+    assert states[("kid", "inception", "excluded")] == "claimed"
+
+
+def test_the_same_run_gives_the_same_bytes(run, files):
+    assert unpacked(bundle(run)) == files
+
+
+def test_no_name_no_place_no_hash_no_seed_leaves(run, files):
+    text = b"\n".join(files.values()).decode()
+    for secret in ("/home/jo", "/tmp", "subject 0", "item 00003", "secret dir", "people", str(run.folder)):
+        assert secret not in text.replace("of people", "").replace('"people"', "").replace("Few people", "").replace(
+            " people", ""
+        ), secret
+    assert set(files) == {MANIFEST, "run.json", "scores.csv", "samples.csv", "items.csv", "index.html"}
+    header = files["samples.csv"].decode().splitlines()[0]
+    assert not {"seed", "sha256", "path", "box", "gender"} & set(header.split(","))
+    assert "command" not in json.loads(files["run.json"])
+
+
+def test_reasons_of_failures_stay_without_their_places(files):
+    frame = pd.read_csv(io.BytesIO(files["samples.csv"]), keep_default_na=False)
+    assert set(frame["reason"]) == {"", "no face above 0.5", "RuntimeError: (path)"}
+
+
+def test_people_are_numbered_in_the_order_of_the_list(run):
+    shown = public(run, pictures=False)
+    assert shown.samples["item"].iloc[0] == "item 0001"
+    assert shown.samples["subject"].nunique() == run.samples["subject"].nunique()
+    assert not set(shown.samples["item"]) & set(run.samples["item"])
+    assert shown.photos.empty
+
+
+def test_pictures_of_people_need_a_right_in_words(run):
+    for statement in ("", "yes", "--force"):
+        with pytest.raises(UserError, match="not declared redistributable"):
+            bundle(run, thumbnails=True, statement=statement)
+    words = "All these people agreed to <b>this</b>"
+    found = unpacked(bundle(run, thumbnails=True, statement=words))
+    assert sum(name.startswith("thumbnails/") for name in found) == 108 + 24 + 6  # samples that exist, references
+    assert json.loads(found[MANIFEST])["people"]["statement"] == words
+    assert b"All these people agreed to &lt;b&gt;this&lt;/b&gt;" in found["index.html"]
+
+
+def test_a_redistributable_dataset_shows_its_pictures_on_request(tmp_path):
+    run = load_run(scored(tmp_path / "run", redistributable=True, pictures=True))
+    assert not any(name.startswith("thumbnails/") for name in unpacked(bundle(run)))
+    found = unpacked(bundle(run, thumbnails=True))
+    assert sum(name.startswith("thumbnails/") for name in found) == 120 + 24
+    path = tmp_path / "a.zip"
+    path.write_bytes(bundle(run, thumbnails=True))
+    verify(read_bundle(path))
+
+
+def test_hostile_names_leave_as_numbers(tmp_path):
+    run = load_run(scored(tmp_path / "run", rename=lambda at, name: HOSTILE[at % 10] + str(at)))
+    found = unpacked(bundle(run))
+    assert all(name.encode() not in data for name in HOSTILE for data in found.values())
+    verify(read_bundle(packed(tmp_path / "a.zip", found)))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (r"C:\Users\jo\net.onnx", "net.onnx"), ("~/a/b.pt", "b.pt"), ("../x/y.pt", "y.pt"), ("file:///a/b.c", "b.c"),
+        ("stabilityai/sd-turbo", "stabilityai/sd-turbo"), ("https://a.b/c", "https://a.b/c"),
+        ("python /home/jo/run.py --out=/data/x", "python run.py --out=x"),
+    ],
+)  # fmt: skip
+def test_paths_are_cut_to_their_last_name(given, expected):
+    assert without_paths({"k": [given]}) == {"k": [expected]}
+
+
+# What is refused
+
+
+def scores_with(field, value, **where):
+    return "scores.csv", setting(field, value, **where)
+
+
+def drop_failures(rows):
+    return [row for row in rows if row["status"] == "ok"]
+
+
+def drop_one_item(rows):
+    return [row for row in rows if row["item"] != "item 0003"]
+
+
+MEAN = {"metric": "id_similarity", "variant": "adaface", "statistic": "mean_detected"}
+FORGED = {
+    "a changed mean": (*scores_with("value", "0.93", **MEAN), "outside its own interval"),
+    "a changed mean and interval": (
+        "scores.csv",
+        lambda rows: setting("high", "0.99", **MEAN)(setting("value", "0.985", **MEAN)(rows)),
+        "id_similarity adaface mean_detected, value: it says 0.985, its own rows give",
+    ),
+    "a narrower interval": (*scores_with("low", "0.9", **MEAN), "low: it says|outside its own interval"),
+    "fewer failures": (*scores_with("n_failed", "0", **MEAN), "n_failed: it says 0, its own rows give 12"),
+    "dropped failures": ("samples.csv", drop_failures, "rows were dropped"),
+    "a dropped item": ("samples.csv", drop_one_item, "contradicts itself about the number of items"),
+    "failures that never were": (
+        "samples.csv",
+        setting("status", "unavailable", status="no_face"),
+        "only a control may have nothing to show",
+    ),
+    "failures blamed on the reference": (
+        "samples.csv",
+        setting("status", "reference_failed", status="no_face"),
+        "disagree about its person or its reference",
+    ),
+    "a better sample": (
+        "samples.csv",
+        setting("id_similarity[adaface]", "0.99", item="item 0005", index="1"),
+        "its own rows give",
+    ),
+    "an impossible sample": (
+        "samples.csv",
+        setting("id_similarity[adaface]", "0.5", status="no_face"),
+        "a failed sample has a number",
+    ),
+    "infinity": ("samples.csv", setting("id_similarity[adaface]", "inf", status="ok"), "not a finite number"),
+    "an invented status": ("samples.csv", setting("status", "great", status="no_face"), "does not exist"),
+    "a better item": (
+        "items.csv",
+        setting("value", "0.1", metric="lpips_diversity", item="item 0002"),
+        "lpips_diversity lpips mean_items, value",
+    ),
+    "a lower FID": (
+        *scores_with("value", "0.001", metric="fid", statistic="distance"),
+        "outside its own interval|does not belong to its replicates",
+    ),
+    "a lower FID with its interval": (
+        "scores.csv",
+        lambda rows: [
+            row | {"low": "0.1", "value": "0.5", "high": "0.9"} if row["metric"] == "fid" else row for row in rows
+        ],
+        "does not belong to its replicates",
+    ),
+    "another error of FID": (
+        *scores_with("value", "0.0001", metric="fid", statistic="standard_error"),
+        "fid inception standard_error",
+    ),
+    "a score without its row": (
+        "scores.csv",
+        lambda rows: [row for row in rows if row["statistic"] != "mean_failures_as_zero"],
+        "mean_failures_as_zero is missing",
+    ),
+    "a hidden recogniser": (
+        "scores.csv",
+        lambda rows: [row for row in rows if row["variant"] != "arcface"],
+        "contradicts itself about the recognisers",
+    ),
+    "an impossible rate": (
+        "scores.csv",
+        lambda rows: [
+            row | {"value": "1.5", "high": "2"} if row["statistic"] == "rate_no_face" else row for row in rows
+        ],
+        "impossible",
+    ),
+    "a row twice": ("scores.csv", lambda rows: [*rows, rows[0]], "stands there twice"),
+    "another version": (*scores_with("version", "2", metric="fid"), "has version 2"),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGED)
+def test_a_forged_bundle_is_refused_with_the_reason(tmp_path, files, forgery):
+    name, change, reason = FORGED[forgery]
+    path = packed(tmp_path / "a.zip", {**files, name: edited(files[name], change)})
+    with pytest.raises(Refused, match=reason):
+        verify(read_bundle(path))
+
+
+def test_a_table_changed_after_the_fact_is_refused(tmp_path, files):
+    changed = {**files, "scores.csv": edited(files["scores.csv"], setting("value", "0.9", **MEAN))}
+    with pytest.raises(Refused, match=r"'scores.csv' was changed"):
+        read_bundle(packed(tmp_path / "a.zip", changed, resealed=False))
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.csv", "/etc/passwd", "..\\evil", "weights.bin", "thumbnails/../../x.jpg", "features/a.npy"]
+)
+def test_a_foreign_file_is_refused(tmp_path, files, name):
+    with pytest.raises(Refused, match="is no file of a bundle"):
+        read_bundle(packed(tmp_path / "a.zip", {**files, name: b"x"}))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip"]
+
+
+def test_a_missing_table_is_refused(tmp_path, files):
+    rest = {name: data for name, data in files.items() if name != "items.csv"}
+    with pytest.raises(Refused, match=r"'items.csv' is missing"):
+        read_bundle(packed(tmp_path / "a.zip", rest))
+
+
+def test_links_are_refused(tmp_path, files):
+    linked = zipfile.ZipInfo("items.csv")
+    linked.external_attr = (stat.S_IFLNK | 0o777) << 16
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(linked, "/etc/passwd")
+    with pytest.raises(Refused, match="is a link"):
+        read_bundle(path)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    verify(read_bundle(folder))
+    (folder / "items.csv").unlink()
+    os.symlink("/etc/passwd", folder / "items.csv")
+    with pytest.raises(Refused, match="holds a link"):
+        read_bundle(folder)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("samples.csv", bytes(2**27 + 1))
+    assert path.stat().st_size < 2**20
+    with pytest.raises(Refused, match="too large"):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"no zip", b"PK\x03\x04 broken"])
+def test_what_is_no_zip_is_refused(tmp_path, data):
+    path = tmp_path / "a.zip"
+    path.write_bytes(data)
+    with pytest.raises(Refused, match="cannot be read"):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"schema": "idbench-bundle", "schema": "x"}', '{"version": NaN}', "[" * 100000]
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path, files, text):
+    with pytest.raises(Refused, match=MANIFEST):
+        read_bundle(packed(tmp_path / "a.zip", {**files, MANIFEST: text.encode()}, resealed=False))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"spec": "all of it"}, "run.json: spec"),
+        ({"method": {"a": 1}}, "run.json: method"),
+        ({"items": 10**12}, "the number of items"),
+        ({"id": "x"}, "run.json: id"),
+        ({"more": 1}, "run.json: more"),
+        ({"method": "another"}, "about the method"),
+        ({"content": "a" * 64}, "about the list"),
+    ],
+)
+def test_a_record_that_is_none_is_refused(tmp_path, files, change, reason):
+    record = json.dumps({**json.loads(files["run.json"]), **change}).encode()
+    with pytest.raises(Refused, match=reason):
+        verify(read_bundle(packed(tmp_path / "a.zip", {**files, "run.json": record})))
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", "x"), ("seed", -1), ("samples_per_item", 10**12), ("name", None)])
+def test_a_protocol_that_would_break_the_arithmetic_is_refused(tmp_path, files, key, value):
+    record = json.loads(files["run.json"])
+    for place in (record["spec"]["protocol"], record["comparable"]["protocol"]):
+        place[key] = value
+    with pytest.raises(Refused, match=f"run.json: spec.protocol.{key}"):
+        read_bundle(packed(tmp_path / "a.zip", {**files, "run.json": json.dumps(record).encode()}))
+
+
+def test_a_deep_or_ragged_file_is_refused(tmp_path, files):
+    record = json.loads(files["run.json"])
+    record["environment"] = {"a": json.loads("[" * 50 + "]" * 50)}
+    with pytest.raises(Refused, match="nested deeper"):
+        read_bundle(packed(tmp_path / "a.zip", {**files, "run.json": json.dumps(record).encode()}))
+    with pytest.raises(Refused, match="which the run doesn't have"):
+        verify(read_bundle(packed(tmp_path / "a.zip", {**files, "items.csv": files["items.csv"] + b"item 0001\n"})))
+
+
+def test_pictures_that_the_manifest_denies_are_refused(tmp_path, files):
+    path = packed(tmp_path / "a.zip", {**files, f"thumbnails/{'a' * 20}.jpg": b"x"})
+    with pytest.raises(Refused, match="says that it has none"):
+        read_bundle(path)
+
+
+# The leaderboard
+
+
+@pytest.fixture(scope="module")
+def collected(shelf):
+    return collect(sources([shelf]))
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """Bundles of three methods on one list, of one on another list, and a forged one."""
+    place, work = tmp_path_factory.mktemp("shelf"), tmp_path_factory.mktemp("runs")
+    for name, keep in (("strong", 0.9), ("weak", 0.5), ("copy", 0.99)):
+        (place / f"{name}.zip").write_bytes(bundle(load_run(scored(work / name, name, keep=keep))))
+    other = load_run(scored(work / "other", "other", given=evaluation(items=10)))
+    (place / "other.zip").write_bytes(bundle(other))
+    good = unpacked((place / "weak.zip").read_bytes())
+    change = setting("n_failed", "1", **MEAN)
+    packed(place / "forged.zip", {**good, "scores.csv": edited(good["scores.csv"], change)})
+    return place
+
+
+def test_a_leaderboard_groups_orders_and_refuses(collected):
+    entries, refused = collected
+    assert [name for name, _ in refused] == ["forged.zip"]
+    groups = grouped(entries)
+    assert sorted([entry.method for entry in group.entries] for group in groups) == [
+        ["other"], ["strong", "weak", "copy"],
+    ]  # fmt: skip
+    assert all(group.headline == "adaface" for group in groups)
+    shown = page(groups, refused)
+    assert sorted(len(table.rows) for table in shown.tables) == [1, 1, 3]
+    assert shown.tables[-1].rows[0][0].text == "forged.zip"
+
+
+def test_bundles_of_one_list_that_disagree_about_it_are_disputed(collected):
+    entries, _ = collected
+    assert all(group.disputed for group in grouped(entries))  # "other" claims the same list with 10 items
+    assert not any(group.disputed for group in grouped(e for e in entries if e.method != "other"))
+
+
+def test_a_run_counts_once(shelf, tmp_path):
+    again = tmp_path / "again.zip"
+    again.write_bytes((shelf / "weak.zip").read_bytes())
+    entries, refused = collect([shelf / "weak.zip", again])
+    assert len(entries) == 1
+    assert refused == [("again.zip", "it is the same run as weak.zip")]
+
+
+def test_the_verb_writes_page_and_csv_and_fails_where_something_was_refused(shelf, tmp_path, capsys):
+    assert main(["leaderboard", str(shelf), "--to", str(tmp_path / "out")]) == 1
+    assert "refused forged.zip: id_similarity adaface mean_detected, n_failed" in capsys.readouterr().err
+    html = (tmp_path / "out/index.html").read_text()
+    assert "strong" in html
+    assert "forged.zip" in html
+    frame = pd.read_csv(tmp_path / "out/leaderboard.csv")
+    assert set(frame["checked"]) == {"recomputed", "consistent", "claimed"}
+    assert set(frame["method"]) == {"strong", "weak", "copy", "other"}
+    assert main(["leaderboard", str(shelf / "strong.zip"), "--to", str(tmp_path / "out")]) == 0
+
+
+def test_nothing_to_collect_is_the_users_mistake(tmp_path, capsys):
+    assert main(["leaderboard", str(tmp_path)]) == 2
+    assert "no bundle in" in capsys.readouterr().err
+    assert main(["leaderboard", str(tmp_path / "no")]) == 2
+
+
+def test_the_verb_export_writes_a_bundle(tmp_path, run, capsys):
+    target = tmp_path / "x.zip"
+    assert main(["export", str(run.folder), "--to", str(target)]) == 0
+    verify(read_bundle(target))
+    assert main(["export", str(run.folder), "--to", str(target), "--thumbnails"]) == 2
+    assert "--include-people" in capsys.readouterr().err
+    assert main(["export", str(run.folder), "--include-people", "I have the right to"]) == 2
+
+
+@pytest.mark.parametrize(("items", "failed"), [(1, 0), (1, 5), (24, 60), (24, 120), (2, 3)])
+def test_odd_runs_export_and_verify(tmp_path, items, failed):
+    given = evaluation(items=items)
+    rows = min(failed, len(given.samples))
+    run = load_run(scored(tmp_path / "run", given=given, failed=rows, metrics=ALL))
+    path = tmp_path / "a.zip"
+    path.write_bytes(bundle(run))
+    assert np.isin(list(verify(read_bundle(path)).values()), ["recomputed", "consistent", "claimed"]).all()
