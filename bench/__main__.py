@@ -20,6 +20,7 @@ HYDRA_VERBS = {
 VERBS = {
     "report": ("bench.report.cli:report", "write the report of a run (again)"),
     "compare": ("bench.report.cli:compare", "put runs side by side, with paired differences"),
+    "check": ("bench.report.check:main", "hold a run against a golden file; for CI"),
     "data": ("bench.data.cli:main", "make lists and embedded data; remove a person"),
     "ls": ("bench.listing:main", "list methods, datasets, extractors, metrics or runs"),
     "doctor": ("bench.doctor:main", "check this machine and the files that runs need"),
