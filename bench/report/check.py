@@ -16,7 +16,18 @@ from bench.errors import UserError, unknown
 from bench.listing import table
 from bench.report.frames import load_run
 from bench.report.golden import (
-    SEED, Change, Golden, Row, Tolerance, Tolerances, changes, golden_of, judge, measured, metric_of, read_golden,
+    SEED,
+    Change,
+    Golden,
+    Row,
+    Tolerance,
+    Tolerances,
+    changes,
+    golden_of,
+    judge,
+    measured,
+    metric_of,
+    read_golden,
     write_golden,
 )  # fmt: skip
 from bench.store import write_atomic
@@ -62,7 +73,8 @@ class Outcome:
 def main(argv: Sequence[str]) -> int:
     """Holds the scores of a run against a golden file.
 
-    Settings are compared first (weights, protocol, photos, versions of metrics); where one differs, no number is judged.
+    Settings are compared first (weights, protocol, photos, versions of metrics): where one differs, no number is
+    judged.
     With the same seed a number may differ by its tolerance, with another one it must lie in its golden interval.
     """
     arguments = _parser().parse_args(argv)
