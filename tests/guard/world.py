@@ -1,6 +1,5 @@
 """Small worlds for the guard: a dataset, networks that measure, and a method whose samples follow their seeds."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +8,21 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from onnx import TensorProto, helper, numpy_helper, save
+from PIL import Image
 
 from baselines.protocol import Output
 from bench import registry
 from bench.app import register_resolvers
 from bench.errors import UserError
 from bench.identity import Spec
+from bench.images import read_image, write_png
 from bench.resources import PACKAGE
 from bench.spec import from_mapping
 from bench.stages.run import run_stages
 from tests import weights
 from tests.shared import ROOT, SHARED
 
+SIDE = 256
 PEOPLE = ("lowe", "newton", "scarlett", "yangmi")
 STAGES = ("generate", "extract", "score")
 AVAILABLE = {
@@ -83,11 +85,12 @@ def composed(world, folder, out):
 
 
 def people(folder):
-    """Two photos of each of four people."""
+    """Two photos of each of four people, made small."""
     for name in PEOPLE:
         for photo in sorted((SHARED / "photos" / name).iterdir())[:2]:
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            shutil.copy(photo, folder / name)
+            image = Image.fromarray(read_image(photo))
+            image.thumbnail((SIDE, SIDE))
+            write_png(np.asarray(image), folder / name / f"{photo.stem}.png", {})
 
 
 def prepare(world, folder):
