@@ -17,10 +17,7 @@ from bench.__main__ import HYDRA_VERBS, VERBS
 from bench.identity import Mark, mark_of
 from bench.spec import Card, Evaluator, Execution, Protocol, Views
 
-GROUPS = {
-    "method": "methods", "dataset": "datasets", "detector": "detectors", "landmarker": "landmarkers",
-    "parser": "parsers", "extractor": "extractors",
-}  # fmt: skip
+GROUPS = ("methods", "datasets", "detectors", "landmarkers", "parsers", "extractors")
 MARKS = {Mark.IDENTITY: "identity", Mark.CONTENT: "content", Mark.RECORDED: "recorded"}
 MODULES = {
     "reference/protocols.md": (
@@ -98,9 +95,9 @@ def verbs_page() -> str:
 def configuration_page() -> str:
     """Every group of `conf/` and every option of every part, with its mark and its default."""
     parts = [
-        "# Configuration\n\nEvery value can be overridden on the command line: `method.steps=30`. *identity*: it changes "
-        "results and is part of their identity; *content*: a file, whose bytes are; *recorded*: it is written into the "
-        "run and changes no number beyond rounding.\n",
+        "# Configuration\n\nEvery value can be overridden on the command line: `method.steps=30`. *identity*: it "
+        "changes results and is part of their identity; *content*: a file, whose bytes are; *recorded*: it is written "
+        "into the run and changes no number beyond rounding.\n",
         "## Files\n\n" + _files(),
         "## The run\n\n",
     ]
@@ -109,7 +106,7 @@ def configuration_page() -> str:
         ("method.card", Card),
     ]  # fmt: skip
     parts += [f"### `{name}`\n\n{options(model)}" for name, model in outer]
-    for group, plural in GROUPS.items():
+    for plural in GROUPS:
         parts.append(f"## {plural.capitalize()}\n")
         parts += [_part(plural, name) for name in sorted(registry.targets(plural))]
     return "\n".join(parts)
@@ -129,7 +126,7 @@ def _comment(path: Path) -> str:
     """The comment that a configuration begins with."""
     lines = path.read_text(encoding="utf-8").splitlines()
     text = [line.lstrip("# ") for line in lines[: _end_of_comment(lines)] if not line.startswith("# @package")]
-    return cell(" ".join(text))
+    return cell(escaped(" ".join(text)))
 
 
 def _end_of_comment(lines: list[str]) -> int:
@@ -169,6 +166,15 @@ def table_of(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table of cells that are Markdown already."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text without HTML, but for what stands in backticks, where Markdown escapes it.
+
+    >>> escaped("<a> `<b>`")
+    '&lt;a&gt; `<b>`'
+    """
+    return "`".join(part if number % 2 else html.escape(part) for number, part in enumerate(text.split("`")))
 
 
 def cell(text: str) -> str:

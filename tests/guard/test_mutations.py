@@ -10,7 +10,7 @@ import pytest
 
 from bench.extractors import flame, inception, lpips, recognition
 from bench.faces import align, landmarks, parsing, views
-from bench.metrics import diversity, id_similarity
+from bench.metrics import id_similarity, within_similarity
 from bench.report.check import main as check
 from bench.stages import generate, score
 from tests.guard import world
@@ -149,7 +149,7 @@ MUTATIONS = {
     "features one sample late": Mutation(score, "read_features", one_row_late),
     "failures excused": Mutation(score, "_samples", on_output(failures_excused)),
     "embeddings not normalised": Mutation(id_similarity, "cosines", not_normalised),
-    "a sample paired with itself": Mutation(diversity, "pairs_within", with_themselves),
+    "a sample paired with itself": Mutation(within_similarity, "pairs_within", with_themselves),
     "intervals that take samples for subjects": Mutation(id_similarity, "mean_score", each_sample_for_itself),
 }  # fmt: skip
 

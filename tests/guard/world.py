@@ -72,18 +72,20 @@ def spec_of(folder, out):
     return from_mapping(plain)
 
 
+def light(folder, out, method):
+    """The spec of a control, measured by recognisers alone."""
+    plain = composed(folder, out)
+    plain["method"] = {"name": method, "card": {"relations": {"*": "none"}}}
+    plain["evaluator"] |= {"landmarker": None, "parser": None, "extractors": {}}
+    return from_mapping(plain)
+
+
 def composed(folder, out):
-    overrides = {
-        "photos": ["dataset=folder", f"dataset.root={folder}/people", "evaluator=photos"],
-        "mini": [
-            "dataset=mini",
-            "evaluator=mini",
-            f"dataset.root={folder}/rendered",
-            "dataset.subjects=4",
-            "dataset.targets=1",
-        ],
-    }[WORLD]
-    overrides += [
+    mini = ["dataset=mini", "evaluator=mini", "dataset.subjects=4", "dataset.targets=1"]
+    photos = ["dataset=folder", "evaluator=photos"]
+    overrides = [
+        *(photos if WORLD == "photos" else mini),
+        f"dataset.root={folder}/people",
         "protocol.samples_per_item=3",
         "protocol.views.transform_size=512",
         f"out={out}",
