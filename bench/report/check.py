@@ -74,8 +74,8 @@ def main(argv: Sequence[str]) -> int:
     """Holds the scores of a run against a golden file.
 
     Settings are compared first (weights, protocol, photos, versions of metrics): where one differs, no number is
-    judged.
-    With the same seed a number may differ by its tolerance, with another one it must lie in its golden interval.
+    judged. With the same seed a number may differ by its tolerance, with another one it must lie in its golden
+    interval.
     """
     arguments = _parser().parse_args(argv)
     now = golden_of(load_run(arguments.run))
@@ -110,9 +110,10 @@ def _parser() -> argparse.ArgumentParser:
         help="allow X (or X%% of the golden value), for one metric or number or for all; may be repeated",
     )
     parser.add_argument("--judge-anyway", action="store_true", help="judge numbers in spite of other settings")
-    parser.add_argument("--github", action="store_true", help="print annotations of GitHub Actions")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    printed = parser.add_mutually_exclusive_group()
+    printed.add_argument("--github", action="store_true", help="print annotations of GitHub Actions, too")
+    printed.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 
 
@@ -170,7 +171,8 @@ def _update(arguments: argparse.Namespace, now: Golden) -> int:
         return 0
     rows = [row for row in judge(old, now, old.tolerances) if row.golden != row.now or not row.good]
     _show_changes(changes(old, now))
-    show(f"{table([_line(row) for row in rows])}\n{path}: {len(rows)} of {len(now.scores)} numbers changed")
+    _show_rows(rows)
+    show(f"{path}: {len(rows)} of {len(now.scores)} numbers changed")
     return 0
 
 
@@ -190,8 +192,7 @@ def _show(outcome: Outcome) -> None:
     if outcome.blocking:
         say("settings differ: no number was judged (--judge-anyway judges them, --update takes them over)")
         return
-    if outcome.wrong:
-        show(table([_line(row) for row in outcome.wrong]))
+    _show_rows(outcome.wrong)
     good, of = len(outcome.rows) - len(outcome.wrong), len(outcome.rows)
     skipped = sum(row.verdict.startswith("not judged") for row in outcome.rows)
     show(f"{good - skipped} of {of} numbers hold" + (f", {skipped} were not judged" if skipped else ""))
@@ -209,11 +210,14 @@ def _show_changes(found: Sequence[Change]) -> None:
         )
 
 
-def _line(row: Row) -> dict[str, str]:
-    return {
-        "metric": row.number, "golden": _figure(row.golden), "now": _figure(row.now), "tolerance": row.tolerance,
-        "verdict": row.verdict,
-    }  # fmt: skip
+def _show_rows(rows: Sequence[Row]) -> None:
+    lines = [
+        {"metric": r.number, "golden": _figure(r.golden), "now": _figure(r.now), "tolerance": r.tolerance,
+         "verdict": r.verdict}
+        for r in rows
+    ]  # fmt: skip
+    if lines:
+        show(table(lines))
 
 
 def _figure(value: float | None) -> str:
@@ -231,11 +235,11 @@ def _sentences(outcome: Outcome) -> list[tuple[str, str]]:
     settings = [
         (f"{c.kind} changed", f"{c.path}: golden {_short(c.golden)}, now {_short(c.now)}") for c in outcome.blocking
     ]
-    numbers = [
-        (r.number, f"golden {_figure(r.golden)}, now {_figure(r.now)}, tolerance {r.tolerance or 'none'}: {r.verdict}")
-        for r in outcome.wrong
-    ]
-    return settings + numbers
+    return settings + [(row.number, _sentence(row)) for row in outcome.wrong]
+
+
+def _sentence(row: Row) -> str:
+    return f"golden {_figure(row.golden)}, now {_figure(row.now)}, tolerance {row.tolerance or 'none'}: {row.verdict}"
 
 
 def github(outcome: Outcome) -> list[str]:
@@ -269,7 +273,7 @@ def _property(text: str) -> str:
 def junit(outcome: Outcome) -> bytes:
     """JUnit XML: a test case per setting that differs and per number."""
     cases = [(f"settings.{c.kind}", c.path, f"golden {c.golden}, now {c.now}", False) for c in outcome.blocking]
-    cases += [(metric_of(r.number), r.number, f"{_line(r)}" if not r.good else r.verdict, r.good) for r in outcome.rows]
+    cases += [(metric_of(r.number), r.number, r.verdict if r.good else _sentence(r), r.good) for r in outcome.rows]
     failed = sum(not good for *_, good in cases)
     suite = ElementTree.Element("testsuite", name="idbench check", tests=str(len(cases)), failures=str(failed))
     for group, name, text, good in cases:

@@ -207,20 +207,26 @@ def read_golden(path: Path) -> Golden:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path} is no golden file: {where}: {first['msg']}; --update writes it anew") from error
+        raise UserError(
+            f"{path} is no golden file: {where}: {first['msg']}; mend it, or delete it and --update"
+        ) from error
 
 
 def write_golden(path: Path, golden: Golden) -> None:
     """Writes a golden file: sorted, a line a field."""
-    write_json(path, _sorted(golden.model_dump(mode="json", exclude_defaults=False)))
+    write_json(path, _sorted(golden.model_dump(mode="json")))
 
 
 def changes(golden: Golden, now: Golden) -> list[Change]:
-    """Every setting that differs, in the order of its name."""
+    """Every setting that differs, in the order of its name.
+
+    A metric that only one side has is no setting: its numbers are "new" or "missing".
+    """
     old, new = dict(_flat(golden.identity)), dict(_flat(now.identity))
+    alone = {path for path in {*old} ^ {*new} if path.startswith("metrics.")}
     return [
         Change(_kind(path, old.get(path, new.get(path))), path, old.get(path), new.get(path))
-        for path in sorted({*old, *new})
+        for path in sorted({*old, *new} - alone)
         if (path in old) != (path in new) or old.get(path) != new.get(path)
     ]
 
@@ -244,7 +250,7 @@ def _kind(path: str, value: Any) -> str:
 
 def judge(golden: Golden, now: Golden, tolerances: Tolerances) -> list[Row]:
     """The verdict on every number of either side; by intervals where the seed is another one."""
-    seeds = [side.identity["protocol"]["seed"] for side in (golden, now)]
+    seeds = [dict(_flat(side.identity)).get(SEED) for side in (golden, now)]
     by = _by_tolerance if seeds[0] == seeds[1] else _by_interval
     return [
         _one_sided(name, golden.scores.get(name), now.scores.get(name))

@@ -5,11 +5,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench import registry
 from bench.__main__ import main as bench
 from bench.errors import UserError
 from bench.report.check import main as check
 from bench.report.golden import SPREAD, Tolerance, read_golden
 from tests.guard.scored import NUMBERS, WEIGHTS, scored, settings
+from tests.shared import ROOT
 
 MEAN, Q05, FID, GROUPS = NUMBERS
 
@@ -137,6 +139,18 @@ def test_numbers_are_judged_in_spite_of_other_settings_on_request(golden, capsys
     assert run(golden, "--judge-anyway", comparable=other, numbers={FID: (30.0, 18.0, 22.0)}) == 1
 
 
+def test_a_metric_that_only_one_side_has_keeps_no_number_from_being_judged(golden, capsys):
+    code, plain = found(
+        golden,
+        capsys,
+        comparable=changed_settings("metrics.kid", 1),
+        numbers={("kid", "inception", "plain"): (0.0, None, None)},
+    )
+    assert code == 1
+    assert plain["changes"] == []
+    assert [number for number, verdict in verdicts(plain).items() if verdict != "ok"] == ["kid[inception].plain"]
+
+
 def other_seed():
     return changed_settings("identity.protocol.seed", 1)
 
@@ -254,3 +268,17 @@ def test_a_run_of_an_older_version_says_so(golden):
     del old["identity"]
     with pytest.raises(UserError, match="older version"):
         run(golden, comparable=old)
+
+
+STORED = sorted((ROOT / "reports" / "golden").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_a_stored_golden_file_is_of_these_metrics_and_sorted(path):
+    stored = read_golden(path)
+    versions = stored.identity["metrics"]
+    assert versions == {name: registry.get("metrics", name).version for name in versions}
+    assert (
+        path.read_text(encoding="utf-8")
+        == json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    )
