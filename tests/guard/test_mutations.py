@@ -1,5 +1,6 @@
 """Deliberate breaks of the pipeline: `check` must catch every one of them. The breaks live here and nowhere else."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from bench.extractors import flame, inception, lpips, recognition
 from bench.faces import align, landmarks, parsing, views
 from bench.metrics import id_similarity, within_similarity
 from bench.report.check import main as check
+from bench.report.golden import metric_of
 from bench.stages import generate, score
 from tests.guard import world
 
@@ -26,6 +28,7 @@ class Mutation:
 
     Attributes:
         where: module or class. name: its function that is replaced. broken: takes the function, gives the broken one.
+        moves: a metric whose numbers must no longer hold.
         again: beginnings of the tables that are extracted again under it; none: only the scores are computed again.
         samples: whether the samples, too, are made again.
     """
@@ -33,6 +36,7 @@ class Mutation:
     where: Any
     name: str
     broken: Callable[[Any], Any]
+    moves: str
     again: tuple[str, ...] = ()
     samples: bool = False
 
@@ -131,27 +135,39 @@ def with_themselves(whole):
 
 
 RECOGNISERS = ("features/mobilefacenet", "features/arcface", "features/judge")
-INCEPTION = ("features/inception",)
+INCEPTION, FLAME, LPIPS = ("features/inception",), ("features/flame",), ("pairs/lpips",)
 MUTATIONS = {
-    "colours swapped in the recogniser": Mutation(recognition.ArcFaceOnnx, "extract", on_input(swapped), RECOGNISERS),
-    "colours swapped in Inception": Mutation(inception.Inception, "extract", on_input(swapped), INCEPTION),
-    "colours swapped in SMIRK": Mutation(flame.Smirk, "extract", on_input(swapped), ("features/flame",)),
-    "recogniser's crop off by 4 pixels": Mutation(align, "arcface112", on_output(four_pixels_off), RECOGNISERS),
-    "aligned crop off by 4 pixels": Mutation(align, "ffhq512", on_output(aligned_four_pixels_off), INCEPTION),
-    "one seed for an item": Mutation(generate, "sample_seed", seed_of_the_item, EVERYTHING, samples=True),
-    "mask inverted": Mutation(parsing, "mask_background", inverted, ("pairs/lpips",)),
-    "expression and pose swapped": Mutation(flame.Smirk, "extract", on_output(parameters_swapped), ("features/flame",)),
-    "LPIPS fed with another range": Mutation(lpips.Lpips, "_batches", on_output(in_another_range), ("pairs/lpips",)),
-    "landmarks mirrored": Mutation(
-        landmarks.Insightface68, "landmarks", on_output(mirrored), ("landmarks", "features/flame", "features/inception")
+    "colours swapped in the recogniser": Mutation(
+        recognition.ArcFaceOnnx, "extract", on_input(swapped), "target_similarity", RECOGNISERS
     ),
-    "FID on pictures that are not aligned": Mutation(views, "_portrait", raw_portrait, INCEPTION),
-    "features one sample late": Mutation(score, "read_features", one_row_late),
-    "failures excused": Mutation(score, "_samples", on_output(failures_excused)),
-    "embeddings not normalised": Mutation(id_similarity, "cosines", not_normalised),
-    "a sample paired with itself": Mutation(within_similarity, "pairs_within", with_themselves),
-    "intervals that take samples for subjects": Mutation(id_similarity, "mean_score", each_sample_for_itself),
-}  # fmt: skip
+    "colours swapped in Inception": Mutation(inception.Inception, "extract", on_input(swapped), "fid", INCEPTION),
+    "colours swapped in SMIRK": Mutation(flame.Smirk, "extract", on_input(swapped), "expression_diversity", FLAME),
+    "recogniser's crop off by 4 pixels": Mutation(
+        align, "arcface112", on_output(four_pixels_off), "target_similarity", RECOGNISERS
+    ),
+    "aligned crop off by 4 pixels": Mutation(align, "ffhq512", on_output(aligned_four_pixels_off), "fid", INCEPTION),
+    "one seed for an item": Mutation(
+        generate, "sample_seed", seed_of_the_item, "within_similarity", EVERYTHING, samples=True
+    ),
+    "mask inverted": Mutation(parsing, "mask_background", inverted, "lpips_diversity", LPIPS),
+    "expression and pose swapped": Mutation(
+        flame.Smirk, "extract", on_output(parameters_swapped), "pose_diversity", FLAME
+    ),
+    "LPIPS fed with another range": Mutation(
+        lpips.Lpips, "_batches", on_output(in_another_range), "lpips_diversity", LPIPS
+    ),
+    "landmarks mirrored": Mutation(
+        landmarks.Insightface68, "landmarks", on_output(mirrored), "fid", ("landmarks", *FLAME, *INCEPTION)
+    ),
+    "FID on pictures that are not aligned": Mutation(views, "_portrait", raw_portrait, "fid", INCEPTION),
+    "features one sample late": Mutation(score, "read_features", one_row_late, "id_similarity"),
+    "failures excused": Mutation(score, "_samples", on_output(failures_excused), "failure_to_acquire"),
+    "embeddings not normalised": Mutation(id_similarity, "cosines", not_normalised, "id_similarity"),
+    "a sample paired with itself": Mutation(within_similarity, "pairs_within", with_themselves, "within_similarity"),
+    "intervals that take samples for subjects": Mutation(
+        id_similarity, "mean_score", each_sample_for_itself, "id_similarity"
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +201,9 @@ def test_a_break_is_caught(baseline, tmp_path, monkeypatch, capsys, name):
     mutation = MUTATIONS[name]
     monkeypatch.setattr(mutation.where, mutation.name, mutation.broken(getattr(mutation.where, mutation.name)))
     run = again(baseline, tmp_path, tables=mutation.again, samples=mutation.samples)
-    assert check([str(run), "--golden", str(baseline / "golden.json")]) == 1
-    out = capsys.readouterr().out
-    assert any(verdict in out for verdict in ("changed", "interval was", "n_failed was", "now n/a")), out
+    capsys.readouterr()
+    assert check([str(run), "--golden", str(baseline / "golden.json"), "--json"]) == 1
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["changes"] == []
+    wrong = {metric_of(row["number"]) for row in outcome["numbers"] if row["verdict"] != "ok"}
+    assert mutation.moves in wrong
