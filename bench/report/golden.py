@@ -71,10 +71,10 @@ SPREAD = Tolerances(
     measured="3 times the difference between AVX-512, AVX2 and SSE on one Xeon, 12 samples: docs/howto/check.md",
     default=Tolerance(absolute=2e-4, relative=2e-4),
     metrics={
-        "copying_lpips": Tolerance(relative=3e-3),
-        "expression_diversity": Tolerance(relative=5e-2),
+        "copying_lpips": Tolerance(absolute=2e-4, relative=3e-3),
+        "expression_diversity": Tolerance(absolute=2e-4, relative=5e-2),
         "lpips_diversity": Tolerance(absolute=2e-4, relative=2e-3),
-        "pose_diversity": Tolerance(relative=4e-2),
+        "pose_diversity": Tolerance(absolute=2e-4, relative=4e-2),
     },
 )
 """What a new golden file starts with."""
