@@ -1,3 +1,40 @@
-"""idbench: the benchmark for identity-conditioned face generation."""
+"""idbench: the benchmark for identity-conditioned face generation.
+
+    from bench import compare, figures, load_run
+
+    run = load_run("runs/mini/copy-12345678")        # data frames: run.scores, run.samples, run.items, run.photos
+    comparison = compare(["runs/…", "runs/…"])       # comparison.scores, comparison.differences
+    figure = figures.similarity(comparison.runs, "arcface")  # a matplotlib figure
+
+Nothing is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.report import figures
+    from bench.report.compare import Comparison, compare
+    from bench.report.frames import Run, load_run
 
 __version__ = "0.1.0"
+__all__ = ["Comparison", "Run", "compare", "figures", "load_run"]
+
+_MODULES = {
+    "Comparison": "bench.report.compare", "Run": "bench.report.frames", "compare": "bench.report.compare",
+    "load_run": "bench.report.frames",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "figures":
+        return importlib.import_module("bench.report.figures")
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    raise AttributeError(f"module 'bench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

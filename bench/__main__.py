@@ -22,6 +22,7 @@ VERBS = {
     "compare": ("bench.report.cli:compare", "put runs side by side, with paired differences"),
     "export": ("bench.exchange.cli:export", "write a run as a bundle for others: numbers, no people"),
     "leaderboard": ("bench.exchange.cli:leaderboard", "check bundles of many people and put them on one page"),
+    "check": ("bench.report.check:main", "hold a run against a golden file; for CI"),
     "data": ("bench.data.cli:main", "make lists and embedded data; remove a person"),
     "ls": ("bench.listing:main", "list methods, datasets, extractors, metrics or runs"),
     "doctor": ("bench.doctor:main", "check this machine and the files that runs need"),

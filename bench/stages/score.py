@@ -151,7 +151,10 @@ def items_table(results: dict[str, Result]) -> pd.DataFrame:
 
 
 def provenance(job: Job, metrics: list[Metric]) -> dict[str, Any]:
-    """What makes these scores comparable with others: list, protocol, extractor identities, metric versions."""
+    """What makes these scores comparable with others: list, protocol, extractor identities, metric versions.
+
+    `identity` says the same at length, for `check`: every setting that changes a number, files by their sha256.
+    """
     spec = job.spec
     return {
         "run": job.id,
@@ -161,4 +164,5 @@ def provenance(job: Job, metrics: list[Metric]) -> dict[str, Any]:
         "detector": detector_id(spec),
         "extractors": {name: feature_id(spec, name, view_of(part)) for name, part in parts(spec).items()},
         "metrics": {metric.name: metric.version for metric in metrics},
+        "identity": identity(spec),
     }
