@@ -27,7 +27,8 @@ MODULES = {
     ),
     "reference/reports.md": (
         "Reports",
-        ["bench.report.frames", "bench.report.compare", "bench.report.figures", "bench.report.golden"],
+        ["bench.report.frames", "bench.report.compare", "bench.report.ranking", "bench.report.paper",
+         "bench.report.published", "bench.report.figures", "bench.report.grids", "bench.report.golden", "bench.exchange"],
     ),
     "reference/metrics.md": ("Metrics", ["bench.metrics"]),
     "reference/statistics.md": ("Statistics", ["bench.statistics"]),
