@@ -186,7 +186,7 @@ def paper_table(*comparisons: Comparison) -> Table:
     rows = [row for heading, part in parts.items() if part for row in (*_heading(heading, columns), *part)]
     lines = list(dict.fromkeys(line for comparison in comparisons for line in _notes(comparison)))
     star = [published.STAR] if any(cell.text.endswith("*") for row in rows for cell in row) else []
-    return Table("; ".join(map(caption, comparisons)), columns, rows, [*lines, *star])
+    return Table(f"As in the paper's Table 1: {'; '.join(map(caption, comparisons))}", columns, rows, [*lines, *star])
 
 
 PAPER = {

@@ -140,8 +140,10 @@ def _table(table: Table, number: int) -> str:
     notes = dict.fromkeys(cell.note for row in table.rows for cell in row if cell.note)
     letters = {note: _letter(at) for at, note in enumerate(notes)}
     groups = _groups([column.group for column in table.columns])
-    html = _environment().get_template("table.html").render(
-        table=table, number=number, notes=letters, is_heading=is_heading, groups=groups
+    html = (
+        _environment()
+        .get_template("table.html")
+        .render(table=table, number=number, notes=letters, is_heading=is_heading, groups=groups)
     )
     return Markup(html)
 

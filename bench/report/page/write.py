@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -105,7 +106,7 @@ def _highlight(row: pd.Series, words: str) -> Highlight:
 def figures_in(folder: Path) -> list[Figure]:
     """The PNG files of a report's folder, each with its PDF where there is one."""
     return [
-        Figure(path.name, path.stem.replace("-", " ", 1).replace("_", " "), _beside(path, ".pdf"))
+        Figure(path.name, re.sub(r"[-_]+", " ", path.stem), _beside(path, ".pdf"))
         for path in sorted(folder.glob("*.png"))
     ]
 
