@@ -28,7 +28,8 @@ MODULES = {
     "reference/reports.md": (
         "Reports",
         ["bench.report.frames", "bench.report.compare", "bench.report.ranking", "bench.report.paper",
-         "bench.report.published", "bench.report.figures", "bench.report.grids", "bench.report.golden", "bench.exchange"],
+         "bench.report.published", "bench.report.figures", "bench.report.grids", "bench.report.golden",
+         "bench.exchange"],
     ),
     "reference/metrics.md": ("Metrics", ["bench.metrics"]),
     "reference/statistics.md": ("Statistics", ["bench.statistics"]),
