@@ -1,4 +1,4 @@
-"""`Arc2Face/`: text encoder and UNet on the embeddings of `arcface.onnx`, with a small tokenizer; official layout.
+"""`arc2face/` and `sd15/`: encoder and UNet on the embeddings of `arcface.onnx`, with a small tokenizer; official layout.
 
 The encoder sees "photo of a id person" with the embedding of "id" replaced by the normalised face embedding, padded
 with zeros to the hidden size, before the position embeddings are added; its last hidden state (after the final layer
@@ -246,11 +246,11 @@ def _attention(device: str) -> AbstractContextManager[None]:
     return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
 
 
-def write(module: Any, folder: Path) -> None:
-    """Saves encoder and UNet in the layout of the official weights, and SD1.5's scheduler beside them."""
+def write(module: Any, out: Path) -> None:
+    """Saves encoder and UNet in the layout of the official weights, and the scheduler with what stands for SD1.5."""
     from safetensors.torch import save_file
 
-    unet, encoder, scheduler = folder / "arc2face", folder / "encoder", folder / "base" / "scheduler"
+    unet, encoder, scheduler = out / "arc2face" / "arc2face", out / "arc2face" / "encoder", out / "sd15" / "scheduler"
     module.unet.save_config(unet)
     module.encoder.config.architectures = ["CLIPTextModel"]
     module.encoder.config.save_pretrained(encoder)
@@ -263,14 +263,14 @@ def write(module: Any, folder: Path) -> None:
     save_file(halved(named), encoder / "model.safetensors", metadata={"format": "pt"})
 
 
-def samples(folder: Path, embeddings: np.ndarray, count: int) -> np.ndarray:
+def samples(out: Path, embeddings: np.ndarray, count: int) -> np.ndarray:
     """(n, count, 64, 64, 3) uint8 RGB: samples of (n, 512) embeddings by the project's own adapter, at its defaults."""
     from baselines.arc2face import Arc2Face as Method
     from baselines.arc2face import Arc2FaceOptions
     from baselines.protocol import Reference, Request
     from bench.runtime import Runtime
 
-    method = Method(Arc2FaceOptions(model=folder, base=folder / "base", batch=count), Runtime())
+    method = Method(Arc2FaceOptions(model=out / "arc2face", base=out / "sd15", batch=count), Runtime())
     made = []
     for number, row in enumerate(embeddings):
         known = Reference(str(number), str(number), embeddings={"arcface": row.astype(np.float32)})
@@ -295,7 +295,7 @@ def measure(out: Path, held: Faces, people: int = 16, count: int = 5) -> dict[st
         for name in ("arcface", "judge")
         if (out / f"{name}.onnx").exists()
     }
-    made = samples(out / "Arc2Face", references["arcface"], count)
+    made = samples(out, references["arcface"], count)
     found, owner, points = _found(out / "detector.onnx", made)
     quality = {"detection": len(owner) / (people * count)}
     for name, known in references.items():
@@ -326,8 +326,7 @@ def _found(detector: Path, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 
 def run(plan: Plan) -> dict[str, float]:
     """Trains and exports it; returns how like their references its samples are, for people that it never saw."""
-    folder = plan.out / "Arc2Face"
-    write_tokenizer(folder / "base" / "tokenizer")
-    tokens = words(folder / "base" / "tokenizer")
-    write(train(material(plan), tokens, plan), folder)
+    write_tokenizer(plan.out / "sd15" / "tokenizer")
+    tokens = words(plan.out / "sd15" / "tokenizer")
+    write(train(material(plan), tokens, plan), plan.out)
     return measure(plan.out, faces(EVAL, plan.work)) if (plan.out / "detector.onnx").exists() else {}
