@@ -1,4 +1,4 @@
-"""`arc2face/` and `sd15/`: encoder and UNet on the embeddings of `arcface.onnx`, with a small tokenizer; official layout.
+"""`arc2face/` and `sd15/`: encoder and UNet on the embeddings of `arcface.onnx`, a small tokenizer; official layout.
 
 The encoder sees "photo of a id person" with the embedding of "id" replaced by the normalised face embedding, padded
 with zeros to the hidden size, before the position embeddings are added; its last hidden state (after the final layer
@@ -46,8 +46,8 @@ SCHEDULE = {
 }
 """The scheduler of Stable Diffusion 1.5, but for the target, which is that of 2.1; it becomes DPM-Solver++.
 
-From the noise (epsilon) alone, a short training learns little where the picture is nearly all noise, and there the person
-is decided.
+From the noise (epsilon) alone, a short training learns little where the picture is nearly all noise, and there the
+person is decided.
 """
 
 
