@@ -24,7 +24,7 @@ from bench.mini.train.loop import Course, Plan, fit
 
 SIZE = 64
 LATENT = 16
-COURSE = Course(steps=1200, rate=2e-3, half=False, average=0.99)
+COURSE = Course(steps=1000, rate=2e-3, half=False, average=0.99)
 
 
 def portraits(held: Faces, work: Path, name: str, *, plain: bool = False) -> np.ndarray:
