@@ -181,8 +181,8 @@ class PromptEncoder:
         with torch.inference_mode():
             one, other = self.identities(torch.eye(2, self.width))
         change = (one - other).abs().amax(dim=1)
-        before, after = change[: self._place].max(), change[self._place :].min()
-        if before > 1e-4 or after == 0:
+        before, there = change[: self._place].max(), change[self._place]
+        if before > 1e-4 or there == 0:
             raise UserError(
                 "the text encoder is not causal or ignores the identity: this transformers version breaks it"
             )

@@ -10,8 +10,8 @@ from bench.mini.train import recognition
 from bench.mini.train.data import EVAL, Cast, faces
 from bench.mini.train.loop import Course, Plan
 
-COURSE = Course(steps=1800, rate=3e-3, decay=5e-4, half=False, average=0.995)
-PEOPLE = Cast("train", 5000, 4, 3)
+COURSE = Course(steps=1000, rate=3e-3, decay=5e-4, half=False, average=0.995)
+PEOPLE = Cast("train", 4000, 4, 3)
 
 
 class Bottleneck(nn.Module):

@@ -24,8 +24,8 @@ from bench.mini.train.loop import Course, Loss, Plan, fit, say
 
 SIZE = 224
 SMALL = 112
-COURSE = Course(steps=900, rate=2e-3, half=False, average=0.99)
-LAST = Course(steps=90, rate=3e-4, half=False, average=0.97)
+COURSE = Course(steps=450, rate=2e-3, half=False, average=0.99)
+LAST = Course(steps=50, rate=3e-4, half=False, average=0.97)
 """At the full 224 pixels, after the many steps at 112 that cost a quarter."""
 FLAME, JAW, LID = (
     [world.EXPRESSION.index(name) for name in names]
