@@ -190,6 +190,12 @@ def inside(held: Faces, slack: float = 0.12) -> np.ndarray:
     return np.flatnonzero(fits.all((1, 2)))
 
 
+def facing(held: Faces, yaw: float = 35.0, pitch: float = 20.0) -> np.ndarray:
+    """The rows whose head is turned by at most so many degrees: portraits, as in the data that Arc2Face learned from."""
+    turned = np.abs(np.degrees(held.pose[:, :2]))
+    return np.flatnonzero((turned <= [yaw, pitch]).all(1))
+
+
 def material(plan: Plan) -> Material:
     """Latents of all portraits, before a plain colour, and their embeddings by the exported recogniser.
 
@@ -203,7 +209,7 @@ def material(plan: Plan) -> Material:
         plan.work / "embeddings.npy", lambda: recognition.embed(plan.out / "arcface.onnx", held.images, held.keypoints)
     )
     coded = torch.from_numpy(vae.latents(images, known_basis))
-    return Material(coded, torch.from_numpy(known), held.scenes, inside(held))
+    return Material(coded, torch.from_numpy(known), held.scenes, np.intersect1d(inside(held), facing(held)))
 
 
 def _kept(path: Path, compute: Any) -> np.ndarray:
