@@ -191,7 +191,7 @@ def inside(held: Faces, slack: float = 0.12) -> np.ndarray:
 
 
 def facing(held: Faces, yaw: float = 35.0, pitch: float = 20.0) -> np.ndarray:
-    """The rows whose head is turned by at most so many degrees: portraits, as in the data that Arc2Face learned from."""
+    """The rows whose head is turned by at most so many degrees: portraits, like the data that Arc2Face learned from."""
     turned = np.abs(np.degrees(held.pose[:, :2]))
     return np.flatnonzero((turned <= [yaw, pitch]).all(1))
 
