@@ -21,17 +21,17 @@ FILES = {
     "smirk.pt",
     "squeezenet.pth",
     "inception.pth",
-    "Arc2Face/arc2face/config.json",
-    "Arc2Face/arc2face/diffusion_pytorch_model.safetensors",
-    "Arc2Face/encoder/config.json",
-    "Arc2Face/encoder/model.safetensors",
-    "Arc2Face/base/vae/config.json",
-    "Arc2Face/base/vae/diffusion_pytorch_model.safetensors",
-    "Arc2Face/base/scheduler/scheduler_config.json",
-    "Arc2Face/base/tokenizer/vocab.json",
-    "Arc2Face/base/tokenizer/merges.txt",
-    "Arc2Face/base/tokenizer/tokenizer_config.json",
-    "Arc2Face/base/tokenizer/special_tokens_map.json",
+    "arc2face/arc2face/config.json",
+    "arc2face/arc2face/diffusion_pytorch_model.safetensors",
+    "arc2face/encoder/config.json",
+    "arc2face/encoder/model.safetensors",
+    "sd15/vae/config.json",
+    "sd15/vae/diffusion_pytorch_model.safetensors",
+    "sd15/scheduler/scheduler_config.json",
+    "sd15/tokenizer/vocab.json",
+    "sd15/tokenizer/merges.txt",
+    "sd15/tokenizer/tokenizer_config.json",
+    "sd15/tokenizer/special_tokens_map.json",
 }
 
 
@@ -172,18 +172,18 @@ def test_inception_feeds_pytorch_fid(held):
 def test_the_tokenizer_reads_one_token_a_word():
     from transformers import CLIPTokenizer
 
-    tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "Arc2Face" / "base" / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "sd15" / "tokenizer")
     assert tokenizer.tokenize(arc2face.PROMPT) == [f"{word}</w>" for word in arc2face.PROMPT.split()]
-    tokens = arc2face.words(WEIGHTS / "Arc2Face" / "base" / "tokenizer")
+    tokens = arc2face.words(WEIGHTS / "sd15" / "tokenizer")
     assert (tokens.prompt == tokens.id).nonzero().tolist() == [[4]]
 
 
 def test_the_unet_is_small_and_the_scheduler_is_sd15_s():
     from diffusers import UNet2DConditionModel
 
-    unet = UNet2DConditionModel.from_pretrained(WEIGHTS / "Arc2Face" / "arc2face")
+    unet = UNet2DConditionModel.from_pretrained(WEIGHTS / "arc2face" / "arc2face")
     assert sum(value.numel() for value in unet.parameters()) <= 5_000_000
-    scheduler = json.loads((WEIGHTS / "Arc2Face" / "base" / "scheduler" / "scheduler_config.json").read_text())
+    scheduler = json.loads((WEIGHTS / "sd15" / "scheduler" / "scheduler_config.json").read_text())
     assert scheduler == arc2face.SCHEDULE
 
 

@@ -1,4 +1,4 @@
-"""`Arc2Face/`: text encoder and UNet on the embeddings of `arcface.onnx`, with a small tokenizer; official layout.
+"""`arc2face/` and `sd15/`: encoder and UNet on the embeddings of `arcface.onnx`, a small tokenizer; official layout.
 
 The encoder sees "photo of a id person" with the embedding of "id" replaced by the normalised face embedding, padded
 with zeros to the hidden size, before the position embeddings are added; its last hidden state (after the final layer
@@ -37,13 +37,18 @@ SCHEDULE = {
     "beta_schedule": "scaled_linear",
     "beta_start": BETAS[0],
     "num_train_timesteps": 1000,
+    "prediction_type": "v_prediction",
     "set_alpha_to_one": False,
     "skip_prk_steps": True,
     "steps_offset": 1,
     "trained_betas": None,
     "clip_sample": False,
 }
-"""The scheduler of Stable Diffusion 1.5, which the pipeline turns into DPM-Solver++."""
+"""The scheduler of Stable Diffusion 1.5, but for the target, which is that of 2.1; it becomes DPM-Solver++.
+
+From the noise (epsilon) alone, a short training learns little where the picture is nearly all noise, and there the
+person is decided.
+"""
 
 
 class Arc2Face(nn.Module):
@@ -185,6 +190,12 @@ def inside(held: Faces, slack: float = 0.12) -> np.ndarray:
     return np.flatnonzero(fits.all((1, 2)))
 
 
+def facing(held: Faces, yaw: float = 35.0, pitch: float = 20.0) -> np.ndarray:
+    """The rows whose head is turned by at most so many degrees: portraits, like the data that Arc2Face learned from."""
+    turned = np.abs(np.degrees(held.pose[:, :2]))
+    return np.flatnonzero((turned <= [yaw, pitch]).all(1))
+
+
 def material(plan: Plan) -> Material:
     """Latents of all portraits, before a plain colour, and their embeddings by the exported recogniser.
 
@@ -198,7 +209,7 @@ def material(plan: Plan) -> Material:
         plan.work / "embeddings.npy", lambda: recognition.embed(plan.out / "arcface.onnx", held.images, held.keypoints)
     )
     coded = torch.from_numpy(vae.latents(images, known_basis))
-    return Material(coded, torch.from_numpy(known), held.scenes, inside(held))
+    return Material(coded, torch.from_numpy(known), held.scenes, np.intersect1d(inside(held), facing(held)))
 
 
 def _kept(path: Path, compute: Any) -> np.ndarray:
@@ -208,27 +219,24 @@ def _kept(path: Path, compute: Any) -> np.ndarray:
     return np.load(path)
 
 
-def train(stuff: Material, tokens: Words, plan: Plan, size: int = 128) -> Any:
-    """Trains encoder and UNet on the noise (epsilon), steps weighted by about 1 / sqrt(SNR).
-
-    The noisy steps, whose weight is raised, are those where the person is decided (P2 of Choi et al. 2022 likewise).
-    """
+def train(stuff: Material, tokens: Words, plan: Plan, size: int = 64) -> Any:
+    """Trains encoder and UNet on the velocity (Salimans and Ho 2022), its error weighted by 1 / sqrt(1 + SNR)."""
     betas = torch.linspace(BETAS[0] ** 0.5, BETAS[1] ** 0.5, 1000, dtype=torch.float64) ** 2
-    kept = torch.cumprod(1 - betas, 0).float()
-    weight = (kept / (1 - kept) + 0.02).rsqrt().clamp(max=5)
+    kept = torch.cumprod(1 - betas, 0).float().to(plan.device)
 
     def loss(module: Any, rng: np.random.Generator) -> Tensor:
         rows = rng.choice(stuff.rows, size)
         shown = rows // stuff.scenes * stuff.scenes + rng.integers(0, stuff.scenes, size)
         latent = stuff.latents[rows].to(plan.device)
         time = torch.randint(0, 1000, (size,), device=plan.device)
-        noise, share = torch.randn_like(latent), kept.to(plan.device)[time][:, None, None, None]
+        noise, share = torch.randn_like(latent), kept[time][:, None, None, None]
         noisy = (share.sqrt() * latent + (1 - share).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+        velocity = share.sqrt() * noise - (1 - share).sqrt() * latent
         known = stuff.embeddings[shown].to(plan.device)
         states = condition(module.encoder, tokens, known, torch.rand(size, device=plan.device) < 0.1)
         with _attention(plan.device):
-            error = (module.unet(noisy, time, states).sample.float() - noise).square().mean((1, 2, 3))
-        return (error * weight.to(plan.device)[time]).mean()
+            error = (module.unet(noisy, time, states).sample.float() - velocity).square().mean((1, 2, 3))
+        return (error * (1 - kept[time]).sqrt()).mean()
 
     def make() -> nn.Module:
         both = build(tokens)
@@ -244,11 +252,11 @@ def _attention(device: str) -> AbstractContextManager[None]:
     return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
 
 
-def write(module: Any, folder: Path) -> None:
-    """Saves encoder and UNet in the layout of the official weights, and SD1.5's scheduler beside them."""
+def write(module: Any, out: Path) -> None:
+    """Saves encoder and UNet in the layout of the official weights, and the scheduler with what stands for SD1.5."""
     from safetensors.torch import save_file
 
-    unet, encoder, scheduler = folder / "arc2face", folder / "encoder", folder / "base" / "scheduler"
+    unet, encoder, scheduler = out / "arc2face" / "arc2face", out / "arc2face" / "encoder", out / "sd15" / "scheduler"
     module.unet.save_config(unet)
     module.encoder.config.architectures = ["CLIPTextModel"]
     module.encoder.config.save_pretrained(encoder)
@@ -261,14 +269,14 @@ def write(module: Any, folder: Path) -> None:
     save_file(halved(named), encoder / "model.safetensors", metadata={"format": "pt"})
 
 
-def samples(folder: Path, embeddings: np.ndarray, count: int) -> np.ndarray:
+def samples(out: Path, embeddings: np.ndarray, count: int) -> np.ndarray:
     """(n, count, 64, 64, 3) uint8 RGB: samples of (n, 512) embeddings by the project's own adapter, at its defaults."""
     from baselines.arc2face import Arc2Face as Method
     from baselines.arc2face import Arc2FaceOptions
     from baselines.protocol import Reference, Request
     from bench.runtime import Runtime
 
-    method = Method(Arc2FaceOptions(model=folder, base=folder / "base", batch=count), Runtime())
+    method = Method(Arc2FaceOptions(model=out / "arc2face", base=out / "sd15", batch=count), Runtime())
     made = []
     for number, row in enumerate(embeddings):
         known = Reference(str(number), str(number), embeddings={"arcface": row.astype(np.float32)})
@@ -293,7 +301,7 @@ def measure(out: Path, held: Faces, people: int = 16, count: int = 5) -> dict[st
         for name in ("arcface", "judge")
         if (out / f"{name}.onnx").exists()
     }
-    made = samples(out / "Arc2Face", references["arcface"], count)
+    made = samples(out, references["arcface"], count)
     found, owner, points = _found(out / "detector.onnx", made)
     quality = {"detection": len(owner) / (people * count)}
     for name, known in references.items():
@@ -324,8 +332,7 @@ def _found(detector: Path, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 
 def run(plan: Plan) -> dict[str, float]:
     """Trains and exports it; returns how like their references its samples are, for people that it never saw."""
-    folder = plan.out / "Arc2Face"
-    write_tokenizer(folder / "base" / "tokenizer")
-    tokens = words(folder / "base" / "tokenizer")
-    write(train(material(plan), tokens, plan), folder)
+    write_tokenizer(plan.out / "sd15" / "tokenizer")
+    tokens = words(plan.out / "sd15" / "tokenizer")
+    write(train(material(plan), tokens, plan), plan.out)
     return measure(plan.out, faces(EVAL, plan.work)) if (plan.out / "detector.onnx").exists() else {}

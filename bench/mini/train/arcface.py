@@ -8,7 +8,7 @@ from bench.mini.train import recognition
 from bench.mini.train.data import EVAL, TRAIN, faces
 from bench.mini.train.loop import Course, Plan
 
-COURSE = Course(steps=6000, rate=3e-3, decay=5e-4, average=0.995)
+COURSE = Course(steps=5000, rate=3e-3, decay=5e-4, average=0.995)
 
 
 class Unit(nn.Module):

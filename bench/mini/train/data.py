@@ -78,7 +78,7 @@ class Cast:
         return f"{self.split}-{self.people}x{self.scenes}-{self.seed}"
 
 
-TRAIN = Cast("train", 4000, 4, 1)
+TRAIN = Cast("train", 10000, 4, 1)
 EVAL = Cast("eval", 250, 8, 2)
 
 

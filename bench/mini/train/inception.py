@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bench.mini.train import export, trunk
 from bench.mini.train.loop import Course, Plan
 
-COURSE = Course(steps=1500, rate=2e-3, average=0.99)
+COURSE = Course(steps=900, rate=2e-3, average=0.99)
 SIZE = 112
 """Pixels in training; pytorch-fid feeds 299, whose cost is seven times as high."""
 LAYERS = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3")

@@ -16,7 +16,7 @@ from bench.mini.train.detector import Residual, _conv, eye_distance
 from bench.mini.train.loop import Course, Plan, fit
 
 SIZE = 192
-COURSE = Course(steps=5000, rate=2e-3, average=0.995)
+COURSE = Course(steps=4000, rate=2e-3, average=0.995)
 
 
 class Points(nn.Linear):

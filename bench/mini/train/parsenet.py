@@ -16,7 +16,7 @@ from bench.mini.train.data import EVAL, TRAIN, Faces, faces
 from bench.mini.train.loop import Course, Plan, fit
 
 SIZE = 128
-COURSE = Course(steps=2500, rate=2e-3, average=0.99)
+COURSE = Course(steps=2000, rate=2e-3, average=0.99)
 CONFIG: dict[str, Any] = {
     "in_size": SIZE,
     "out_size": SIZE,
@@ -78,7 +78,7 @@ def pair(held: Faces, index: np.ndarray, jitter: np.ndarray | float = 0.0) -> tu
     return crops.warp(held.images[index], moves, SIZE, reflect=True), reorder(labels)
 
 
-def train(held: Faces, plan: Plan, size: int = 24) -> nn.Module:
+def train(held: Faces, plan: Plan, size: int = 16) -> nn.Module:
     """Trains with the cross-entropy of the pixels."""
 
     def loss(module: Any, rng: np.random.Generator) -> Tensor:

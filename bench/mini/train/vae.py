@@ -1,4 +1,4 @@
-"""`Arc2Face/base/vae`: the autoencoder, 64-pixel faces to 8 x 8 x 16; diffusers' `AutoencoderKL`.
+"""`sd15/vae`: the autoencoder, 64-pixel faces to 8 x 8 x 16; diffusers' `AutoencoderKL`.
 
 Its latents are taught: the first principal components of the picture's 8 x 8 patches, each divided by the root of its
 deviation. A latent space that is free to choose takes many hours of two cores; this one is known beforehand, so that
@@ -24,7 +24,7 @@ from bench.mini.train.loop import Course, Plan, fit
 
 SIZE = 64
 LATENT = 16
-COURSE = Course(steps=8000, rate=2e-3, average=0.99)
+COURSE = Course(steps=1000, rate=2e-3, half=False, average=0.99)
 
 
 def portraits(held: Faces, work: Path, name: str, *, plain: bool = False) -> np.ndarray:
@@ -146,7 +146,7 @@ def run(plan: Plan) -> dict[str, float]:
     """Trains and exports it; returns mean absolute errors, of 255, on unseen people."""
     images = portraits(faces(TRAIN, plan.work), plan.work, TRAIN.name)
     module: Any = train(images, plan)
-    write(module, plan.out / "Arc2Face" / "base" / "vae")
+    write(module, plan.out / "sd15" / "vae")
     unseen = portraits(faces(EVAL, plan.work), plan.work, EVAL.name)[:500]
     values, known = crops.tensor(unseen, 127.5, 127.5, "cpu"), basis(images)
     given = torch.from_numpy(latents(unseen, known))
