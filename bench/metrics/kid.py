@@ -22,6 +22,7 @@ NAME = "kid"
 def kid_terms(x: NDArray[Any], y: NDArray[Any], subjects_x: NDArray[Any], subjects_y: NDArray[Any]) -> Terms:
     """The terms of KID, with the kernel (x.y / d + 1)^3.
 
+    >>> import numpy as np
     >>> x, y = np.array([[0.0], [1.0]]), np.array([[1.0], [1.0]])
     >>> kid_terms(x, y, np.array([0, 1]), np.array([0, 1])).plain()  # 1 + 8 - 2 (1 + 1 + 8 + 8) / 4
     0.0
