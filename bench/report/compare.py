@@ -173,7 +173,7 @@ def _pair_replicates(first: Run, second: Run, metric: str, variant: str) -> Pair
 
 
 def _warnings(loaded: Sequence[Run], items: Sequence[str]) -> list[str]:
-    warnings = []
+    warnings = list(dict.fromkeys(warning for run in loaded for warning in run.warnings))
     for run in loaded:
         lost = len(set(run.samples["item"])) - len(items)
         if lost:

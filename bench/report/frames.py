@@ -50,6 +50,11 @@ class Run:
         return self.method in CONTROLS
 
     @property
+    def warnings(self) -> list[str]:
+        """What the run itself warned of when it was begun."""
+        return [str(warning) for warning in self.record.get("warnings", [])]
+
+    @property
     def recognisers(self) -> list[str]:
         """Recognisers by which its similarity was scored."""
         rows = self.scores[self.scores["metric"] == "id_similarity"]

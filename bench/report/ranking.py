@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from bench.metrics.frechet_scores import RANKING_NEEDS
 from bench.report.frames import Number, Run, of_number
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 DISTRIBUTIONS = ("fid", "kid", "fd_dinov2", "cmmd", "precision_recall")
 """Metrics of all detected samples together."""
-DETECTED = 0.99
-"""Share of samples with a face below which such a metric must not rank (two methods above it differ by a point at
-most, so that the rule's second half holds too)."""
 Mark = Literal["best", "second", ""]
 
 
@@ -66,7 +64,7 @@ def _unranked(run: Run, row: pd.Series, number: Number) -> str:
         return "control, not ranked"
     made = int(row["n"]) + int(row["n_failed"])
     share = int(row["n"]) / made if made else 0.0
-    low = number[0] in DISTRIBUTIONS and share < DETECTED
+    low = number[0] in DISTRIBUTIONS and share < RANKING_NEEDS
     return f"no ranking: only {share:.1%} of the samples have a face" if low else ""
 
 

@@ -10,6 +10,7 @@ from bench.report import figures, grids, tables
 from bench.report.frames import Run, load_run
 from bench.report.model import Cell, Column, Table
 from bench.report.page import write_run_page
+from bench.report.page.facts import licences
 from bench.store import write_atomic, write_table
 
 NO_PICTURES = "The pictures of the samples are not in this folder: there are no grids."
@@ -21,7 +22,8 @@ def write_report(folder: Path) -> None:
     table, pictures = score_table(run), grids.has_pictures(run)
     write_table(out / "scores.parquet", run.scores)
     write_atomic(out / "scores.csv", run.scores.to_csv(index=False, lineterminator="\n").encode())
-    parts = [tables.markdown(table), "" if pictures else NO_PICTURES + "\n", _failures(run), _licences(run)]
+    told = "".join(f"- {tables.escape_markdown(warning)}\n" for warning in run.warnings)
+    parts = [told, tables.markdown(table), "" if pictures else NO_PICTURES + "\n", _failures(run), _licences(run)]
     text = "\n".join([f"# {tables.escape_markdown(table.title)}\n", *filter(None, parts)])
     write_atomic(out / "scores.md", text.encode())
     write_atomic(out / "scores.tex", tables.latex(table).encode())
@@ -78,11 +80,4 @@ def _counts(what: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _licences(run: Run) -> str:
     """The licence of every part that the run used; its results may be used as the strictest of them allows."""
-    spec = run.record["spec"]
-    parts = [
-        ("dataset", spec["dataset"]["options"].get("licence", "")),
-        ("method", spec["method"]["card"]["licence"]),
-        *(("evaluator", licence) for licence in spec["evaluator"]["licences"]),
-    ]
-    rows = [[part, licence or "not stated"] for part, licence in parts]
-    return "## Licences\n\n" + tables.markdown(tables.simple(["part", "licence"], rows))
+    return "## Licences\n\n" + tables.markdown(tables.simple(["part", "licence"], [list(row) for row in licences(run)]))

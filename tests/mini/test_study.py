@@ -1,4 +1,4 @@
-"""The metrics answer the truth: a small form of `tests/mini/study.py`, whose full table and plots are in the docs."""
+"""The metrics answer the truth: a small form of `tests/mini/study.py`."""
 
 import pytest
 from scipy.stats import pearsonr, spearmanr

@@ -31,7 +31,8 @@ HIGHLIGHTS = (
 def write_run_page(run: Run, tables: Sequence[Table], out: Path) -> None:
     """Writes `index.html` and `thumbnails/` of one run beside its figures in `out`; it shows people: stays local."""
     runs = {run.method: run}
-    notices = [*private_notice(runs), *state_notices(runs)]
+    told = [Notice("Warning:", warning) for warning in run.warnings]
+    notices = [*private_notice(runs), *told, *state_notices(runs)]
     write_atomic(out / "index.html", render(run_page(run, tables, notices, figures_in(out), out)))
 
 
