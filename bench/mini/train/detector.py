@@ -249,7 +249,7 @@ def train(held: Faces, plan: Plan) -> nn.Module:
     def loss(module: Any, rng: np.random.Generator) -> Tensor:
         size, many = CANVASES[int(rng.choice(len(CANVASES), p=[0.3, 0.4, 0.2, 0.1]))]
         canvases = [_canvas(held, size, rng) for _ in range(many)]
-        images = crops.blur(np.stack([canvas.image for canvas in canvases]), rng, 0.3, 0.3)
+        images = crops.blur(np.stack([canvas.image for canvas in canvases]), rng, 0.2, 0.5)
         values = crops.relight(crops.tensor(images, 127.5, 128.0, plan.device))
         return _loss(module(values.contiguous(memory_format=torch.channels_last)), targets(canvases, size), plan.device)
 
