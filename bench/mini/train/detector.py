@@ -15,7 +15,7 @@ from bench.mini.train import crops, export
 from bench.mini.train.data import EVAL, TRAIN, Faces, faces
 from bench.mini.train.loop import Course, Plan, fit
 
-COURSE = Course(steps=10000, rate=2e-3, average=0.995)
+COURSE = Course(steps=9000, rate=2e-3, average=0.995)
 STRIDES = (8, 16, 32)
 ANCHORS = np.array([[16, 32], [64, 128], [256, 512]], np.float32)
 """Sides of the two anchors of each stride, as in SCRFD: a face belongs to the nearest one in the logarithm."""
