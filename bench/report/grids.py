@@ -137,8 +137,12 @@ def private_note(run: Run) -> str:
 
 
 def thumbnail(path: Path, size: int = SIZE) -> NDArray[np.uint8] | None:
-    """The picture fitted into `size` x `size` (LANCZOS), (h, w, 3) uint8 RGB; None where it cannot be read."""
-    from PIL import Image
+    """The picture fitted into `size` x `size` (LANCZOS), a smaller one enlarged; None where it cannot be read.
+
+    Returns:
+        (h, w, 3) uint8 RGB, the longer side `size`.
+    """
+    from PIL import Image, ImageOps
 
     from bench.images import ImageError, read_image
 
@@ -146,8 +150,7 @@ def thumbnail(path: Path, size: int = SIZE) -> NDArray[np.uint8] | None:
         image = Image.fromarray(read_image(path))
     except ImageError:
         return None
-    image.thumbnail((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+    return np.asarray(ImageOps.contain(image, (size, size), Image.Resampling.LANCZOS))
 
 
 @dataclass(frozen=True)
