@@ -163,10 +163,10 @@ def write_people(people: np.ndarray, folder: Path) -> None:
         write_png(image, folder / f"p{k:03d}" / "reference.png", {})
 
 
-def write_samples(scene: Scene, folder: Path) -> None:
-    """5 samples for each person, as `method=folder` reads them."""
+def write_samples(scene: Scene, folder: Path, name: str = "p{:03d}") -> None:
+    """5 samples for each person, as `method=folder` reads them; `name` makes an item's name of its number."""
     for k, image in enumerate(world.render(scene, SIZE).images):
-        write_png(image, folder / f"p{k // SAMPLES:03d}" / f"{k % SAMPLES}.png", {})
+        write_png(image, folder / name.format(k // SAMPLES) / f"{k % SAMPLES}.png", {})
 
 
 def measured(references: Path, samples: Path, out: Path, factor: Factor) -> pd.DataFrame:
