@@ -9,8 +9,6 @@ camera is not a truth that this world has: its three outputs are taught to be 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +22,10 @@ from bench.mini.train import crops, export
 from bench.mini.train.data import EVAL, TRAIN, Faces, faces
 from bench.mini.train.loop import Course, Loss, Plan, fit, say
 
-SIZE = 224
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One part of the training: side of the pictures in pixels, pictures in a batch, share of the minutes, course."""
-
-    pixels: int
-    batch: int
-    share: float
-    course: Course
-
-
-STAGES = (
-    Stage(64, 64, 0.4, Course(steps=4600, rate=2e-3, half=False, average=0.995)),
-    Stage(112, 48, 0.45, Course(steps=300, rate=1e-3, half=False, average=0.995)),
-    Stage(SIZE, 16, 0.15, Course(steps=60, rate=3e-4, half=False, average=0.98)),
-)
-"""Most is learned on small pictures, whose steps cost a tenth."""
+SIZE = 64
+"""Pixels of the pictures that it reads (`size` of the extractor); a step at the official 224 costs ten times as much."""
+BATCH = 64
+COURSE = Course(steps=7000, rate=2e-3, half=False, average=0.995)
 FLAME, JAW, LID = (
     [world.EXPRESSION.index(name) for name in names]
     for names in (world.FLAME_EXPRESSION, world.JAW, world.EYELIDS[::-1])
@@ -119,43 +102,25 @@ def _mirror(expression: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
     return expression, pose
 
 
-def _loss(held: Faces, plan: Plan, pixels: int, size: int) -> Loss:
+def _loss(held: Faces, plan: Plan) -> Loss:
     weight = torch.ones(55)
     weight[52] = 1 / world.JAW_RADIANS
+    weight = weight.to(plan.device)
 
     def loss(module: Any, rng: np.random.Generator) -> Tensor:
-        index = np.sort(rng.choice(len(held), size, replace=False))
-        points = held.landmarks[index] + rng.normal(0, 0.6, (size, 68, 2)) + rng.normal(0, 0.6, (size, 1, 2))
-        moves = flame_moves(points, pixels)
-        images = crops.blur(crops.warp(held.images[index], moves, pixels, reflect=True), rng, 0.35, 0.4)
+        index = np.sort(rng.choice(len(held), BATCH, replace=False))
+        points = held.landmarks[index] + rng.normal(0, 0.6, (BATCH, 68, 2)) + rng.normal(0, 0.6, (BATCH, 1, 2))
+        moves = flame_moves(points, SIZE)
+        images = crops.blur(crops.warp(held.images[index], moves, SIZE, reflect=True), rng, 0.35, 0.4)
         expression, pose = (torch.from_numpy(part).to(plan.device) for part in truth(held, index, moves))
         values = crops.relight(crops.tensor(images, 127.5, 127.5, plan.device)) / 2 + 0.5
         if rng.random() < 0.5:
             values, (expression, pose) = values.flip(3), _mirror(expression, pose)
         guess, turn = module(values.contiguous(memory_format=torch.channels_last))
-        scale = weight.to(plan.device)
-        return F.smooth_l1_loss(guess * scale, expression * scale, beta=0.1) * 5 + F.smooth_l1_loss(
-            turn, pose, beta=0.1
-        )
+        expressed = F.smooth_l1_loss(guess * weight, expression * weight, beta=0.1)
+        return 20 * expressed + F.smooth_l1_loss(turn, pose, beta=0.1)
 
     return loss
-
-
-def _start(state: dict[str, Tensor] | None) -> nn.Module:
-    module = Wrapped()
-    if state is not None:
-        module.load_state_dict(state)
-    return module
-
-
-def train(held: Faces, plan: Plan) -> nn.Module:
-    """Trains through the stages, each from where the one before it ended."""
-    state: dict[str, Tensor] | None = None
-    for stage in STAGES:
-        loss = _loss(held, plan, stage.pixels, stage.batch)
-        part = replace(plan, minutes=plan.minutes and plan.minutes * stage.share)
-        state = fit(f"smirk-{stage.pixels}", partial(_start, state), loss, stage.course, part).state_dict()
-    return _start(state).eval()
 
 
 def measure(path: Path, held: Faces, count: int = 500) -> dict[str, float]:
@@ -188,5 +153,6 @@ def determination(guess: np.ndarray, known: np.ndarray) -> float:
 def run(plan: Plan) -> dict[str, float]:
     """Trains and exports it; returns R² on people that it never saw."""
     path = plan.out / "smirk.pt"
-    export.torch_file(train(faces(TRAIN, plan.work), plan).state_dict(), path)
+    trained = fit("smirk", Wrapped, _loss(faces(TRAIN, plan.work), plan), COURSE, plan)
+    export.torch_file(trained.state_dict(), path)
     return measure(path, faces(EVAL, plan.work))
