@@ -48,6 +48,11 @@ class Entry:
         """Its method's name."""
         return self.bundle.record.method
 
+    @property
+    def label(self) -> str:
+        """What tells it from the others on a page."""
+        return f"{self.method} {self.bundle.record.id[:8]}"
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -196,6 +201,8 @@ def _notices(groups: Sequence[Group]) -> list[Notice]:
     found = [Notice("Checked:", checked)]
     if len(groups) > 1:
         found.append(Notice("Separate tables:", "numbers of different tables must not be compared."))
+    for entry in (entry for group in groups for entry in group.entries):
+        found += [Notice(f"{entry.label} warns:", warning) for warning in entry.bundle.record.warnings]
     if any(group.disputed for group in groups):
         text = "bundles claim the same list, but disagree about its references or thresholds. At least one is wrong."
         found.append(Notice("Disputed:", text, alarm=True))
@@ -254,7 +261,7 @@ def _counts(entry: Entry) -> list[Cell]:
     unavailable = int(counts.get("unavailable", 0))
     asked = len(entry.bundle.samples) - unavailable - int(counts.get("reference_failed", 0))
     numbers = (asked, asked - int(counts.get("ok", 0)), unavailable)
-    name = Cell(f"{entry.method} {entry.bundle.record.id[:8]}")
+    name = Cell(entry.label)
     return [name, *(Cell(str(value), float(value)) for value in numbers)]
 
 
@@ -287,7 +294,7 @@ def _facts(group: Group) -> list[Facts]:
             "method": record.spec.method.model_dump(mode="json"),
             "weights": record.weights, "environment": record.environment,
         }  # fmt: skip
-        found.append(Facts(f"{entry.method} {record.id[:8]}", flat(rows)))
+        found.append(Facts(entry.label, flat(rows)))
     return found
 
 

@@ -122,6 +122,28 @@ def test_people_are_numbered_in_the_order_of_the_list(run):
     assert shown.photos.empty
 
 
+WARNED = "evaluator toy knows other faces than <b>subject 00001; see /home/jo/notes"
+
+
+def test_what_a_run_warns_of_travels_without_names_and_places(tmp_path):
+    run = load_run(scored(tmp_path / "run", given=evaluation(items=3), warnings=[WARNED]))
+    files = unpacked(bundle(run))
+    found = read_bundle(packed(tmp_path / "a.zip", files))
+    said = "evaluator toy knows other faces than <b>(name); see (path)"
+    assert found.record.warnings == [said]
+    assert said.replace("<", "&lt;").replace(">", "&gt;") in files["index.html"].decode()
+    entries, _ = collect([tmp_path / "a.zip"])
+    assert [n.text for n in page(grouped(entries), []).notices if n.title.endswith(" warns:")] == [said]
+
+
+def test_a_bundle_from_before_warnings_is_still_one(tmp_path, files):
+    record = json.loads(files["run.json"])
+    assert record.pop("warnings") == []
+    old = packed(tmp_path / "a.zip", {**files, "run.json": json.dumps(record).encode()})
+    assert verify(read_bundle(old))
+    assert read_bundle(old).record.warnings == []
+
+
 def test_pictures_of_people_need_a_right_in_words(run):
     for statement in ("", "yes", "--force"):
         with pytest.raises(UserError, match="not declared redistributable"):
@@ -334,6 +356,8 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, files, text):
         ({"items": 10**12}, "the number of items"),
         ({"id": "x"}, "run.json: id"),
         ({"more": 1}, "run.json: more"),
+        ({"warnings": "all is well"}, "run.json: warnings"),
+        ({"warnings": ["x" * 1001]}, "run.json: warnings"),
         ({"method": "another"}, "about the method"),
         ({"content": "a" * 64}, "about the list"),
     ],
