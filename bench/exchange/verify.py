@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from bench import registry
 from bench.exchange.bundle import Bundle, Name, Refused
 from bench.exchange.schema import PER_SAMPLE
-from bench.metrics import id_similarity, target_similarity
+from bench.metrics import id_similarity, kid, target_similarity
 from bench.metrics.copying import mean_over_samples
 from bench.metrics.cosine import Floats
 from bench.metrics.failure_to_acquire import compute as failures
+from bench.metrics.frechet_scores import REPLICATE, replicated
 from bench.metrics.protocol import Evaluation, Score
 from bench.metrics.scores import item_values, mean_score, with_interval
 from bench.metrics.standing import Mask, Standing, item_rows, subjects
@@ -350,16 +351,18 @@ def consistent(bundle: Bundle) -> list[Name]:
     for metric, variant, statistic in bundle.by_name:
         if metric in DISTANCES and statistic == "distance":
             found += _distance(bundle, metric, variant)
+        elif metric == kid.NAME and statistic == replicated(metric):
+            _check_place(bundle, (metric, variant, statistic))
     return found
 
 
 def _distance(bundle: Bundle, metric: str, variant: str) -> list[Name]:
-    replicates = bundle.items_of((metric, variant, "replicate"))["value"].to_numpy(dtype=np.float64)
+    replicates = _replicates(bundle, metric, variant)
     row = bundle.by_name[(metric, variant, "distance")]
     result = jackknife(float(row["value"]), replicates)
     if result is None or math.isnan(row["value"]):
         return []
-    _check_place(f"{metric} {variant}", float(row["value"]), replicates)
+    _check_place(bundle, (metric, variant, "distance"))
     expected = {
         "distance": {"low": result.low, "high": result.high},
         "standard_error": {"value": result.standard_error},
@@ -372,9 +375,16 @@ def _distance(bundle: Bundle, metric: str, variant: str) -> list[Name]:
     return [(metric, variant, statistic) for statistic in expected]
 
 
-def _check_place(where: str, value: float, replicates: NDArray[np.float64]) -> None:
+def _replicates(bundle: Bundle, metric: str, variant: str) -> NDArray[np.float64]:
+    return bundle.items_of((metric, variant, REPLICATE))["value"].to_numpy(dtype=np.float64)
+
+
+def _check_place(bundle: Bundle, name: Name) -> None:
     """Leaving out one group of g changes a distance, bias included, by about its g-th part, plus their spread."""
-    middle, spread = float(replicates.mean()), float(np.ptp(replicates))
+    replicates, value = _replicates(bundle, *name[:2]), float(bundle.by_name[name]["value"])
+    if len(replicates) < 2 or not np.isfinite([value, *replicates]).all():
+        return
+    middle, spread, where = float(replicates.mean()), float(np.ptp(replicates)), " ".join(name[:2])
     if abs(value - middle) > 2 * abs(middle) / (len(replicates) - 1) + spread:
         raise Refused(f"{where}: {value:.4f} does not belong to its replicates, whose mean is {middle:.4f}")
 

@@ -40,7 +40,7 @@ def ranking(comparison: Comparison, number: Number) -> Ranking:
     - second is who is significantly better than every other ranked one but the best; there is none without a best, nor
       among only two.
 
-    Numbers without a direction, or without a test (KID, rates over all samples), have no marks.
+    Numbers without a direction, or without a test (CMMD, rates over all samples), have no marks.
     """
     rows = {name: row for name, run in comparison.runs.items() if (row := _row(run, number)) is not None}
     notes = {name: note for name, row in rows.items() if (note := _unranked(comparison.runs[name], row, number))}

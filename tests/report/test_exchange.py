@@ -249,6 +249,13 @@ FORGED = {
         ],
         "does not belong to its replicates",
     ),
+    "a lower KID with its interval": (
+        "scores.csv",
+        lambda rows: [
+            row | {"low": "-9", "value": "-5", "high": "-1"} if row["metric"] == "kid" else row for row in rows
+        ],
+        "kid inception: -5.0000 does not belong to its replicates",
+    ),
     "another error of FID": (
         *scores_with("value", "0.0001", metric="fid", statistic="standard_error"),
         "fid inception standard_error",
