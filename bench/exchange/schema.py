@@ -37,6 +37,8 @@ MAX_JSON_DEPTH = 20
 MAX_FILE_BYTES = 2**27
 MAX_BYTES = 2**29
 """Of all files together, unpacked."""
+MAX_NUMBER = 1e100
+"""Up to this size sums of squares stay finite."""
 
 SCORE_TEXTS = ("metric", "variant", "statistic", "note", "unit", "relation")
 SCORE_NUMBERS = ("value", "low", "high", "n_items", "n_pairs")

@@ -138,17 +138,20 @@ def check_samples(bundle: Bundle) -> None:
 
 
 def check_items(bundle: Bundle) -> None:
-    """Every row per item belongs to an item and a metric of the run, or to a left-out group of a jackknife.
+    """Every row per item belongs to an item, its person and a metric of the run, or to a left-out group of a jackknife.
 
     Raises:
         Refused: one doesn't.
     """
-    known = set(bundle.samples["item"])
-    for item, metric in dict.fromkeys(zip(bundle.items["item"], bundle.items["metric"], strict=True)):
-        if metric not in bundle.record.comparable.metrics or not (item in known or _GROUP.fullmatch(item)):
+    people = dict(zip(bundle.samples["item"], bundle.samples["subject"], strict=True))
+    rows = (bundle.items[column] for column in ("item", "subject", "metric"))
+    for item, subject, metric in dict.fromkeys(zip(*rows, strict=True)):
+        if metric not in bundle.record.comparable.metrics or not (item in people or _GROUP.fullmatch(item)):
             raise Refused(
                 f"items.csv has a row of {item[:40]!r} and metric {metric[:40]!r}, which the run doesn't have"
             )
+        if people.get(item, subject) != subject:
+            raise Refused(f"items.csv gives {item[:40]!r} to {subject[:40]!r}, samples.csv to another person")
 
 
 def check_scores(bundle: Bundle) -> None:

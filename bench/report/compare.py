@@ -13,14 +13,13 @@ from bench.errors import UserError
 from bench.listing import runs as list_runs
 from bench.report import figures, tables
 from bench.report.differences import differences
-from bench.report.frames import Run, common_items, load_run
+from bench.report.frames import MUST_AGREE, Run, common_items, load_run
 from bench.report.model import Table
 from bench.report.page import write_comparison_page
 from bench.report.paper import overview, paper_table
 from bench.report.published import published_table
 from bench.store import write_atomic, write_table
 
-MUST_AGREE = ("dataset", "protocol", "detector", "extractors", "metrics")
 SHOULD_AGREE = ("device", "threads")
 
 

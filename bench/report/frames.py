@@ -16,6 +16,8 @@ CONTROLS = ("copy", "shuffle", "real")
 """Methods that show photos and generate nothing; they calibrate a table and are never ranked in it."""
 Number = tuple[str, str, str]
 """Metric, variant and statistic."""
+MUST_AGREE = ("dataset", "protocol", "detector", "extractors", "metrics")
+"""Fields of `Run.comparable` without which runs are not compared."""
 
 
 @dataclass(frozen=True, eq=False)
