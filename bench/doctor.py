@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from bench.assets import ENVIRONMENT, Asset, Fault, find, remedy, table, verify, weights_folder
 from bench.errors import UserError
+from bench.footprint import BASES, CPU_WIDTH, GPU_WIDTH, footprint, proposed_batch
 
 PYTHON = (3, 11)
 PATIENCE = 60.0
@@ -60,12 +61,23 @@ class Check:
         ok: True: fine; False: broken; None: absent, which matters only to who needs it.
         detail: what was found.
         mend: what to do about it; empty where nothing is to be done.
+        batch: of a method whose files are there, the `method.batch` that fits into the memory at hand.
     """
 
     name: str
     ok: bool | None
     detail: str
     mend: str = ""
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a method would run: its name, its free bytes, and the bytes of a number at a method's default precision."""
+
+    name: str
+    free: int
+    width: int
 
 
 def checks(weights_dir: Path | None = None, deep: bool = False) -> list[Check]:
@@ -218,12 +230,22 @@ def _onnx_check(found: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
 
 def _files(faults: Mapping[Asset, Fault], root: Path, torch: Mapping[str, Any]) -> Iterator[Check]:
     """A finding per method, extractor and dataset of the table."""
-    room = max((card["total"] for card in torch.get("devices", ())), default=None)
+    device = _device(torch)
     for kind, names in table().names.items():
         for name in names:
             title, needed = f"{kind.removesuffix('s')} {name}", table().wanted([name])
             found = [faults[asset] for asset in needed if asset in faults]
-            yield _absent(title, name, found, len(needed), root) if found else _there(title, needed, root, room)
+            yield _absent(title, name, found, len(needed), root) if found else _there(title, needed, root, device)
+
+
+def _device(torch: Mapping[str, Any]) -> Device | None:
+    """The GPU with the most free memory, else the CPU; None where torch does not answer."""
+    import psutil
+
+    if "devices" not in torch:
+        return None
+    cards = [Device(f"cuda:{index}", card["free"], GPU_WIDTH) for index, card in enumerate(torch["devices"])]
+    return max(cards, key=lambda card: card.free, default=Device("cpu", psutil.virtual_memory().available, CPU_WIDTH))
 
 
 def _absent(title: str, name: str, found: Sequence[Fault], count: int, root: Path) -> Check:
@@ -234,14 +256,30 @@ def _absent(title: str, name: str, found: Sequence[Fault], count: int, root: Pat
     return Check(title, None, f"{len(found)} of {count} files are not there", remedy(found[0].asset, root, name))
 
 
-def _there(title: str, needed: Sequence[Asset], root: Path, room: int | None) -> Check:
-    """All files are there. Half of their bytes is the least that they take on a device: fp16 of what is stored fp32."""
+def _there(title: str, needed: Sequence[Asset], root: Path, device: Device | None) -> Check:
+    """All files are there; of a method, the batch that fits."""
+    from safetensors import SafetensorError
+
     paths = [path for asset in needed if not asset.is_folder and (path := find(asset, root))]
-    size = sum(path.stat().st_size for path in paths)
-    if title.startswith("method") and room is not None and size // 2 > room:
-        said = f"its weights take {gib(size // 2)} or more; the largest device has {gib(room)}"
-        return Check(title, False, said, "run it on another machine")
-    return Check(title, True, f"all there, {gib(size)}")
+    found = f"all there, {gib(sum(path.stat().st_size for path in paths))}"
+    base = next((BASES[folder] for asset in needed if (folder := asset.path.split("/")[0]) in BASES), None)
+    if device is None or base is None or not title.startswith("method"):
+        return Check(title, True, found)
+    try:
+        takes = footprint(base, paths, device.width)
+    except SafetensorError as error:
+        return Check(
+            title, False, f"a .safetensors file is broken: {error}", "`python -m bench doctor --deep` tells which"
+        )
+    batch = proposed_batch(device.free, takes.fixed, takes.per_sample)
+    if not batch:
+        said = f"one sample at a time takes about {gib(takes.fixed + takes.per_sample)}"
+        return Check(title, False, f"{said}; {_has(device)}", "free some memory, or run it on another machine", 0)
+    return Check(title, True, f"{found}; method.batch={batch} fits: {_has(device)}", batch=batch)
+
+
+def _has(device: Device) -> str:
+    return f"{device.name} has {gib(device.free)} free"
 
 
 class _Parser(argparse.ArgumentParser):

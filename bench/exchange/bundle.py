@@ -25,6 +25,7 @@ from bench.exchange.schema import (
     MAX_FILES,
     MAX_JSON_BYTES,
     MAX_JSON_DEPTH,
+    MAX_NUMBER,
     NAMES,
     PER_SAMPLE,
     RECORD,
@@ -265,14 +266,14 @@ def _converted(frame: pd.DataFrame, name: str, columns: Iterable[str], convert: 
 
 
 def number(text: str) -> float:
-    """A finite number; NaN for an empty cell.
+    """A finite number of at most `MAX_NUMBER`; NaN for an empty cell.
 
     >>> number("1e-3"), number("")
     (0.001, nan)
     """
     value = float(text) if text else math.nan
-    if text and not math.isfinite(value):
-        raise ValueError(f"{text!r} is not a finite number")
+    if text and not abs(value) <= MAX_NUMBER:
+        raise ValueError(f"{text[:30]!r} is not a finite number, or too large")
     return value
 
 

@@ -79,7 +79,7 @@ def _csv(frame: pd.DataFrame) -> bytes:
 
 def _page(run: Any, thumbnails: bool, statement: str) -> tuple[bytes, dict[str, bytes]]:
     """The page of the public run, and its thumbnails by name."""
-    from bench.report.page.facts import state_notices
+    from bench.report.page.facts import state_notices, warning_notices
     from bench.report.page.render import Notice, render
     from bench.report.page.write import run_page
     from bench.report.run import score_table
@@ -91,7 +91,7 @@ def _page(run: Any, thumbnails: bool, statement: str) -> tuple[bytes, dict[str, 
         if statement
         else []
     )
-    told += state_notices({run.method: run})
+    told += [*warning_notices(run.warnings), *state_notices({run.method: run})]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) if thumbnails else None
         page = render(run_page(run, [score_table(run)], told, [], folder))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,15 @@ from bench.exchange.bundle import Bundle, Name, Refused, read_bundle
 from bench.exchange.schema import MANIFEST
 from bench.exchange.verify import State, verify
 from bench.hashing import sha256_bytes
-from bench.report.frames import CONTROLS
+from bench.metrics.frechet_scores import REPLICATE, replicated
+from bench.metrics.scores import notes
+from bench.report.differences import differences
+from bench.report.frames import CONTROLS, MUST_AGREE, Run, of_number
 from bench.report.model import Cell, Column, Table
 from bench.report.page.facts import flat
 from bench.report.page.render import Facts, Notice, Page, render
 from bench.report.page.write import HIGHLIGHTS
-from bench.report.tables import number
+from bench.report.paper import COUNTS, MARKED, column_cells, counts
 from bench.store import write_atomic
 
 NOTES: dict[State, str] = {
@@ -29,11 +34,7 @@ NOTES: dict[State, str] = {
     "consistent": "error and interval follow from the bundle's replicates; the distance itself is what the bundle says",
     "claimed": "what the bundle says; it cannot be computed again without features",
 }
-DISTANCES = ("fid", "fd_dinov2")
-DETECTED = 0.99
-"""Share of samples with a face below which a distance of distributions must not rank."""
-ALIKE = ("dataset", "protocol", "detector", "extractors", "metrics")
-"""Fields of `Comparable` that must agree between bundles in one table."""
+UNTESTED = "not tested: numbers per item, or people, are missing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,26 @@ class Entry:
         """Its method's name."""
         return self.bundle.record.method
 
+    @property
+    def label(self) -> str:
+        """What tells it from the others on a page."""
+        return f"{self.method} {self.bundle.record.id[:8]}"
+
+    @cached_property
+    def run(self) -> Run:
+        """The bundle as reports read a run; of its items only the numbers that a leaderboard shows."""
+        bundle, record = self.bundle, self.bundle.record.model_dump(mode="json")
+        shown = [rows for name, rows in bundle.items_by_name.items() if _is_shown(name)]
+        items = pd.concat(shown) if shown else bundle.items[:0]
+        return Run(bundle.source, record, record["comparable"], bundle.scores, bundle.samples, items, pd.DataFrame())
+
+
+def _is_shown(name: Name) -> bool:
+    """Whether a number per item, or a jackknife's replicate, belongs to a number of the table."""
+    metric, _, statistic = name
+    of = replicated(metric) if statistic == REPLICATE else statistic
+    return any((metric, of) == highlight[:2] for highlight in HIGHLIGHTS)
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -55,6 +76,16 @@ class Group:
 
     entries: list[Entry]
     disputed: bool
+
+    @cached_property
+    def runs(self) -> dict[str, Run]:
+        """The entries by the ids of their runs."""
+        return {entry.bundle.record.id: entry.run for entry in self.entries}
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """Paired differences of the numbers that are shown."""
+        return differences(self.runs)
 
     @property
     def headline(self) -> str:
@@ -127,7 +158,7 @@ def grouped(entries: Iterable[Entry]) -> list[Group]:
     by_key: dict[str, dict[str, list[Entry]]] = {}
     for entry in entries:
         comparable = entry.bundle.record.comparable.model_dump(mode="json")
-        key = _digest({field: comparable[field] for field in ALIKE})
+        key = _digest({field: comparable[field] for field in MUST_AGREE})
         by_key.setdefault(key, {}).setdefault(_digest(references(entry.bundle)), []).append(entry)
     return [Group(_ordered(members), len(parts) > 1) for parts in by_key.values() for members in parts.values()]
 
@@ -196,6 +227,8 @@ def _notices(groups: Sequence[Group]) -> list[Notice]:
     found = [Notice("Checked:", checked)]
     if len(groups) > 1:
         found.append(Notice("Separate tables:", "numbers of different tables must not be compared."))
+    for entry in (entry for group in groups for entry in group.entries):
+        found += [Notice(f"{entry.label} warns:", warning) for warning in entry.bundle.record.warnings]
     if any(group.disputed for group in groups):
         text = "bundles claim the same list, but disagree about its references or thresholds. At least one is wrong."
         found.append(Notice("Disputed:", text, alarm=True))
@@ -203,14 +236,14 @@ def _notices(groups: Sequence[Group]) -> list[Notice]:
 
 
 def group_table(group: Group) -> Table:
-    """A row per run: counts, then the main numbers under every network."""
-    names = [(m, variant, s, words) for m, s, words in HIGHLIGHTS for variant in _variants(group, m, s)]
-    columns = [
-        Column("method", numeric=False),
-        *(Column(word, group="samples") for word in ("n", "failed", "unavailable")),
+    """A row per run: counts, then the main numbers under every network, marked as `compare` marks them."""
+    names = [((m, variant, s), words) for m, s, words in HIGHLIGHTS for variant in _variants(group, m, s)]
+    columns = [*COUNTS, *(_column(group, name, words) for name, words in names)]
+    cells = [_cells(group, name) for name, _ in names]
+    body = [
+        [*counts(entry.label, entry.run), *(column[place] for column in cells)]
+        for place, entry in enumerate(group.entries)
     ]
-    columns += [_column(group, metric, variant, statistic, words) for metric, variant, statistic, words in names]
-    body = [[*_counts(entry), *(_cell(entry, name[:3]) for name in names)] for entry in group.entries]
     return Table(_title(group), columns, body, _remarks(group))
 
 
@@ -227,7 +260,7 @@ def _remarks(group: Group) -> list[str]:
         order = (
             "In the order of names: no recogniser is independent of all these methods, so there is no headline number."
         )
-    return [f"{order} Controls (copy, shuffle, real) come last and are not ranked.", "Intervals: 95 %, by subject."]
+    return [f"{order} Controls (copy, shuffle, real) come last and are not ranked.", MARKED]
 
 
 def _variants(group: Group, metric: str, statistic: str) -> list[str]:
@@ -235,12 +268,22 @@ def _variants(group: Group, metric: str, statistic: str) -> list[str]:
     return list(scores.loc[(scores["metric"] == metric) & (scores["statistic"] == statistic), "variant"])
 
 
-def _column(group: Group, metric: str, variant: str, statistic: str, words: str) -> Column:
-    row = next((r for entry in group.entries if (r := _row(entry, (metric, variant, statistic))) is not None), None)
+def _column(group: Group, name: Name, words: str) -> Column:
+    metric, variant, _ = name
+    row = next((r for entry in group.entries if (r := _row(entry, name)) is not None), None)
     direction = None if row is None else row["higher_is_better"]
     note = "headline" if metric == "id_similarity" and variant == group.headline else _dependence(group, variant)
     better: Any = "" if direction is None else "higher" if direction else "lower"
-    return Column(variant or words, words if variant else "", note, better)
+    return Column(variant or words, words if variant else "", notes(note, _untested(group, name)), better)
+
+
+def _untested(group: Group, name: Name) -> str:
+    """Says where two generators have a number, but what the test of their difference needs is not in their bundles."""
+    have = [e for e in group.entries if e.method not in CONTROLS and (row := _row(e, name)) and pd.notna(row["value"])]
+    rows = of_number(group.differences, name).dropna(subset=["p_value"])
+    tested = {frozenset(pair) for pair in zip(rows["a"], rows["b"], strict=True)}
+    pairs = combinations((entry.bundle.record.id for entry in have), 2)
+    return "" if all(frozenset(pair) in tested for pair in pairs) else UNTESTED
 
 
 def _dependence(group: Group, variant: str) -> str:
@@ -249,36 +292,20 @@ def _dependence(group: Group, variant: str) -> str:
     return f"circular for {', '.join(dict.fromkeys(seen))}" if seen else ""
 
 
-def _counts(entry: Entry) -> list[Cell]:
-    counts = entry.bundle.samples["status"].value_counts()
-    unavailable = int(counts.get("unavailable", 0))
-    asked = len(entry.bundle.samples) - unavailable - int(counts.get("reference_failed", 0))
-    numbers = (asked, asked - int(counts.get("ok", 0)), unavailable)
-    name = Cell(f"{entry.method} {entry.bundle.record.id[:8]}")
-    return [name, *(Cell(str(value), float(value)) for value in numbers)]
+def _cells(group: Group, name: Name) -> list[Cell]:
+    """The cells of a column in the order of the entries, each with how far its number was checked."""
+    cells = column_cells(group, name)
+    return [_told(cells[entry.bundle.record.id], entry.states.get(name)) for entry in group.entries]
 
 
-def _cell(entry: Entry, name: Name) -> Cell:
-    row = _row(entry, name)
-    if row is None:
-        return Cell("n/a", note="not measured")
-    value = None if math.isnan(row["value"]) else float(row["value"])
-    notes = [_unranked(row, name), NOTES[entry.states[name]] if value is not None else "", str(row["note"])]
-    return Cell(number(value, row["low"], row["high"]), value, note="; ".join(note for note in notes if note))
-
-
-def _unranked(row: dict[str, Any], name: Name) -> str:
-    made = int(row["n"]) + int(row["n_failed"])
-    share = int(row["n"]) / made if made else 0.0
-    return (
-        f"not to be ranked: a face in {share:.1%} of the samples" if name[0] in DISTANCES and share < DETECTED else ""
-    )
+def _told(cell: Cell, state: State | None) -> Cell:
+    return cell if state is None or cell.value is None else replace(cell, note=notes(NOTES[state], cell.note))
 
 
 def _facts(group: Group) -> list[Facts]:
     """What a group was measured with, and where each of its runs comes from."""
     first = group.entries[0].bundle.record.comparable.model_dump(mode="json")
-    found = [Facts(f"Measured with: {_title(group)}", flat({field: first[field] for field in ALIKE}))]
+    found = [Facts(f"Measured with: {_title(group)}", flat({field: first[field] for field in MUST_AGREE}))]
     for entry in group.entries:
         record, manifest = entry.bundle.record, entry.bundle.manifest
         rows = {
@@ -287,7 +314,7 @@ def _facts(group: Group) -> list[Facts]:
             "method": record.spec.method.model_dump(mode="json"),
             "weights": record.weights, "environment": record.environment,
         }  # fmt: skip
-        found.append(Facts(f"{entry.method} {record.id[:8]}", flat(rows)))
+        found.append(Facts(entry.label, flat(rows)))
     return found
 
 

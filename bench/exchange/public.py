@@ -41,7 +41,7 @@ def public(run: Run, *, pictures: bool) -> Run:
     photos = references.reindex(columns=["item", "subject", "role", "path", "sha256"]) if pictures else run.photos[:0]
     return replace(
         run,
-        record=_record(run, len(items)),
+        record=_record(run, len(items), hide),
         comparable=without_paths(run.comparable),
         samples=_numbered(samples, items, people),
         items=_numbered(run.items, items, people),
@@ -50,9 +50,10 @@ def public(run: Run, *, pictures: bool) -> Run:
     )
 
 
-def _record(run: Run, items: int) -> dict[str, Any]:
+def _record(run: Run, items: int, hide: Callable[[str], str]) -> dict[str, Any]:
     kept = {key: without_paths(run.record.get(key, {})) for key in KEPT}
-    return {**kept, "items": items, "spec": public_spec(run.record["spec"])}
+    warnings = [hide(warning) for warning in run.warnings]
+    return {**kept, "items": items, "warnings": warnings, "spec": public_spec(run.record["spec"])}
 
 
 def numbers(names: Iterable[str], word: str) -> dict[str, str]:

@@ -3,7 +3,8 @@
 A bundle is a zip file or a folder of
 
     manifest.json    schema, version, sha256 and size of every other file, what it says about pictures of people
-    run.json         method, dataset, protocol, specification, identities, environment: no path, no command, no name
+    run.json         method, dataset, protocol, specification, identities, environment, the run's own warnings: no path,
+                     no command, no name
     scores.csv       a row per number (`bench.metrics.protocol.Score` with version, unit, direction, relation)
     samples.csv      a row per sample: item, subject, index, prompt_id, status, reason, n_faces, picture, its numbers
     items.csv        a row per item and number, and per left-out group of a jackknife
@@ -17,7 +18,7 @@ are numbered in the order of the dataset's list, so the same number is the same 
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,6 +37,8 @@ MAX_JSON_DEPTH = 20
 MAX_FILE_BYTES = 2**27
 MAX_BYTES = 2**29
 """Of all files together, unpacked."""
+MAX_NUMBER = 1e100
+"""Up to this size sums of squares stay finite."""
 
 SCORE_TEXTS = ("metric", "variant", "statistic", "note", "unit", "relation")
 SCORE_NUMBERS = ("value", "low", "high", "n_items", "n_pairs")
@@ -51,6 +54,7 @@ PER_SAMPLE = re.compile(r"(?P<metric>[a-z_0-9]+)\[(?P<variant>[^\[\]\n]{1,80})\]
 
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 _Sha256 = Field(pattern="^[0-9a-f]{64}$")
+_Sentence = Annotated[str, Field(max_length=1000)]
 
 
 class File(BaseModel):
@@ -139,7 +143,7 @@ class Comparable(BaseModel):
 
 
 class Record(BaseModel):
-    """`run.json` of a bundle."""
+    """`run.json` of a bundle; `warnings` are what the run itself warned of (older bundles do not say)."""
 
     model_config = _STRICT
     id: str = _Sha256
@@ -150,4 +154,5 @@ class Record(BaseModel):
     spec: Spec
     weights: dict[str, Any]
     environment: dict[str, Any]
+    warnings: list[_Sentence] = Field(default_factory=list, max_length=100)
     comparable: Comparable

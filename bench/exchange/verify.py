@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from bench import registry
 from bench.exchange.bundle import Bundle, Name, Refused
 from bench.exchange.schema import PER_SAMPLE
-from bench.metrics import id_similarity, target_similarity
+from bench.metrics import id_similarity, kid, target_similarity
 from bench.metrics.copying import mean_over_samples
 from bench.metrics.cosine import Floats
 from bench.metrics.failure_to_acquire import compute as failures
+from bench.metrics.frechet_scores import REPLICATE, replicated
 from bench.metrics.protocol import Evaluation, Score
 from bench.metrics.scores import item_values, mean_score, with_interval
 from bench.metrics.standing import Mask, Standing, item_rows, subjects
@@ -137,17 +138,20 @@ def check_samples(bundle: Bundle) -> None:
 
 
 def check_items(bundle: Bundle) -> None:
-    """Every row per item belongs to an item and a metric of the run, or to a left-out group of a jackknife.
+    """Every row per item belongs to an item, its person and a metric of the run, or to a left-out group of a jackknife.
 
     Raises:
         Refused: one doesn't.
     """
-    known = set(bundle.samples["item"])
-    for item, metric in dict.fromkeys(zip(bundle.items["item"], bundle.items["metric"], strict=True)):
-        if metric not in bundle.record.comparable.metrics or not (item in known or _GROUP.fullmatch(item)):
+    people = dict(zip(bundle.samples["item"], bundle.samples["subject"], strict=True))
+    rows = (bundle.items[column] for column in ("item", "subject", "metric"))
+    for item, subject, metric in dict.fromkeys(zip(*rows, strict=True)):
+        if metric not in bundle.record.comparable.metrics or not (item in people or _GROUP.fullmatch(item)):
             raise Refused(
                 f"items.csv has a row of {item[:40]!r} and metric {metric[:40]!r}, which the run doesn't have"
             )
+        if people.get(item, subject) != subject:
+            raise Refused(f"items.csv gives {item[:40]!r} to {subject[:40]!r}, samples.csv to another person")
 
 
 def check_scores(bundle: Bundle) -> None:
@@ -350,16 +354,18 @@ def consistent(bundle: Bundle) -> list[Name]:
     for metric, variant, statistic in bundle.by_name:
         if metric in DISTANCES and statistic == "distance":
             found += _distance(bundle, metric, variant)
+        elif metric == kid.NAME and statistic == replicated(metric):
+            _check_place(bundle, (metric, variant, statistic))
     return found
 
 
 def _distance(bundle: Bundle, metric: str, variant: str) -> list[Name]:
-    replicates = bundle.items_of((metric, variant, "replicate"))["value"].to_numpy(dtype=np.float64)
+    replicates = _replicates(bundle, metric, variant)
     row = bundle.by_name[(metric, variant, "distance")]
     result = jackknife(float(row["value"]), replicates)
     if result is None or math.isnan(row["value"]):
         return []
-    _check_place(f"{metric} {variant}", float(row["value"]), replicates)
+    _check_place(bundle, (metric, variant, "distance"))
     expected = {
         "distance": {"low": result.low, "high": result.high},
         "standard_error": {"value": result.standard_error},
@@ -372,9 +378,16 @@ def _distance(bundle: Bundle, metric: str, variant: str) -> list[Name]:
     return [(metric, variant, statistic) for statistic in expected]
 
 
-def _check_place(where: str, value: float, replicates: NDArray[np.float64]) -> None:
+def _replicates(bundle: Bundle, metric: str, variant: str) -> NDArray[np.float64]:
+    return bundle.items_of((metric, variant, REPLICATE))["value"].to_numpy(dtype=np.float64)
+
+
+def _check_place(bundle: Bundle, name: Name) -> None:
     """Leaving out one group of g changes a distance, bias included, by about its g-th part, plus their spread."""
-    middle, spread = float(replicates.mean()), float(np.ptp(replicates))
+    replicates, value = _replicates(bundle, *name[:2]), float(bundle.by_name[name]["value"])
+    if len(replicates) < 2 or not np.isfinite([value, *replicates]).all():
+        return
+    middle, spread, where = float(replicates.mean()), float(np.ptp(replicates)), " ".join(name[:2])
     if abs(value - middle) > 2 * abs(middle) / (len(replicates) - 1) + spread:
         raise Refused(f"{where}: {value:.4f} does not belong to its replicates, whose mean is {middle:.4f}")
 

@@ -18,6 +18,8 @@ from bench.statistics import Jackknife, few, jackknife, jackknife_groups
 GROUPS = 20
 RANKING_NEEDS = 0.99
 """Detection rate below which a distance over detected samples must not rank methods."""
+REPLICATE = "replicate"
+"""In `Result.per_item` the statistic of rows that are no items: the distance without one group of subjects."""
 
 
 def frechet_result(evaluation: Evaluation, metric: str, role: str, groups: int = GROUPS) -> Result:
@@ -50,10 +52,12 @@ def _variant(
     who, real = standing(evaluation, features), real_side(evaluation, name[1])
     counts = {"n": int(who.valid.sum()), "n_items": len(real.rows), **who.counts()}
     if min(counts["n"], counts["n_items"]) < 2:
-        return [absent((*name, "distance"), notes("needs 2 samples and 2 references", who.note), **counts)], _table()
+        return [
+            absent((*name, "distance"), notes("needs 2 samples and 2 references", who.note), **counts)
+        ], replicate_table()
     value, replicates = frechet(features.samples, real.rows, *_groups(evaluation, who.valid, real, groups))
     note = notes(trap(counts["n"], counts["n_items"], real.rows.shape[1]), ranking(who), who.note, real.note)
-    return _scores(name, value, jackknife(value, replicates), note, counts), _table(name, replicates)
+    return _scores(name, value, jackknife(value, replicates), note, counts), replicate_table(name, replicates)
 
 
 def trap(n: int, n_references: int, dimension: int) -> str:
@@ -75,11 +79,16 @@ def ranking(who: Standing) -> str:
     return "" if share >= RANKING_NEEDS else f"no ranking: only {share:.1%} of the samples have a face"
 
 
+def folds(evaluation: Evaluation, groups: int = GROUPS) -> dict[Any, int]:
+    """The jackknife's group of each subject of the evaluation; a reference set's pictures are in every fold."""
+    everyone = [*subjects(evaluation.references), *subjects(evaluation.samples)]
+    return jackknife_groups(everyone, seed=evaluation.seed, groups=groups)
+
+
 def _groups(evaluation: Evaluation, valid: Mask, real: Real, groups: int) -> tuple[Rows, Rows]:
-    """Jackknife codes of samples and references, by subject; a reference set is in every fold."""
-    people, owners = subjects(evaluation.samples), subjects(evaluation.references)
-    number_of = jackknife_groups([*owners, *people], seed=evaluation.seed, groups=groups)
-    of_samples = np.array([number_of[name] for name in people], dtype=np.int64)
+    """Jackknife codes of samples and references, by subject."""
+    number_of = folds(evaluation, groups)
+    of_samples = np.array([number_of[name] for name in subjects(evaluation.samples)], dtype=np.int64)
     of_real = [number_of[name] if real.own else ALWAYS for name in real.owners]
     return np.where(valid, of_samples, NEVER), np.array(of_real, dtype=np.int64)
 
@@ -98,9 +107,18 @@ def _scores(
     ]
 
 
-def _table(name: tuple[str, str] = ("", ""), replicates: NDArray[np.float64] | None = None) -> pd.DataFrame:
+def replicated(metric: str) -> str:
+    """The statistic of a metric that its replicates are of.
+
+    >>> replicated("fid"), replicated("kid")
+    ('distance', 'excluded')
+    """
+    return "excluded" if metric == "kid" else "distance"
+
+
+def replicate_table(name: tuple[str, str] = ("", ""), replicates: NDArray[np.float64] | None = None) -> pd.DataFrame:
     """The distances without each group of subjects, in the long form of `Result.per_item`."""
     values = np.empty(0) if replicates is None else replicates
     labels = [f"without group {group}" for group in range(len(values))]
     frame = pd.DataFrame({"item": labels, "subject": labels})
-    return frame.assign(metric=name[0], variant=name[1], statistic="replicate", value=values)
+    return frame.assign(metric=name[0], variant=name[1], statistic=REPLICATE, value=values)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 from numpy.typing import NDArray
 
 from bench.metrics.cosine import Floats
-from bench.metrics.frechet_scores import ranking
+from bench.metrics.frechet_scores import folds, ranking, replicate_table
 from bench.metrics.mmd import Terms, terms
 from bench.metrics.population import real_side
 from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
-from bench.metrics.scores import absent, named, notes, number
+from bench.metrics.scores import absent, named, notes, number, together
 from bench.metrics.standing import standing, subjects
 from bench.metrics.subset import LIMIT, subset
 from bench.statistics import few
@@ -19,7 +21,13 @@ from bench.statistics import few
 NAME = "kid"
 
 
-def kid_terms(x: NDArray[Any], y: NDArray[Any], subjects_x: NDArray[Any], subjects_y: NDArray[Any]) -> Terms:
+def kid_terms(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    subjects_x: NDArray[Any],
+    subjects_y: NDArray[Any],
+    groups: Mapping[Any, int] | None = None,
+) -> Terms:
     """The terms of KID, with the kernel (x.y / d + 1)^3.
 
     >>> import numpy as np
@@ -33,28 +41,39 @@ def kid_terms(x: NDArray[Any], y: NDArray[Any], subjects_x: NDArray[Any], subjec
         base = products / dimension + 1.0
         return base * base * base  # many times as fast as base**3
 
-    return terms(x, y, subjects_x, subjects_y, cubed)
+    return terms(x, y, subjects_x, subjects_y, cubed, groups)
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """KID without pairs of the same subject (`excluded`, with its interval) and over all pairs (`plain`)."""
+    """KID without pairs of the same subject (`excluded`, with its interval) and over all pairs (`plain`).
+
+    As `per_item`, one row per group of subjects with `excluded` without them ("replicate"): two methods on one dataset
+    share the groups, so that their difference can be tested.
+    """
     scores: list[Score] = []
+    tables: list[pd.DataFrame] = []
     for variant in named(evaluation.features, "inception"):
         part, _, note = subset(evaluation, [variant])
-        scores += _variant(part, variant, part.features[variant], note)
-    return Result(tuple(scores) or (absent((NAME, "", "excluded"), "no inception extractor was run"),))
+        more, table = _variant(part, variant, part.features[variant], note)
+        scores += more
+        tables.append(table)
+    if not scores:
+        scores = [absent((NAME, "", "excluded"), "no inception extractor was run")]
+    return Result(tuple(scores), None, together(tables))
 
 
-def _variant(evaluation: Evaluation, variant: str, features: Features, note: str) -> list[Score]:
+def _variant(evaluation: Evaluation, variant: str, features: Features, note: str) -> tuple[list[Score], pd.DataFrame]:
     who, real = standing(evaluation, features), real_side(evaluation, variant, limit=LIMIT)
     counts = {"n": int(who.valid.sum()), "n_items": len(real.rows), **who.counts()}
     note = notes(note, ranking(who), who.note, real.note)
     if min(counts["n"], counts["n_items"]) < 2:
-        return [absent((NAME, variant, "excluded"), notes("needs 2 samples and 2 references", note), **counts)]
+        missing = notes("needs 2 samples and 2 references", note)
+        return [absent((NAME, variant, "excluded"), missing, **counts)], replicate_table()
     people = subjects(evaluation.samples)[who.valid]
-    sums = kid_terms(real.rows, features.samples[who.valid], real.owners, people)
+    sums = kid_terms(real.rows, features.samples[who.valid], real.owners, people, folds(evaluation))
+    excluded = excluded_score((NAME, variant, "excluded"), sums, note, counts)
     plain = Score(NAME, variant, "plain", number(sums.plain()), note=note, **counts)
-    return [excluded_score((NAME, variant, "excluded"), sums, note, counts), plain]
+    return [excluded, plain], replicate_table((NAME, variant), sums.without_groups())
 
 
 def excluded_score(

@@ -180,11 +180,11 @@ def _achieved(evaluation: Evaluation, recogniser: str, calibrated: Mapping[str, 
         np.flatnonzero(who.valid),
         np.flatnonzero(usable_references(part, part.features[recogniser], directed)),
     )
-    size, probes, gallery = shared_codes(subjects(part.samples)[rows], subjects(part.references)[columns])
+    people, probes, gallery = shared_codes(subjects(part.samples)[rows], subjects(part.references)[columns])
     cuts = {level: threshold.value for level, threshold in calibrated.items() if threshold.value is not None}
     features = part.features[recogniser]
     found = _false_matches(features.samples[rows], features.references[columns], probes, gallery, cuts)
-    made = np.bincount(probes, minlength=size), np.bincount(gallery, minlength=size)
+    made = np.bincount(probes, minlength=len(people)), np.bincount(gallery, minlength=len(people))
     n_pairs, scores = len(rows) * len(columns) - int(made[0] @ made[1]), []
     for level, threshold in calibrated.items():
         name, counts = (NAME, recogniser, f"achieved_fmr@{level}"), {"n": len(rows), "n_pairs": n_pairs, **who.counts()}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,15 @@ import pandas as pd
 from bench.errors import UserError
 from bench.listing import runs as list_runs
 from bench.report import figures, tables
-from bench.report.frames import Number, Run, load_run, of_number
+from bench.report.differences import differences
+from bench.report.frames import MUST_AGREE, Run, common_items, load_run
 from bench.report.model import Table
 from bench.report.page import write_comparison_page
 from bench.report.paper import overview, paper_table
 from bench.report.published import published_table
-from bench.statistics import Paired, holm, jackknife_difference, paired_differences
 from bench.store import write_atomic, write_table
 
-MUST_AGREE = ("dataset", "protocol", "detector", "extractors", "metrics")
 SHOULD_AGREE = ("device", "threads")
-KEYS = ["metric", "variant", "statistic"]
-DIFFERENCES = [*KEYS, "a", "b", "difference", "low", "high", "p_value", "p_holm", "n", "n_clusters", "note"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +58,9 @@ def compare(folders: Sequence[Path | str]) -> Comparison:
     for other in loaded[1:]:
         _check(loaded[0], other)
     runs = _labelled(loaded)
-    common = set.intersection(*(set(run.samples["item"]) for run in loaded))
-    items = [item for item in dict.fromkeys(loaded[0].samples["item"]) if item in common]
+    items = common_items(loaded)
     scores = pd.concat([run.scores.assign(run=name) for name, run in runs.items()], ignore_index=True)
-    return Comparison(runs, items, scores, _differences(runs, common), _warnings(loaded, items), headline(loaded))
+    return Comparison(runs, items, scores, differences(runs), _warnings(loaded, items), headline(loaded))
 
 
 def _check(first: Run, other: Run) -> None:
@@ -98,78 +93,6 @@ def _labelled(loaded: Sequence[Run]) -> dict[str, Run]:
     if len(runs) < len(loaded):
         raise UserError("compare was given the same run twice, or two folders of one name; give each run once")
     return runs
-
-
-Difference = tuple[Number, str, str, Paired]
-
-
-def _differences(runs: dict[str, Run], common: set[str]) -> pd.DataFrame:
-    """Differences a - b between every two runs, corrected by Holm within each number.
-
-    Numbers that stand per item are paired on the common items; distances of distributions (FID) by the replicates of
-    their jackknife, which leave out the same groups of subjects in every run.
-    """
-    found = [*_of_items(runs, common), *_of_distances(runs)]
-    rows = [
-        (*number, a, b, p.difference, p.low, p.high, p.p_value, None, p.n, p.n_clusters, p.note)
-        for number, a, b, p in found
-    ]
-    numbers = dict.fromkeys(("difference", "low", "high", "p_value"), float)
-    frame = pd.DataFrame(rows, columns=DIFFERENCES).astype(numbers)
-    controls = {name for name, run in runs.items() if run.is_control}
-    family = frame["a"].isin(controls) | frame["b"].isin(controls)
-    return frame.assign(p_holm=_adjusted(frame, family))
-
-
-def _adjusted(frame: pd.DataFrame, family: pd.Series) -> pd.Series:
-    """p-values adjusted by Holm within each number and family."""
-    adjusted = pd.Series(None, index=frame.index, dtype=object)
-    for _, rows in frame.groupby([*KEYS, family], sort=False):
-        adjusted[rows.index] = holm([None if pd.isna(p) else p for p in rows["p_value"]])
-    return adjusted.astype(float)
-
-
-def _of_items(runs: dict[str, Run], common: set[str]) -> list[Difference]:
-    """What stands per item, every two runs paired on the items that both have a value for."""
-    frame = pd.concat([run.items.assign(run=name) for name, run in runs.items()], ignore_index=True)
-    frame = frame[frame["item"].isin(common) & (frame["statistic"] != "replicate")]
-    pairs = [
-        ((str(metric), str(variant), str(statistic)), a, b, values)
-        for (metric, variant, statistic), rows in frame.groupby(KEYS, sort=True)
-        for a, b, values in _pairs_of(rows, list(runs))
-    ]
-    paired = paired_differences([values for *_, values in pairs], seed=0)
-    return [(number, a, b, one) for (number, a, b, _), one in zip(pairs, paired, strict=True)]
-
-
-def _pairs_of(rows: pd.DataFrame, names: list[str]) -> Iterator[tuple[str, str, tuple[Any, Any]]]:
-    """For every two runs the differences per item, with the subject's code of each."""
-    rows = rows.drop_duplicates(["item", "run"])
-    wide = rows.pivot(index="item", columns="run", values="value").reindex(columns=names)
-    subjects = rows.drop_duplicates("item").set_index("item")["subject"].reindex(wide.index)
-    codes, values = pd.factorize(subjects)[0], wide.to_numpy(dtype=float)
-    for (i, a), (j, b) in combinations(enumerate(names), 2):
-        yield a, b, (values[:, i] - values[:, j], codes)
-
-
-def _of_distances(runs: dict[str, Run]) -> list[Difference]:
-    """Distances of distributions, every two runs paired by their jackknife."""
-    frame = pd.concat([run.items[run.items["statistic"] == "replicate"] for run in runs.values()])
-    numbers = sorted((str(m), str(v)) for m, v in set(zip(frame["metric"], frame["variant"], strict=True)))
-    return [
-        ((metric, variant, "distance"), a, b, _pair_replicates(runs[a], runs[b], metric, variant))
-        for metric, variant in numbers
-        for a, b in combinations(runs, 2)
-    ]
-
-
-def _pair_replicates(first: Run, second: Run, metric: str, variant: str) -> Paired:
-    values = [of_number(run.scores, (metric, variant, "distance"))["value"] for run in (first, second)]
-    if any(v.empty or v.isna().any() for v in values) or set(first.samples["item"]) != set(second.samples["item"]):
-        return Paired(None, None, None, None, 0, 0, "no distance over the same items in both")
-    frames = [of_number(run.items, (metric, variant, "replicate")).sort_values("item") for run in (first, second)]
-    replicates = [frame["value"].to_numpy() for frame in frames]
-    return jackknife_difference(float(values[0].iloc[0]), replicates[0], float(values[1].iloc[0]), replicates[1])
 
 
 def _warnings(loaded: Sequence[Run], items: Sequence[str]) -> list[str]:

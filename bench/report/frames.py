@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ CONTROLS = ("copy", "shuffle", "real")
 """Methods that show photos and generate nothing; they calibrate a table and are never ranked in it."""
 Number = tuple[str, str, str]
 """Metric, variant and statistic."""
+MUST_AGREE = ("dataset", "protocol", "detector", "extractors", "metrics")
+"""Fields of `Run.comparable` without which runs are not compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,12 @@ def of_number(frame: pd.DataFrame, number: Number) -> pd.DataFrame:
     """The rows of one number in a table of scores, items or differences."""
     metric, variant, statistic = number
     return frame[(frame["metric"] == metric) & (frame["variant"] == variant) & (frame["statistic"] == statistic)]
+
+
+def common_items(runs: Sequence[Run]) -> list[str]:
+    """The items that all runs have, in the order of the first one's."""
+    common = set.intersection(*(set(run.samples["item"]) for run in runs))
+    return [item for item in dict.fromkeys(runs[0].samples["item"]) if item in common]
 
 
 def load_run(folder: Path | str) -> Run:

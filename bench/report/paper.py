@@ -11,7 +11,7 @@ from bench.metrics.scores import notes
 from bench.report import published
 from bench.report.frames import Number, Run, of_number
 from bench.report.model import Cell, Column, Table
-from bench.report.ranking import Ranking, ranking
+from bench.report.ranking import Compared, Ranking, ranking
 from bench.report.tables import number as figure
 
 if TYPE_CHECKING:
@@ -71,10 +71,8 @@ def overview(comparison: Comparison) -> Table:
         if not of_number(comparison.scores, (metric, variant, statistic)).empty
     ]
     columns = [*COUNTS, *(_overview_column(comparison, number) for number in numbers)]
-    cells = {number: _cells(comparison, number) for number in numbers}
-    rows = [
-        [*_counts(name, run), *(cells[number][name] for number in numbers)] for name, run in comparison.runs.items()
-    ]
+    cells = {number: column_cells(comparison, number) for number in numbers}
+    rows = [[*counts(name, run), *(cells[number][name] for number in numbers)] for name, run in comparison.runs.items()]
     return Table(caption(comparison), columns, rows, _notes(comparison))
 
 
@@ -116,17 +114,18 @@ def relation_note(comparison: Comparison, variant: str) -> str:
     return "headline: independent of all methods" if variant == comparison.headline else "independent of all methods"
 
 
-def _counts(name: str, run: Run) -> list[Cell]:
-    counts = run.samples["status"].value_counts()
-    unavailable = int(counts.get("unavailable", 0))
-    asked = len(run.samples) - unavailable - int(counts.get("reference_failed", 0))
-    numbers = (asked, asked - int(counts.get("ok", 0)), unavailable)
+def counts(name: str, run: Run) -> list[Cell]:
+    """The cells of `COUNTS`: a run's name, and its samples that were asked for, that failed, that cannot be had."""
+    states = run.samples["status"].value_counts()
+    unavailable = int(states.get("unavailable", 0))
+    asked = len(run.samples) - unavailable - int(states.get("reference_failed", 0))
+    numbers = (asked, asked - int(states.get("ok", 0)), unavailable)
     note = "control, not ranked" if run.is_control else ""
     return [Cell(name, note=note), *(Cell(str(n), float(n)) for n in numbers)]
 
 
-def _cells(comparison: Comparison, number: Number) -> dict[str, Cell]:
-    """The cells of a column, by run."""
+def column_cells(comparison: Compared, number: Number) -> dict[str, Cell]:
+    """The cells of a column, by run, with the marks of `bench.report.ranking.ranking`."""
     ranked = ranking(comparison, number)
     return {name: _cell(name, run, number, ranked) for name, run in comparison.runs.items()}
 
@@ -176,7 +175,7 @@ def paper_table(*comparisons: Comparison) -> Table:
     alone = len(comparisons) == 1
     columns = [Column("method", numeric=False), *(_paper_column(*head, alone=alone) for head in heads)]
     columns += [column for comparison in comparisons for column in _count_columns(comparison, alone=alone)]
-    cells = [_cells(comparison, number) for comparison, number in heads]
+    cells = [column_cells(comparison, number) for comparison, number in heads]
     cells += [column for comparison in comparisons for column in _count_cells(comparison)]
     parts = {
         "": _measured(comparisons, cells, controls=False),
@@ -224,8 +223,8 @@ def _count_columns(comparison: Comparison, *, alone: bool) -> list[Column]:
 
 def _count_cells(comparison: Comparison) -> list[dict[str, Cell]]:
     """The cells of the two columns of counts, by run."""
-    counts = {name: _counts(name, run) for name, run in comparison.runs.items()}
-    return [{name: cells[place] for name, cells in counts.items()} for place in (1, 2)]
+    found = {name: counts(name, run) for name, run in comparison.runs.items()}
+    return [{name: cells[place] for name, cells in found.items()} for place in (1, 2)]
 
 
 def _dataset(comparison: Comparison) -> str:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import pandas as pd
 
 from bench.metrics.frechet_scores import RANKING_NEEDS
 from bench.report.frames import Number, Run, of_number
 
-if TYPE_CHECKING:
-    from bench.report.compare import Comparison
-
 ALPHA = 0.05
 DISTRIBUTIONS = ("fid", "kid", "fd_dinov2", "cmmd", "precision_recall")
 """Metrics of all detected samples together."""
 Mark = Literal["best", "second", ""]
+
+
+class Compared(Protocol):
+    """Runs that may be compared, by label, and their paired differences (`bench.report.differences`)."""
+
+    @property
+    def runs(self) -> Mapping[str, Run]: ...  # noqa: D102
+    @property
+    def differences(self) -> pd.DataFrame: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Ranking:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def ranking(comparison: Comparison, number: Number) -> Ranking:
+def ranking(comparison: Compared, number: Number) -> Ranking:
     """Marks the best and the second best generator of one number, where the data tell them apart.
 
     Ranked are the measured generators that have the number: no control, nothing published, and for a distance of
@@ -40,7 +47,7 @@ def ranking(comparison: Comparison, number: Number) -> Ranking:
     - second is who is significantly better than every other ranked one but the best; there is none without a best, nor
       among only two.
 
-    Numbers without a direction, or without a test (KID, rates over all samples), have no marks.
+    Numbers without a direction, or without a test (CMMD, rates over all samples), have no marks.
     """
     rows = {name: row for name, run in comparison.runs.items() if (row := _row(run, number)) is not None}
     notes = {name: note for name, row in rows.items() if (note := _unranked(comparison.runs[name], row, number))}
@@ -68,7 +75,7 @@ def _unranked(run: Run, row: pd.Series, number: Number) -> str:
     return f"no ranking: only {share:.1%} of the samples have a face" if low else ""
 
 
-def _significant(comparison: Comparison, number: Number) -> set[frozenset[str]]:
+def _significant(comparison: Compared, number: Number) -> set[frozenset[str]]:
     """Pairs whose difference is significant after Holm's correction."""
     rows = of_number(comparison.differences, number)
     rows = rows[rows["p_holm"].astype(float) <= ALPHA]

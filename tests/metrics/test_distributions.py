@@ -12,7 +12,7 @@ from bench.metrics.block_sums import subject_sums, symmetric_sums
 from bench.metrics.frechet import ALWAYS, NEVER, frechet_distance
 from bench.metrics.precision_recall import neighbourhoods
 from bench.metrics.protocol import Features
-from bench.statistics import jackknife, jackknife_groups
+from bench.statistics import jackknife, jackknife_difference, jackknife_groups
 from tests.metrics.world import evaluation, fail, scores
 
 
@@ -207,19 +207,71 @@ def test_kernel_jackknife_leaves_out_one_subject():
     assert sums.jackknife().standard_error == pytest.approx(expected.standard_error, rel=1e-9)
 
 
+@pytest.mark.parametrize("groups", [{s: s % 3 for s in range(8)}, {0: 0, 9: 1}, {s: s for s in range(10)}])
+def test_kernel_replicates_are_distances_of_what_is_left(groups):
+    """Whoever has no group is in every fold."""
+    x, y, a, b = named_sets()
+    left = []
+    for group in range(1 + max(groups.values())):
+        in_x, in_y = (np.array([groups.get(name) != group for name in names]) for names in (a, b))
+        left.append(kid.kid_terms(x[in_x], y[in_y], a[in_x], b[in_y]).excluded())
+    np.testing.assert_allclose(kid.kid_terms(x, y, a, b, groups).without_groups(), left, rtol=1e-9)
+
+
+def test_a_fold_without_strangers_has_no_kernel_distance():
+    x, y, _, _ = named_sets()
+    sums = kid.kid_terms(x[:4], y[:4], np.arange(4), np.arange(4), {0: 0, 1: 0, 2: 0, 3: 1})
+    assert np.isnan(sums.without_groups()).tolist() == [True, False]
+
+
+def test_kid_keeps_its_replicates():
+    given = fail(evaluation(items=40), [0, 1], "no_face")
+    result, part = kid.compute(given), given.features["inception"]
+    groups = jackknife_groups(given.references["subject"], seed=given.seed)
+    names, owners = (frame["subject"].to_numpy() for frame in (given.samples, given.references))
+    good = np.isfinite(part.samples[:, 0])
+    left = []
+    for group in range(20):
+        in_x = np.array([groups[name] != group for name in owners])
+        in_y = good & np.array([groups[name] != group for name in names])
+        left.append(kid.kid_terms(part.references[in_x], part.samples[in_y], owners[in_x], names[in_y]).excluded())
+    np.testing.assert_allclose(result.per_item["value"], left, rtol=1e-9)
+    assert list(result.per_item["item"]) == list(fid.compute(given).per_item["item"])
+    assert set(result.per_item["statistic"]) == {"replicate"}
+
+
+@pytest.mark.parametrize(("near", "worse", "least", "most"), [(1.0, 0, 0, 4), (0.5, 0, 0, 8), (0.5, 0.3, 57, 60)])
+def test_methods_alike_rarely_differ_in_kid_and_others_do(near, worse, least, most):
+    """60 pairs of methods at 5 %, near the references' distribution and far from it; docs/metrics/kid.md has more."""
+    names, people = np.arange(40), np.repeat(np.arange(40), 2)
+    groups, hits = jackknife_groups(names, seed=0), 0
+    for seed in range(60):
+        rng, found = np.random.default_rng(seed), []
+        faces = rng.standard_normal((40, 8))
+        x = faces + 0.5 * rng.standard_normal((40, 8))
+        for shift in (1 - near, 1 - near + worse):
+            noise = np.sqrt(1.25 - near**2) * rng.standard_normal((80, 8))
+            sums = kid.kid_terms(x, near * faces[people] + noise + shift, names, people, groups)
+            found += [sums.excluded(), sums.without_groups()]
+        hits += jackknife_difference(*found).p_value <= 0.05
+    assert least <= hits <= most
+
+
 def test_kernel_sums_do_not_depend_on_blocks(monkeypatch):
     from bench.metrics import block_sums
 
     x, y, a, b = named_sets()
     kernel = np.exp
-    whole, own = subject_sums(x, y, a, b, 10, kernel), symmetric_sums(y, b, 10, kernel)
+    members = np.eye(3)[np.arange(10) % 3]
+    whole, own = subject_sums(x, y, a, b, members, kernel), symmetric_sums(y, b, members, kernel)
     monkeypatch.setattr(block_sums, "_ROWS", 4)
-    for one, two in ((whole, subject_sums(x, y, a, b, 10, kernel)), (own, symmetric_sums(y, b, 10, kernel))):
-        for key in ("by_x", "by_y", "same"):
+    for one, two in ((whole, subject_sums(x, y, a, b, members, kernel)), (own, symmetric_sums(y, b, members, kernel))):
+        for key in ("by_x", "by_y", "same", "together"):
             np.testing.assert_allclose(getattr(one, key), getattr(two, key), rtol=1e-12)
-    both = subject_sums(y, y, b, b, 10, kernel)
+    both = subject_sums(y, y, b, b, members, kernel)
     np.testing.assert_allclose(own.by_x, both.by_x, rtol=1e-12)
     np.testing.assert_allclose(own.same, both.same, rtol=1e-12)
+    np.testing.assert_allclose(own.together, both.together, rtol=1e-12)
 
 
 def test_excluding_same_subjects_removes_the_bias():

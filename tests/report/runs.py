@@ -33,6 +33,7 @@ def scored(
     rename=None,
     keep=0.8,
     metrics=FEW,
+    warnings=(),
 ):
     """Writes a scored run of `given` (default: 24 items of 24 people, 5 samples each) and returns its folder."""
     given = evaluation(keep=keep) if given is None else given
@@ -47,7 +48,7 @@ def scored(
     write_table(folder / "scores/samples.parquet", pd.concat([samples, numbers], axis=1))
     write_table(folder / "scores/items.parquet", stage.items_table(results))
     write_table(folder / "photos.parquet", _photos(given, folder if pictures else None))
-    _records(folder, method, metrics, redistributable, len(given.references))
+    _records(folder, method, metrics, redistributable, len(given.references), list(warnings))
     return folder
 
 
@@ -100,7 +101,7 @@ def _renamed(given, rename):
     return replace(given, samples=samples, references=references, targets=targets, pairs=pairs)
 
 
-def _records(folder, method, metrics, redistributable, items):
+def _records(folder, method, metrics, redistributable, items, warnings):
     networks = {"weights": "/home/jo/weights/net.onnx", "view": "arcface112"}
     plain = spec.from_mapping(
         {
@@ -126,6 +127,7 @@ def _records(folder, method, metrics, redistributable, items):
             "id": run, "method": method, "dataset": "toys", "content": content, "items": items, "spec": plain,
             "weights": {"evaluator.detector.options.weights": "d" * 64}, "begun": 1.0, "command": ["/home/jo/bench"],
             "environment": {"python": "3.11", "packages": {"numpy": "2"}, "commit": None, "dirty": False},
+            "warnings": warnings,
         },
     )  # fmt: skip
     write_json(

@@ -6,27 +6,30 @@ import pytest
 
 from bench.errors import UserError
 from bench.report.compare import compare, overview, write_comparison
+from bench.report.ranking import ranking
 from bench.store import write_json, write_table
 
 ITEMS = [f"i{k}" for k in range(30)]
 
 
 def run(folder, method, shift, *, protocol="p", groups=20):
-    """A scored run whose items are worth `shift` + k/100, and whose FID is 10 + `shift`."""
+    """A scored run whose items are worth `shift` + k/100, and whose FID and KID are 10 + `shift`."""
     value = shift + np.arange(30) / 100
     samples = pd.DataFrame({"item": ITEMS, "subject": ITEMS, "index": 0, "status": "ok", "id_similarity[r]": value})
     items = samples[["item", "subject"]].assign(
         metric="id_similarity", variant="r", statistic="mean_detected", value=value
     )
-    replicates = pd.DataFrame({"item": [f"without group {k}" for k in range(groups)], "subject": ""}).assign(
-        metric="fid", variant="inception", statistic="replicate", value=10 + shift + np.arange(groups) / 1000
+    left_out = pd.DataFrame({"item": [f"without group {k}" for k in range(groups)], "subject": ""}).assign(
+        variant="inception", statistic="replicate", value=10 + shift + np.arange(groups) / 1000
     )
+    replicates = [left_out.assign(metric=metric) for metric in ("fid", "kid")]
     common = {"n": 30, "n_failed": 0, "n_unavailable": 0, "n_items": 30, "n_pairs": None, "note": "", "version": 1,
               "unit": "", "higher_is_better": True, "relation": "none"}  # fmt: skip
     scores = pd.DataFrame(
         [
             {"metric": "id_similarity", "variant": "r", "statistic": "mean_detected", "value": value.mean(), **common},
             {"metric": "fid", "variant": "inception", "statistic": "distance", "value": 10 + shift, **common},
+            {"metric": "kid", "variant": "inception", "statistic": "excluded", "value": 10 + shift, **common},
         ]
     ).assign(low=None, high=None)
     write_json(
@@ -43,7 +46,7 @@ def run(folder, method, shift, *, protocol="p", groups=20):
     )
     write_table(folder / "scores/scores.parquet", scores)
     write_table(folder / "scores/samples.parquet", samples)
-    write_table(folder / "scores/items.parquet", pd.concat([items, replicates], ignore_index=True))
+    write_table(folder / "scores/items.parquet", pd.concat([items, *replicates], ignore_index=True))
     write_table(folder / "photos.parquet", pd.DataFrame({"item": ITEMS, "role": "reference", "path": ""}))
     return folder
 
@@ -60,11 +63,13 @@ def test_items_are_paired(two):
     assert row["p_value"] < 1e-3
 
 
-def test_a_distance_is_compared_by_its_jackknife_and_its_replicates_are_no_items(two):
-    rows = two.differences[two.differences["metric"] == "fid"]
-    assert rows["statistic"].tolist() == ["distance"]
+@pytest.mark.parametrize(("metric", "statistic"), [("fid", "distance"), ("kid", "excluded")])
+def test_a_distance_is_compared_by_its_jackknife_and_its_replicates_are_no_items(two, metric, statistic):
+    rows = two.differences[two.differences["metric"] == metric]
+    assert rows["statistic"].tolist() == [statistic]
     assert rows["difference"].item() == pytest.approx(-0.1)
     assert rows["n"].item() == 20
+    assert ranking(two, (metric, "inception", statistic)).marks == {"two": "best"}
 
 
 def test_another_number_of_groups_gives_no_test(tmp_path):

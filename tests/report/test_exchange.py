@@ -15,12 +15,17 @@ from bench.__main__ import main
 from bench.errors import UserError
 from bench.exchange.bundle import Refused, read_bundle
 from bench.exchange.export import bundle
-from bench.exchange.leaderboard import collect, grouped, page, sources
+from bench.exchange.leaderboard import UNTESTED, collect, group_table, grouped, page, sources
 from bench.exchange.public import public, without_paths
 from bench.exchange.schema import MANIFEST
 from bench.exchange.verify import verify
 from bench.hashing import sha256_bytes
+from bench.report.compare import compare
 from bench.report.frames import load_run
+from bench.report.page.render import render
+from bench.report.page.write import HIGHLIGHTS
+from bench.report.paper import MARKED
+from bench.report.ranking import ranking
 from tests.metrics.world import evaluation
 from tests.report.runs import ALL, HOSTILE, scored
 
@@ -120,6 +125,28 @@ def test_people_are_numbered_in_the_order_of_the_list(run):
     assert shown.samples["subject"].nunique() == run.samples["subject"].nunique()
     assert not set(shown.samples["item"]) & set(run.samples["item"])
     assert shown.photos.empty
+
+
+WARNED = "evaluator toy knows other faces than <b>subject 00001; see /home/jo/notes"
+
+
+def test_what_a_run_warns_of_travels_without_names_and_places(tmp_path):
+    run = load_run(scored(tmp_path / "run", given=evaluation(items=3), warnings=[WARNED]))
+    files = unpacked(bundle(run))
+    found = read_bundle(packed(tmp_path / "a.zip", files))
+    said = "evaluator toy knows other faces than <b>(name); see (path)"
+    assert found.record.warnings == [said]
+    assert said.replace("<", "&lt;").replace(">", "&gt;") in files["index.html"].decode()
+    entries, _ = collect([tmp_path / "a.zip"])
+    assert [n.text for n in page(grouped(entries), []).notices if n.title.endswith(" warns:")] == [said]
+
+
+def test_a_bundle_from_before_warnings_is_still_one(tmp_path, files):
+    record = json.loads(files["run.json"])
+    assert record.pop("warnings") == []
+    old = packed(tmp_path / "a.zip", {**files, "run.json": json.dumps(record).encode()})
+    assert verify(read_bundle(old))
+    assert read_bundle(old).record.warnings == []
 
 
 def test_pictures_of_people_need_a_right_in_words(run):
@@ -226,6 +253,23 @@ FORGED = {
             row | {"low": "0.1", "value": "0.5", "high": "0.9"} if row["metric"] == "fid" else row for row in rows
         ],
         "does not belong to its replicates",
+    ),
+    "a lower KID with its interval": (
+        "scores.csv",
+        lambda rows: [
+            row | {"low": "-9", "value": "-5", "high": "-1"} if row["metric"] == "kid" else row for row in rows
+        ],
+        "kid inception: -5.0000 does not belong to its replicates",
+    ),
+    "more people than there are": (
+        "items.csv",
+        setting("subject", "person 9999", metric="lpips_diversity", item="item 0002"),
+        "gives 'item 0002' to 'person 9999', samples.csv to another person",
+    ),
+    "a number that would overflow": (
+        "items.csv",
+        setting("value", "1e308", metric="lpips_diversity", item="item 0002"),
+        "not a finite number, or too large",
     ),
     "another error of FID": (
         *scores_with("value", "0.0001", metric="fid", statistic="standard_error"),
@@ -334,6 +378,8 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, files, text):
         ({"items": 10**12}, "the number of items"),
         ({"id": "x"}, "run.json: id"),
         ({"more": 1}, "run.json: more"),
+        ({"warnings": "all is well"}, "run.json: warnings"),
+        ({"warnings": ["x" * 1001]}, "run.json: warnings"),
         ({"method": "another"}, "about the method"),
         ({"content": "a" * 64}, "about the list"),
     ],
@@ -377,12 +423,21 @@ def collected(shelf):
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory):
-    """Bundles of three methods on one list, of one on another list, and a forged one."""
-    place, work = tmp_path_factory.mktemp("shelf"), tmp_path_factory.mktemp("runs")
+def work(tmp_path_factory):
+    """Runs of three methods on one list."""
+    work = tmp_path_factory.mktemp("runs")
     for name, keep in (("strong", 0.9), ("weak", 0.5), ("copy", 0.99)):
-        (place / f"{name}.zip").write_bytes(bundle(load_run(scored(work / name, name, keep=keep))))
-    other = load_run(scored(work / "other", "other", given=evaluation(items=10)))
+        scored(work / name, name, keep=keep)
+    return work
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory, work):
+    """Their bundles, one of a run on another list, and a forged one."""
+    place = tmp_path_factory.mktemp("shelf")
+    for name in ("strong", "weak", "copy"):
+        (place / f"{name}.zip").write_bytes(bundle(load_run(work / name)))
+    other = load_run(scored(tmp_path_factory.mktemp("other") / "other", "other", given=evaluation(items=10)))
     (place / "other.zip").write_bytes(bundle(other))
     good = unpacked((place / "weak.zip").read_bytes())
     change = setting("n_failed", "1", **MEAN)
@@ -401,6 +456,59 @@ def test_a_leaderboard_groups_orders_and_refuses(collected):
     shown = page(groups, refused)
     assert sorted(len(table.rows) for table in shown.tables) == [1, 1, 3]
     assert shown.tables[-1].rows[0][0].text == "forged.zip"
+
+
+def of_three(place):
+    """The table of the group of three, and its cells by heading and method."""
+    group = next(group for group in grouped(collect(sources([place]))[0]) if len(group.entries) == 3)
+    table = group_table(group)
+    heads = [(column.group, column.title) for column in table.columns]
+    columns = zip(heads, zip(*table.rows, strict=True), strict=True)
+    names = [entry.method for entry in group.entries]
+    return table, {head: dict(zip(names, cells, strict=True)) for head, cells in columns}
+
+
+def test_the_leaderboard_marks_as_compare_does(shelf, work):
+    compared = compare([work / name for name in ("weak", "copy", "strong")])
+    table, cells = of_three(shelf)
+    seen = set()
+    for metric, statistic, words in HIGHLIGHTS:
+        for (group, title), column in cells.items():
+            if words in (group, title):
+                expected = ranking(compared, (metric, title if group else "", statistic)).marks
+                assert {name: cell.mark for name, cell in column.items() if cell.mark} == expected, (words, title)
+                seen |= {words} if expected else set()
+    assert seen == {"ID similarity, detected", "ID similarity, failures as 0", "FID"}
+    assert MARKED in table.notes
+    assert not any("not tested" in column.note for column in table.columns)
+    assert 'class="best"' in render(page(grouped(collect(sources([shelf]))[0]), [])).decode()
+
+
+def test_without_the_numbers_per_item_there_is_no_mark_and_the_page_says_so(shelf, tmp_path):
+    for name in ("strong", "copy"):
+        (tmp_path / f"{name}.zip").write_bytes((shelf / f"{name}.zip").read_bytes())
+    weak = unpacked((shelf / "weak.zip").read_bytes())
+    left = edited(weak["items.csv"], lambda rows: [row for row in rows if row["statistic"] != "replicate"])
+    packed(tmp_path / "weak.zip", {**weak, "items.csv": left})
+    table, cells = of_three(tmp_path)
+    assert {cell.mark for cell in cells["FID", "inception"].values()} == {""}
+    assert cells["ID similarity, detected", "adaface"]["strong"].mark == "best"
+    assert [c.group for c in table.columns if UNTESTED in c.note] == ["FID"]
+
+
+def test_a_method_without_faces_is_not_ranked_by_a_distance(shelf, tmp_path):
+    for name in ("strong", "weak"):
+        (tmp_path / f"{name}.zip").write_bytes((shelf / f"{name}.zip").read_bytes())
+    lost = scored(tmp_path / "lost", "lost", failed=30)
+    (tmp_path / "lost.zip").write_bytes(bundle(load_run(lost)))
+    _, cells = of_three(tmp_path)
+    cell = cells["FID", "inception"]["lost"]
+    assert (cell.mark, cell.note.count("no ranking: only 75.0% of the samples have a face")) == ("", 1)
+
+
+def test_a_run_alone_has_no_mark(shelf):
+    group = grouped(collect([shelf / "strong.zip"])[0])[0]
+    assert {cell.mark for row in group_table(group).rows for cell in row} == {""}
 
 
 def test_bundles_of_one_list_that_disagree_about_it_are_disputed(collected):

@@ -11,7 +11,7 @@ from bench.report.frames import of_number
 from bench.report.paper import overview, paper_table
 from bench.report.ranking import ranking
 from bench.report.tables import is_heading
-from bench.statistics import paired_difference
+from bench.statistics import jackknife_difference, paired_difference
 
 ID = ("id_similarity", "adaface", "mean_detected")
 
@@ -128,7 +128,17 @@ def test_no_distance_ranks_a_method_without_faces(folders, half):
 
 def test_numbers_without_a_direction_or_a_test_are_not_marked(four):
     assert ranking(four, ("within_similarity", "arcface", "mean_items")).marks == {}
-    assert ranking(four, ("kid", "inception", "excluded")).marks == {}
+    assert ranking(four, ("cmmd", "clip", "distance")).marks == {}
+
+
+def test_kid_is_tested_by_its_jackknife(four):
+    number = ("kid", "inception", "excluded")
+    rows = of_number(four.differences, number)
+    assert set(rows["n"]) == {20}
+    for row in rows.itertuples():
+        pair = [of_number(four.runs[name].items, (*number[:2], "replicate"))["value"] for name in (row.a, row.b)]
+        scores = [of_number(four.runs[name].scores, number)["value"].item() for name in (row.a, row.b)]
+        assert row.p_value == jackknife_difference(scores[0], pair[0], scores[1], pair[1]).p_value
 
 
 def test_headline_and_circular_recognisers_are_told(four):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.report.frames import Run
@@ -43,6 +43,11 @@ def private_notice(runs: Mapping[str, Run]) -> list[Notice]:
         "numbers the people."
     )
     return [Notice("Do not pass this page on.", text, alarm=True)]
+
+
+def warning_notices(warnings: Iterable[str]) -> list[Notice]:
+    """What a run, or a comparison, warns of."""
+    return [Notice("Warning:", warning) for warning in warnings]
 
 
 def state_notices(runs: Mapping[str, Run]) -> list[Notice]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.report.frames import Run
 from bench.report.model import Table
-from bench.report.page.facts import private_notice, provenance, state_notices, within
+from bench.report.page.facts import private_notice, provenance, state_notices, warning_notices, within
 from bench.report.page.render import Figure, Highlight, Notice, Page, render
 from bench.report.page.samples import samples
 from bench.store import write_atomic
@@ -31,8 +31,7 @@ HIGHLIGHTS = (
 def write_run_page(run: Run, tables: Sequence[Table], out: Path) -> None:
     """Writes `index.html` and `thumbnails/` of one run beside its figures in `out`; it shows people: stays local."""
     runs = {run.method: run}
-    told = [Notice("Warning:", warning) for warning in run.warnings]
-    notices = [*private_notice(runs), *told, *state_notices(runs)]
+    notices = [*private_notice(runs), *warning_notices(run.warnings), *state_notices(runs)]
     write_atomic(out / "index.html", render(run_page(run, tables, notices, figures_in(out), out)))
 
 
@@ -56,12 +55,11 @@ def run_page(
 
 def write_comparison_page(runs: Mapping[str, Run], tables: Sequence[Table], warnings: Sequence[str], out: Path) -> None:
     """Writes `index.html` and `thumbnails/` of a comparison beside its figures; shows people: stays local."""
-    told = [Notice("Warning:", warning) for warning in warnings]
     page = Page(
         kind="Comparison",
         title=f"{len(runs)} methods on {next(iter(runs.values())).record.get('dataset', 'a dataset')}",
         summary=summary(runs),
-        notices=[*private_notice(runs), *told, *state_notices(runs)],
+        notices=[*private_notice(runs), *warning_notices(warnings), *state_notices(runs)],
         tables=list(tables),
         figures=figures_in(out),
         samples=samples(runs, out),
