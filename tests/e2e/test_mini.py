@@ -10,6 +10,7 @@ import pytest
 from bench import resources
 from tests.e2e.commands import assert_same, bench, run_folder
 from tests.mini.test_weights import WEIGHTS
+from tests.shared import ROOT
 
 pytestmark = pytest.mark.skipif(not any(WEIGHTS.glob("*.onnx")), reason="the networks are not stored yet")
 METHODS = ("copy", "shuffle", "real", "arc2face")
@@ -76,6 +77,12 @@ def test_compare_tells_them_apart(swept):
         and {row["a"], row["b"]} == {"arc2face", "shuffle"}
     ]
     assert rows[0]["p_holm"] < 0.01
+
+
+def test_the_default_run_still_gives_its_numbers(swept):
+    golden = ROOT / "reports" / "golden" / "mini-arc2face.json"
+    done = bench("check", run_folder(swept, "arc2face"), "--golden", golden, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_fid_can_be_taken_against_other_pictures(swept, tmp_path):

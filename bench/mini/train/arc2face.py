@@ -172,7 +172,7 @@ def condition(encoder: Any, tokens: Words, embeddings: Tensor, empty: Tensor) ->
 
 @dataclass(frozen=True)
 class Material:
-    """What a step is drawn from: (N, 16, 8, 8) latents, (N, 512) embeddings, images of each person, usable rows."""
+    """What a step is drawn from: (N, 32, 8, 8) latents, (N, 512) embeddings, images of each person, usable rows."""
 
     latents: Tensor
     embeddings: Tensor
@@ -223,6 +223,7 @@ def train(stuff: Material, tokens: Words, plan: Plan, size: int = 64) -> Any:
     """Trains encoder and UNet on the velocity (Salimans and Ho 2022), its error weighted by 1 / sqrt(1 + SNR)."""
     betas = torch.linspace(BETAS[0] ** 0.5, BETAS[1] ** 0.5, 1000, dtype=torch.float64) ** 2
     kept = torch.cumprod(1 - betas, 0).float().to(plan.device)
+    weight = vae.centre(vae.SIZE // 8).to(plan.device)
 
     def loss(module: Any, rng: np.random.Generator) -> Tensor:
         rows = rng.choice(stuff.rows, size)
@@ -235,8 +236,8 @@ def train(stuff: Material, tokens: Words, plan: Plan, size: int = 64) -> Any:
         known = stuff.embeddings[shown].to(plan.device)
         states = condition(module.encoder, tokens, known, torch.rand(size, device=plan.device) < 0.1)
         with _attention(plan.device):
-            error = (module.unet(noisy, time, states).sample.float() - velocity).square().mean((1, 2, 3))
-        return (error * (1 - kept[time]).sqrt()).mean()
+            error = module.unet(noisy, time, states).sample.float() - velocity
+        return ((weight * error.square()).mean((1, 2, 3)) * (1 - kept[time]).sqrt()).mean()
 
     def make() -> nn.Module:
         both = build(tokens)

@@ -15,7 +15,7 @@ from bench.mini.train import crops, export
 from bench.mini.train.data import EVAL, TRAIN, Faces, faces
 from bench.mini.train.loop import Course, Plan, fit
 
-COURSE = Course(steps=12000, rate=2e-3, average=0.995)
+COURSE = Course(steps=10000, rate=2e-3, average=0.995)
 STRIDES = (8, 16, 32)
 ANCHORS = np.array([[16, 32], [64, 128], [256, 512]], np.float32)
 """Sides of the two anchors of each stride, as in SCRFD: a face belongs to the nearest one in the logarithm."""
@@ -240,7 +240,7 @@ def _loss(outputs: list[Tensor], target: Target, device: str) -> Tensor:
     scale = size[own][:, None]
     boxed = F.smooth_l1_loss(boxes[own] / scale, box[own] / scale, beta=0.02)
     pointed = F.smooth_l1_loss(points[own] / scale, point[own] / scale, beta=0.02)
-    return _focal(logits[..., 0].float(), score) + 4 * boxed + 8 * pointed if bool(own.any()) else logits.sum() * 0
+    return _focal(logits[..., 0].float(), score) + 4 * boxed + 20 * pointed if bool(own.any()) else logits.sum() * 0
 
 
 def train(held: Faces, plan: Plan) -> nn.Module:
@@ -249,7 +249,7 @@ def train(held: Faces, plan: Plan) -> nn.Module:
     def loss(module: Any, rng: np.random.Generator) -> Tensor:
         size, many = CANVASES[int(rng.choice(len(CANVASES), p=[0.3, 0.4, 0.2, 0.1]))]
         canvases = [_canvas(held, size, rng) for _ in range(many)]
-        images = crops.blur(np.stack([canvas.image for canvas in canvases]), rng, 0.3, 0.3)
+        images = crops.blur(np.stack([canvas.image for canvas in canvases]), rng, 0.2, 0.5)
         values = crops.relight(crops.tensor(images, 127.5, 128.0, plan.device))
         return _loss(module(values.contiguous(memory_format=torch.channels_last)), targets(canvases, size), plan.device)
 

@@ -10,7 +10,7 @@ from bench.mini.train import recognition
 from bench.mini.train.data import EVAL, Cast, faces
 from bench.mini.train.loop import Course, Plan
 
-COURSE = Course(steps=3600, rate=3e-3, decay=5e-4, half=False, average=0.995)
+COURSE = Course(steps=2000, rate=3e-3, decay=5e-4, half=False, average=0.995)
 PEOPLE = Cast("train", 4000, 4, 3)
 
 

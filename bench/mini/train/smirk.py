@@ -38,9 +38,9 @@ class Stage:
 
 
 STAGES = (
-    Stage(64, 64, 0.4, Course(steps=5000, rate=2e-3, half=False, average=0.995)),
-    Stage(112, 48, 0.45, Course(steps=2000, rate=1e-3, half=False, average=0.995)),
-    Stage(SIZE, 16, 0.15, Course(steps=400, rate=3e-4, half=False, average=0.98)),
+    Stage(64, 64, 0.4, Course(steps=4600, rate=2e-3, half=False, average=0.995)),
+    Stage(112, 48, 0.45, Course(steps=700, rate=1e-3, half=False, average=0.995)),
+    Stage(SIZE, 16, 0.15, Course(steps=120, rate=3e-4, half=False, average=0.98)),
 )
 """Most is learned on small pictures, whose steps cost a tenth."""
 FLAME, JAW, LID = (

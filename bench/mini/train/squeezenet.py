@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bench.mini.train import export, trunk
 from bench.mini.train.loop import Course, Plan
 
-COURSE = Course(steps=1200, rate=1e-3, average=0.99)
+COURSE = Course(steps=700, rate=1e-3, average=0.99)
 TAPS = (1, 4, 7, 9, 10, 11, 12)
 """The layers of `features` whose outputs lpips compares."""
 WIDTHS = [64, 128, 256, 384, 384, 512, 512]
