@@ -39,13 +39,29 @@ class FlameOptions(Spec):
 
     Attributes:
         weights: DECA: `deca_model.tar`. EMOCA v2: what `python -m bench convert` makes of the `EMOCA_v2_lr_mse_20`
-            checkpoint. SMIRK: `SMIRK_em1.pt`. Or a file in the same layout.
+            checkpoint. Or a file in the same layout.
         view: the crop it reads.
         batch: crops at a time.
     """
 
     weights: WeightFile
     view: Annotated[str, IDENTITY] = "flame224"
+    batch: Annotated[int, RECORDED] = 8
+
+
+class SmirkOptions(Spec):
+    """Options of SMIRK.
+
+    Attributes:
+        weights: `SMIRK_em1.pt`, or a file in the same layout.
+        view: the crop it reads.
+        size: pixels of a side at which the network sees the crop: 224 for the official file.
+        batch: crops at a time.
+    """
+
+    weights: WeightFile
+    view: Annotated[str, IDENTITY] = "flame224"
+    size: Annotated[int, IDENTITY] = 224
     batch: Annotated[int, RECORDED] = 8
 
 
@@ -157,16 +173,17 @@ def deca_encoder(state: State, name: str, source: str) -> nn.Module:
 class Smirk:
     """SMIRK (Retsinas et al., CVPR 2024): MobileNetV3 regressors. Input RGB in [0, 1], 224, no mean and std.
 
+    A crop of another size than the network's is scaled to it first (bilinear, antialiased).
     The size of each trunk is read off the file. The shape encoder is not loaded and may be absent: no metric reads it.
     """
 
-    Options = FlameOptions
+    Options = SmirkOptions
 
-    def __init__(self, options: FlameOptions, runtime: Runtime) -> None:
+    def __init__(self, options: SmirkOptions, runtime: Runtime) -> None:
         state, source = load_state(options.weights), f"{options.weights} (SMIRK)"
         self.pose = smirk_encoder(state, "pose_encoder", "pose_cam_layers", 6, source).to(runtime.device)
         self.expression = smirk_encoder(state, "expression_encoder", "expression_layers", 55, source).to(runtime.device)
-        self.device = runtime.device
+        self.size, self.device = options.size, runtime.device
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
         """Columns (see `columns`) of (b, 224, 224, 3) RGB crops, float32 in [0, 1] or uint8."""
@@ -176,6 +193,8 @@ class Smirk:
         """The code of (b, 3, 224, 224) float32 RGB in [0, 1]."""
         import torch
 
+        if self.size != images.shape[-1]:
+            images = torch.nn.functional.interpolate(images, (self.size,) * 2, mode="bilinear", antialias=True)
         rotation, camera = _regress(self.pose, images).split([3, 3], dim=1)
         expression, eyelids, opening, turn = _regress(self.expression, images).split([50, 2, 1, 2], dim=1)
         jaw = torch.cat([opening.relu(), turn.clamp(-JAW_TURN, JAW_TURN)], dim=1)

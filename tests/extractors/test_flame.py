@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bench.errors import UserError
-from bench.extractors.flame import EXPRESSION, JAW, ROTATION, Emoca, FlameOptions, Smirk
+from bench.extractors.flame import EXPRESSION, JAW, ROTATION, Emoca, FlameOptions, Smirk, SmirkOptions
 from bench.runtime import Runtime
 from tests.weights import deca, smirk
 
@@ -26,7 +26,7 @@ def constant_smirk(pose, expression):
 
 def extracted(state, path):
     torch.save(state, path)
-    return Smirk(FlameOptions(weights=path), Runtime()).extract(CROP)
+    return Smirk(SmirkOptions(weights=path), Runtime()).extract(CROP)
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,16 @@ def test_emoca_with_jaw_in_its_expression_is_another_model(tmp_path):
     torch.save({"E_flame": deca("E_flame"), "E_expression": expression}, tmp_path / "emoca.pth")
     with pytest.raises(UserError, match=r"layers\.2\.weight \(53, 1024\), expected \(50, 1024\)"):
         Emoca(FlameOptions(weights=tmp_path / "emoca.pth"), Runtime())
+
+
+def test_smirk_of_another_size_sees_the_crop_scaled(tmp_path):
+    path = tmp_path / "smirk.pt"
+    torch.save(smirk("small", "small"), path)
+    crop = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3)).astype(np.uint8)
+    small, whole = (Smirk(SmirkOptions(weights=path, size=size), Runtime()) for size in (64, 224))
+    values = torch.from_numpy(crop.transpose(0, 3, 1, 2) / np.float32(255))
+    scaled = torch.nn.functional.interpolate(values, (64, 64), mode="bilinear", antialias=True)
+    with torch.inference_mode():
+        expected = small.encode(scaled).rotation.numpy()
+    np.testing.assert_allclose(small.extract(crop)["feature"][:, ROTATION], expected, atol=1e-6)
+    assert np.abs(whole.extract(crop)["feature"][:, ROTATION] - expected).max() > 1e-6

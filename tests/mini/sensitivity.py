@@ -70,7 +70,11 @@ def main() -> None:
     chosen = parser.parse_args()
     table = sensitivity(chosen.people)
     table.to_csv(chosen.out / "sensitivity.csv", index=False, float_format="%.4f", lineterminator="\n")
-    print(table.pivot(index="choice", columns="number", values="change").loc[list(CHOICES)].to_string(float_format="%+.4f"))
+    print(
+        table.pivot(index="choice", columns="number", values="change")
+        .loc[list(CHOICES)]
+        .to_string(float_format="%+.4f")
+    )
 
 
 if __name__ == "__main__":

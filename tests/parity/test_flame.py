@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.extractors.flame import E_FLAME, EXPRESSION, JAW, ROTATION, Deca, Emoca, FlameOptions, Smirk
+from bench.extractors.flame import E_FLAME, EXPRESSION, JAW, ROTATION, Deca, Emoca, FlameOptions, Smirk, SmirkOptions
 from bench.runtime import Runtime
 from tests.parity.formula import simg, timg
 from tests.parity.official import PROBE, case, checks, constant, formula_state
@@ -37,7 +37,7 @@ def emoca(tmp_path_factory):
 def smirk(tmp_path_factory):
     path = tmp_path_factory.mktemp("smirk") / "SMIRK_em1.pt"
     torch.save({f"smirk_encoder.{key}": value for key, value in formula_state("smirk").items()}, path)
-    return Smirk(FlameOptions(weights=path), Runtime())
+    return Smirk(SmirkOptions(weights=path), Runtime())
 
 
 @pytest.fixture(scope="module")

@@ -256,7 +256,9 @@ def bare(root: Path, spec: Any, device: str) -> Seconds:
 
     count = len(list((root / "samples").rglob("*.png"))) + len(list((root / "references").rglob("*.png")))
     networks, evaluator = Networks(spec), spec.evaluator
-    part = {name: networks.part("extractors", p) for name, p in {**evaluator.recognisers, **evaluator.extractors}.items()}
+    part = {
+        name: networks.part("extractors", p) for name, p in {**evaluator.recognisers, **evaluator.extractors}.items()
+    }
     detector, fan = networks.part("detectors", evaluator.detector), networks.part("landmarkers", evaluator.landmarker)
     parser = networks.part("parsers", evaluator.parser)
     seconds: Seconds = defaultdict(float)
@@ -334,7 +336,9 @@ def table(own: tuple, other: tuple, least: Seconds) -> str:
         ratios = f"{b / a:.1f}" if b else "", f"{a / c:.2f}" if c else ""
         lines.append(f"| {name} | {a:.2f} | {b:.2f} | {c:.2f} | {ratios[0]} | {ratios[1]} |")
     total = sum(least.values())
-    lines.append(f"| all | {own[1]:.2f} | {other[1]:.2f} | {total:.2f} | {other[1] / own[1]:.2f} | {own[1] / total:.3f} |")
+    lines.append(
+        f"| all | {own[1]:.2f} | {other[1]:.2f} | {total:.2f} | {other[1] / own[1]:.2f} | {own[1] / total:.3f} |"
+    )
     return "\n".join(lines)
 
 

@@ -198,4 +198,3 @@ def write_all(root: Path) -> None:
             quiet_s3fd(state)
         torch.save(state, root / name)
         os.link(root / name, root / "hub" / "checkpoints" / Path(name).name)
-

@@ -16,7 +16,7 @@ from bench.mini.train.data import EVAL, TRAIN, Faces, faces
 from bench.mini.train.loop import Course, Plan, fit
 
 SIZE = 128
-COURSE = Course(steps=1200, rate=2e-3, average=0.99)
+COURSE = Course(steps=1000, rate=2e-3, average=0.99)
 CONFIG: dict[str, Any] = {
     "in_size": SIZE,
     "out_size": SIZE,
