@@ -1,7 +1,7 @@
 """How much each open choice of the protocol moves the numbers: `python -m tests.mini.sensitivity --out docs/metrics`.
 
-Other photos of the people of the embedded world (`method=real`) are measured under the protocol's own choices, then with
-one choice changed at a time; the pictures stay the same.
+Other photos of the people of the embedded world (`method=real`) are measured under the protocol's own choices, then
+with one choice changed at a time; the pictures stay the same.
 """
 
 import argparse

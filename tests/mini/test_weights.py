@@ -1,6 +1,6 @@
 """The stored networks: official classes load them, and people that no training saw are measured well.
 
-The bounds are what the stored networks reach, less a margin: docs/mini/recipes.md tells what they reach and should reach.
+The bounds are what the stored networks reach, less a margin; docs/mini/recipes.md tells what they reach and should.
 """
 
 import json

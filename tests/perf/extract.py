@@ -2,14 +2,14 @@
 
     python -m tests.perf.extract [--people 4] [--cores 1] [--device cpu] [--folder DIR]
 
-Networks of official size with numbers by a formula (tests/perf/networks.py) on textured pictures of 512 pixels, 5 samples
-and a reference for each person; three ways to the same numbers, one after the other in this process:
+Networks of official size with numbers by a formula (tests/perf/networks.py) on textured pictures of 512 pixels,
+5 samples and a reference for each person; three ways to the same numbers, one after the other in this process:
 
 - ours: `python -m bench run profile=paper method=folder`, stages extract and score;
-- naive: per image insightface's `FaceAnalysis.get` with the whole pack, face-alignment with its own detector (S3FD) for the
-  alignment and once more on the aligned crop, as the paper's authors do, Pillow's FFHQ alignment, facexlib's parser,
-  skimage's warp and two ResNet-50 (EMOCA), AdaFace; `lpips` over all pairs; `python -m pytorch_fid`, which takes scipy's
-  matrix root;
+- naive: per image insightface's `FaceAnalysis.get` with the whole pack, face-alignment with its own detector (S3FD)
+  for the alignment and once more on the aligned crop, as the paper's authors do, Pillow's FFHQ alignment, facexlib's
+  parser, skimage's warp and two ResNet-50 (EMOCA), AdaFace; `lpips` over all pairs; `python -m pytorch_fid`, which
+  takes scipy's matrix root;
 - bare: only the forward passes and the official warps that are needed once, at our batch sizes.
 
 The face that every detector would have to find is planted (the networks run in full).
@@ -72,9 +72,16 @@ def spec_of(root: Path, device: str) -> Any:
 
 
 STAGES = {
-    "Scrfd.detect": "detection", "Fan.landmarks": "landmarks", "BiSeNet.labels": "parsing", "ArcFaceOnnx.extract": "ArcFace",
-    "AdaFace.extract": "AdaFace", "Lpips.distances": "LPIPS", "Emoca.extract": "EMOCA", "Inception.extract": "Inception",
-}  # fmt: skip
+    ("faces.detection", "Scrfd", "detect"): "detection",
+    ("faces.landmarks", "Fan", "landmarks"): "landmarks",
+    ("faces.parsing", "BiSeNet", "labels"): "parsing",
+    ("extractors.recognition", "ArcFaceOnnx", "extract"): "ArcFace",
+    ("extractors.adaface", "AdaFace", "extract"): "AdaFace",
+    ("extractors.lpips", "Lpips", "distances"): "LPIPS",
+    ("extractors.flame", "Emoca", "extract"): "EMOCA",
+    ("extractors.inception", "Inception", "extract"): "Inception",
+}
+"""Module, class and method whose time is a stage's."""
 
 
 def ours(root: Path, spec: Any) -> tuple[Seconds, float, dict[str, float]]:
@@ -87,12 +94,9 @@ def ours(root: Path, spec: Any) -> tuple[Seconds, float, dict[str, float]]:
 
     run_stages(spec, ("generate",))
     seconds: Seconds = defaultdict(float)
-    modules = ("faces.detection", "faces.landmarks", "faces.parsing", "extractors.recognition", "extractors.adaface",
-               "extractors.lpips", "extractors.flame", "extractors.inception")  # fmt: skip
-    for (path, name), module in zip(STAGES.items(), modules, strict=True):
-        cls, method = path.split(".")
-        owner = getattr(import_module(f"bench.{module}"), cls)
-        setattr(owner, method, _timed(getattr(owner, method), seconds, name))
+    for (module, name, method), row in STAGES.items():
+        owner = getattr(import_module(f"bench.{module}"), name)
+        setattr(owner, method, _timed(getattr(owner, method), seconds, row))
     stage.cut = _timed(stage.cut, seconds, "alignment")
     start = time.perf_counter()
     run_stages(spec, ("extract",))

@@ -23,7 +23,7 @@ from bench.mini.train.data import EVAL, TRAIN, Faces, faces
 from bench.mini.train.loop import Course, Loss, Plan, fit, say
 
 SIZE = 64
-"""Pixels of the pictures that it reads (`size` of the extractor); a step at the official 224 costs ten times as much."""
+"""Pixels of the pictures that it reads (`size` of the extractor); steps at the official 224 take ten times as long."""
 BATCH = 64
 COURSE = Course(steps=6000, rate=2e-3, half=False, average=0.995)
 FLAME, JAW, LID = (

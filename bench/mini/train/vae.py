@@ -27,8 +27,8 @@ LATENT = 32
 UNIT = 16
 """The mean square of so many components is one; the further ones add detail, and little to the energy.
 
-Sixteen are too few: on the inverse of so many, faces keep a cosine similarity of 0.33 to other images of the person (32:
-0.52, 48: 0.57, the pictures themselves: 0.61).
+Sixteen are too few: on the inverse of so many, faces keep a cosine similarity of 0.33 to other images of the person
+(32: 0.52, 48: 0.57, the pictures themselves: 0.61).
 """
 COURSE = Course(steps=2000, rate=2e-3, half=False, average=0.99)
 
