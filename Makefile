@@ -11,20 +11,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $@
 
-# Until the embedded world has its networks, the demo runs the controls on real photographs beside the checkout.
-PHOTOS ?= ../shared/photos
-ON_PHOTOS := --config-dir tests/conf evaluator=photos dataset=folder dataset.root=$(PHOTOS)
-
-ifneq ($(wildcard bench/mini/weights/arc2face),)
 demo: $(VENV)/.installed
 	$(BIN)/python -m bench run -m method=arc2face,copy,shuffle,real out=runs/demo
 	$(BIN)/python -m bench compare --out runs/demo
-else
-demo: $(VENV)/.installed
-	@test -d $(PHOTOS) || { echo "make demo needs photographs, a folder per person: make demo PHOTOS=DIR" >&2; exit 2; }
-	$(BIN)/python -m bench run -m method=copy,shuffle,real $(ON_PHOTOS) out=runs/demo
-	$(BIN)/python -m bench compare --out runs/demo
-endif
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -17,7 +17,6 @@ from bench.report.golden import metric_of
 from bench.stages import generate, score
 from tests.guard import world
 
-pytestmark = world.available
 FEATURES = ("features/", "pairs/")
 EVERYTHING = ("faces", "landmarks", *FEATURES)
 
@@ -173,8 +172,7 @@ MUTATIONS = {
 @pytest.fixture(scope="module")
 def baseline(tmp_path_factory):
     """The folder of a world with a run in it and the golden file of the run."""
-    folder = tmp_path_factory.mktemp(world.WORLD)
-    world.prepare(folder)
+    folder = tmp_path_factory.mktemp("mini")
     run = world.run(world.spec_of(folder, folder / "runs"))
     assert check([str(run), "--golden", str(folder / "golden.json"), "--update"]) == 0
     return folder

@@ -19,7 +19,6 @@ PATTERN = re.compile(r"\w+\[\w+\]")
 def runs(tmp_path_factory):
     """Two scored runs on one dataset, in the folder of their runs."""
     folder = tmp_path_factory.mktemp("python")
-    world.prepare(folder)
     return [world.run(world.light(folder, folder / "runs", method)) for method in ("copy", "shuffle")]
 
 

@@ -4,9 +4,7 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 
 from tests.mini.study import study
-from tests.mini.test_weights import WEIGHTS
 
-pytestmark = pytest.mark.skipif(not any(WEIGHTS.glob("*.onnx")), reason="the networks are not stored yet")
 PEOPLE = 8
 
 

@@ -14,7 +14,6 @@ from bench.mini.train import arc2face, crops, detector, landmarks, parsenet, rec
 from bench.mini.train.data import Cast, draw
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "bench" / "mini" / "weights"
-pytestmark = pytest.mark.skipif(not any(WEIGHTS.glob("*.onnx")), reason="the networks are not stored yet")
 FILES = {
     "arcface.onnx",
     "judge.onnx",
