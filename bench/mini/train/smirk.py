@@ -102,7 +102,7 @@ def _mirror(expression: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
     return expression, pose
 
 
-def refit(module: nn.Module, held: Faces, count: int = 12_000, ridge: float = 1e-3) -> None:
+def refit(module: Any, held: Faces, count: int = 12_000, ridge: float = 1e-3) -> None:
     """Fits the last linear layers anew by least squares, on features as the finished network gives them.
 
     Args:
@@ -114,7 +114,7 @@ def refit(module: nn.Module, held: Faces, count: int = 12_000, ridge: float = 1e
     index = np.arange(0, len(held), max(len(held) // count, 1))
     moves = flame_moves(held.landmarks[index], SIZE)
     images = crops.warp(held.images[index], moves, SIZE, reflect=True)
-    encoders = [module.smirk_encoder.expression_encoder, module.smirk_encoder.pose_encoder]  # type: ignore[union-attr]
+    encoders = module.smirk_encoder.expression_encoder, module.smirk_encoder.pose_encoder
     for encoder, known in zip(encoders, truth(held, index, moves), strict=True):
         with torch.no_grad():
             parts = [encoder.encoder(crops.tensor(part, 0, 255, "cpu"))[-1].mean((2, 3)) for part in _some(images)]
