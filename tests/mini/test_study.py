@@ -25,9 +25,10 @@ def test_similarity_falls_with_the_distance_of_the_person(table, recogniser):
     assert value[0] - value[-1] > 0.4
 
 
-def test_expression_diversity_is_the_true_distance(table):
+def test_expression_diversity_grows_with_the_true_distance(table):
     truth, value = of(table, "expression", "Exp. diversity")
-    assert pearsonr(truth, value).statistic > 0.97
+    assert spearmanr(truth, value).statistic > 0.95
+    assert pearsonr(truth, value).statistic > 0.93
     assert value[0] < 0.3 * value[-1]
 
 
