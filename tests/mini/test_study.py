@@ -28,7 +28,7 @@ def test_similarity_falls_with_the_distance_of_the_person(table, recogniser):
 def test_expression_diversity_grows_with_the_true_distance(table):
     truth, value = of(table, "expression", "Exp. diversity")
     assert spearmanr(truth, value).statistic > 0.95
-    assert pearsonr(truth, value).statistic > 0.93
+    assert pearsonr(truth, value).statistic > 0.9
     assert value[0] < 0.3 * value[-1]
 
 
