@@ -11,9 +11,7 @@ import pandas as pd
 import pytest
 
 from bench import resources
-from bench.mini import world
 from tests.e2e.commands import assert_same, bench, run_folder
-from tests.mini.study import elsewhere, write_samples
 from tests.shared import ROOT
 
 METHODS = ("copy", "shuffle", "real", "arc2face")
@@ -89,7 +87,7 @@ def test_the_default_run_still_gives_its_numbers(swept):
 
 
 def test_fid_can_be_taken_against_other_pictures(swept, tmp_path):
-    photos = next(iter((swept / ".mini").glob("*")))
+    [photos] = [path for path in (swept / ".mini").iterdir() if path.is_dir()]
     out = swept.parent / "other"
     bench("run", "method=copy", f"protocol.reference_set={photos}", f"out={out}")
     other, own = (score(folder, "copy", "fid", "distance") for folder in (out, swept))
@@ -98,14 +96,6 @@ def test_fid_can_be_taken_against_other_pictures(swept, tmp_path):
     done = bench("compare", run_folder(out, "copy"), run_folder(swept, "shuffle"), check=False)
     assert done.returncode == 2
     assert "protocol.reference_set" in done.stderr
-
-
-def test_fid_is_far_below_that_of_other_people_in_another_light(swept, tmp_path):
-    scene, _ = elsewhere(world.sample_identities(99, 16, "eval"), 1.0)
-    write_samples(scene, tmp_path, "s{:03d}")
-    bench("run", "method=folder", f"method.root={tmp_path}", f"out={swept}")
-    control = score(swept, "folder", "fid", "distance")["value"]
-    assert score(swept, "arc2face", "fid", "distance")["value"] < 0.5 * control
 
 
 def test_workers_and_shards_change_no_bit(swept, tmp_path):

@@ -94,5 +94,5 @@ def test_smirk_of_another_size_sees_the_crop_scaled(tmp_path):
     scaled = torch.nn.functional.interpolate(values, (64, 64), mode="bilinear", antialias=True)
     with torch.inference_mode():
         expected = small.encode(scaled).rotation.numpy()
-    np.testing.assert_allclose(small.extract(crop)["feature"][:, ROTATION], expected, atol=1e-6)
-    assert np.abs(whole.extract(crop)["feature"][:, ROTATION] - expected).max() > 1e-6
+    np.testing.assert_allclose(small.extract(crop)["feature"][:, ROTATION], expected, atol=2e-5)
+    assert np.abs(whole.extract(crop)["feature"][:, ROTATION] - expected).max() > 1e-3

@@ -58,7 +58,6 @@ def columns(frame):
     return list(dict.fromkeys("<metric>[<variant>]" if PATTERN.fullmatch(name) else name for name in frame.columns))
 
 
-@world.available
 def test_the_documented_columns_are_the_real_ones(runs):
     run, comparison = load_run(runs[0]), compare(runs)
     real = {f"run.{name}": getattr(run, name) for name in ("scores", "samples", "items", "photos")}
@@ -70,7 +69,6 @@ def test_the_documented_columns_are_the_real_ones(runs):
         assert [column for column in columns(frame) if column not in sometimes] == always, name
 
 
-@world.available
 def test_a_figure_is_matplotlib_s(runs):
     from matplotlib.figure import Figure
 
@@ -88,7 +86,6 @@ def test_the_notebook_is_stored_without_output():
     )
 
 
-@world.available
 @pytest.mark.slow
 def test_the_notebook_runs(runs, monkeypatch, tmp_path):
     nbformat = pytest.importorskip("nbformat")
