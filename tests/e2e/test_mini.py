@@ -86,18 +86,6 @@ def test_the_default_run_still_gives_its_numbers(swept):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_fid_can_be_taken_against_other_pictures(swept, tmp_path):
-    [photos] = [path for path in (swept / ".mini").iterdir() if path.is_dir()]
-    out = swept.parent / "other"
-    bench("run", "method=copy", f"protocol.reference_set={photos}", f"out={out}")
-    other, own = (score(folder, "copy", "fid", "distance") for folder in (out, swept))
-    assert "against a reference set of 96 pictures" in other["note"]
-    assert other["value"] != own["value"]
-    done = bench("compare", run_folder(out, "copy"), run_folder(swept, "shuffle"), check=False)
-    assert done.returncode == 2
-    assert "protocol.reference_set" in done.stderr
-
-
 def test_workers_and_shards_change_no_bit(swept, tmp_path):
     options = ("dataset.subjects=6", "execution.shard_size=2")
     bench("run", *options, f"out={tmp_path / 'one'}")
