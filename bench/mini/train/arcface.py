@@ -59,8 +59,9 @@ def network() -> nn.Module:
 
 def run(plan: Plan) -> dict[str, float]:
     """Trains and exports it; returns its verification accuracy on people that it never saw."""
-    trained = recognition.train("arcface", network, faces(TRAIN, plan.work), COURSE, plan)
-    recognition.write(trained, plan.out / "arcface.onnx")
+    shown = faces(TRAIN, plan.work)
+    trained = recognition.train("arcface", network, shown, COURSE, plan)
+    recognition.write(recognition.refit(trained, shown), plan.out / "arcface.onnx")
     held = faces(EVAL, plan.work)
     features = recognition.embed(plan.out / "arcface.onnx", held.images, held.keypoints)
     return {"verification": recognition.verification(features, held.people)}

@@ -66,6 +66,22 @@ def ffhq_moves(landmarks: np.ndarray, size: int) -> np.ndarray:
     return similarity(corners, target)
 
 
+def halved(images: np.ndarray) -> np.ndarray:
+    """(n, s, s, c) images at half the side, each pixel the mean of four: fine detail doesn't alias."""
+    n, side, _, channels = images.shape
+    return np.rint(images.reshape(n, side // 2, 2, side // 2, 2, channels).mean((2, 4))).astype(np.uint8)
+
+
+def portraits(images: np.ndarray, landmarks: np.ndarray, index: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """FFHQ's crops (n, size, size, 3) of the rows in `index`, cut at twice the size; and the maps (n, 2, 3) onto them.
+
+    In parts: all rows at twice the size would take gigabytes.
+    """
+    parts = [index[k : k + 500] for k in range(0, len(index), 500)]
+    large = (warp(images[k], ffhq_moves(landmarks[k], 2 * size), 2 * size, reflect=True) for k in parts)
+    return np.concatenate([halved(part) for part in large]), ffhq_moves(landmarks[index], size)
+
+
 def bounds_moves(points: np.ndarray, scale: float, size: int) -> np.ndarray:
     """The maps onto a square around the points' bounding box: its mean side times `scale` becomes `size - 1` pixels.
 

@@ -62,8 +62,9 @@ def network() -> nn.Module:
 def run(plan: Plan) -> dict[str, float]:
     """Trains and exports it; returns its verification accuracy on people that it never saw."""
     plan = replace(plan, seed=plan.seed + 1000)
-    trained = recognition.train("judge", network, faces(PEOPLE, plan.work), COURSE, plan)
-    recognition.write(trained, plan.out / "judge.onnx")
+    shown = faces(PEOPLE, plan.work)
+    trained = recognition.train("judge", network, shown, COURSE, plan)
+    recognition.write(recognition.refit(trained, shown), plan.out / "judge.onnx")
     held = faces(EVAL, plan.work)
     features = recognition.embed(plan.out / "judge.onnx", held.images, held.keypoints)
     return {"verification": recognition.verification(features, held.people)}

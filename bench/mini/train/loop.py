@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Course:
         steps: number of optimiser steps.
         rate: peak learning rate of AdamW (3 % warm-up, then a cosine to a hundredth).
         decay: weight decay.
-        half: bfloat16 autocast; pays on matrix units, costs on depthwise convolutions.
+        half: bfloat16 autocast where the device has matrix units for it; costs on depthwise convolutions.
         average: decay of the running mean of the weights, which is what is exported; 0 exports the last weights.
     """
 
@@ -64,6 +65,16 @@ def say(text: str) -> None:
     """One line of progress on stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+@cache
+def has_matrix_units(device: str) -> bool:
+    """Whether 16-bit products are faster than 32-bit ones: on a GPU, and on processors with AMX or AVX-512 BF16.
+
+    Elsewhere bfloat16 is emulated, at several times the cost.
+    """
+    cpu = torch.backends.cpu.get_cpu_capability()
+    return device != "cpu" or (cpu.startswith("AVX512") and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def rate_at(progress: float) -> float:
@@ -128,7 +139,7 @@ def _step(state: _State, loss: Loss, plan: Plan, course: Course) -> float:
         group["lr"] = course.rate * rate_at(_progress(plan, course, state))
     rng = np.random.default_rng((plan.seed, state.step))
     torch.manual_seed(int(rng.integers(2**62)))
-    with torch.autocast(plan.device, torch.bfloat16, enabled=course.half):
+    with torch.autocast(plan.device, torch.bfloat16, enabled=course.half and has_matrix_units(plan.device)):
         value = loss(state.module, rng)
     state.optimiser.zero_grad(set_to_none=True)
     value.backward()

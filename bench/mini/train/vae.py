@@ -59,8 +59,7 @@ def _portraits(held: Faces, index: np.ndarray, plain: bool) -> np.ndarray:
         total = (large * behind).sum((1, 2), keepdims=True, dtype=np.float64)
         colour = total / np.maximum(behind.sum((1, 2), keepdims=True), 1)
         large = np.where(behind, np.rint(colour).astype(np.uint8), large)
-    small = large.reshape(len(index), SIZE, 2, SIZE, 2, 3).mean((2, 4))
-    return np.rint(small).astype(np.uint8)
+    return crops.halved(large)
 
 
 def network() -> nn.Module:
