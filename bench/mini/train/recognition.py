@@ -94,7 +94,7 @@ def refit(network: Any, held: Faces, count: int = 12_800) -> nn.Sequential:
     """Solves the last layer anew: linear discriminants of the people, over large and small pictures of each.
 
     The margin loss leaves in the embedding much that tells pictures apart and not people: among people whom no training
-    saw, discriminants raise the similarity of two pictures of one person from 0.54 to 0.77 and the verification
+    saw, discriminants raise the similarity of two pictures of one person from 0.54 to 0.78 and the verification
     accuracy from 0.979 to 0.989 (`arcface.onnx`). Small pictures are those that a generator of 64 pixels shows.
 
     Args:
