@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.metrics.frechet_scores import REPLICATE, replicated
 from bench.report.frames import Number, Run, common_items, of_number
@@ -15,6 +17,9 @@ from bench.statistics import Paired, holm, jackknife_difference, paired_differen
 KEYS = ["metric", "variant", "statistic"]
 DIFFERENCES = [*KEYS, "a", "b", "difference", "low", "high", "p_value", "p_holm", "n", "n_clusters", "note"]
 Difference = tuple[Number, str, str, Paired]
+Replicates = NDArray[np.float64]
+Distance = tuple[float | None, Replicates]
+"""A distance of distributions (None where there is none) and its replicates."""
 
 
 def differences(runs: Mapping[str, Run]) -> pd.DataFrame:
@@ -71,19 +76,34 @@ def _pairs_of(rows: pd.DataFrame, names: list[str]) -> Iterator[tuple[str, str, 
 
 def _of_distances(runs: Mapping[str, Run]) -> list[Difference]:
     """Distances of distributions, every two runs paired by their jackknife."""
-    frame = pd.concat([run.items[run.items["statistic"] == REPLICATE] for run in runs.values()])
-    numbers = sorted((str(m), str(v)) for m, v in set(zip(frame["metric"], frame["variant"], strict=True)))
+    replicates = {name: _replicates(run) for name, run in runs.items()}
+    numbers = sorted(set().union(*replicates.values()))
+    found = {name: [_distance(run, number, replicates[name]) for number in numbers] for name, run in runs.items()}
+    items = {name: frozenset(run.samples["item"]) for name, run in runs.items()}
+    same = {(a, b): items[a] == items[b] for a, b in combinations(runs, 2)}
     return [
-        (number, a, b, _pair_replicates(runs[a], runs[b], number))
-        for number in ((metric, variant, replicated(metric)) for metric, variant in numbers)
-        for a, b in combinations(runs, 2)
+        (number, a, b, _pair_replicates(found[a][place], found[b][place], same_items=same_items))
+        for place, number in enumerate(numbers)
+        for (a, b), same_items in same.items()
     ]
 
 
-def _pair_replicates(first: Run, second: Run, number: Number) -> Paired:
-    values = [of_number(run.scores, number)["value"] for run in (first, second)]
-    if any(v.empty or v.isna().any() for v in values) or set(first.samples["item"]) != set(second.samples["item"]):
+def _replicates(run: Run) -> dict[Number, Replicates]:
+    """Number -> the values that leave out one group of subjects each, ordered by group."""
+    rows = run.items[run.items["statistic"] == REPLICATE].sort_values("item")
+    return {
+        (str(metric), str(variant), replicated(str(metric))): part["value"].to_numpy(dtype=float)
+        for (metric, variant), part in rows.groupby(["metric", "variant"])
+    }
+
+
+def _distance(run: Run, number: Number, replicates: Mapping[Number, Replicates]) -> Distance:
+    values = of_number(run.scores, number)["value"]
+    value = None if values.empty or values.isna().any() else float(values.iloc[0])
+    return value, replicates.get(number, np.empty(0))
+
+
+def _pair_replicates(first: Distance, second: Distance, *, same_items: bool) -> Paired:
+    if first[0] is None or second[0] is None or not same_items:
         return Paired(None, None, None, None, 0, 0, "no distance over the same items in both")
-    frames = [of_number(run.items, (*number[:2], REPLICATE)).sort_values("item") for run in (first, second)]
-    replicates = [frame["value"].to_numpy() for frame in frames]
-    return jackknife_difference(float(values[0].iloc[0]), replicates[0], float(values[1].iloc[0]), replicates[1])
+    return jackknife_difference(first[0], first[1], second[0], second[1])
