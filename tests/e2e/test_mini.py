@@ -86,6 +86,14 @@ def test_the_default_run_still_gives_its_numbers(swept):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_exported_runs_join_a_leaderboard(swept, tmp_path):
+    for method in METHODS:
+        bench("export", run_folder(swept, method), "--to", tmp_path / "shelf" / f"{method}.zip")
+    done = bench("leaderboard", tmp_path / "shelf", "--to", tmp_path / "board")
+    assert "refused" not in done.stderr
+    assert set(pd.read_csv(tmp_path / "board" / "leaderboard.csv")["method"]) == set(METHODS)
+
+
 def test_workers_and_shards_change_no_bit(swept, tmp_path):
     people = "dataset.subjects=4"
     measured(people, "execution.shard_size=1", f"out={tmp_path / 'one'}")
