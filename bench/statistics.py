@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -89,15 +90,21 @@ def cluster_totals(values: ArrayLike, clusters: Sequence[Any] | NDArray[Any]) ->
     """
     array = np.asarray(values, dtype=np.float64)
     keep = np.isfinite(array)
-    array, codes = array[keep], pd.factorize(np.asarray(clusters)[keep])[0]
+    array, codes = array[keep], _codes(np.asarray(clusters)[keep])
     if not array.size:
         return np.empty(0), np.empty(0)
     order = np.lexsort((array, codes))
-    starts = np.flatnonzero(np.r_[True, np.diff(codes[order]) != 0])
-    sums = np.add.reduceat(array[order], starts)
-    counts = np.diff(np.r_[starts, array.size]).astype(np.float64)
+    array, codes = array[order], codes[order]
+    starts = np.concatenate([[0], np.flatnonzero(codes[1:] != codes[:-1]) + 1])
+    sums = np.add.reduceat(array, starts)
+    counts = np.concatenate([starts[1:] - starts[:-1], [array.size - starts[-1]]]).astype(np.float64)
     order = np.lexsort((sums, counts))
     return sums[order], counts[order]
+
+
+def _codes(clusters: NDArray[Any]) -> NDArray[Any]:
+    """Numbers that tell the clusters apart: their own, where they are numbers already."""
+    return clusters if clusters.dtype.kind == "i" else pd.factorize(clusters)[0]
 
 
 def cluster_bootstrap_mean(
@@ -232,14 +239,15 @@ def paired_differences(
 ) -> list[Paired]:
     """`paired_difference` of many pairs at once, from (values of a - b, clusters) each: the draws are made once.
 
+    Two threads share the work; what is computed together is fixed, so they change no digit.
+
     >>> paired_differences([([3.0, 2.0], ["a", "b"]), ([], [])], seed=0)[1].note
     'no item in common'
     """
-    return [
-        paired
-        for at in range(0, len(differences), _TOGETHER)
-        for paired in _paired(differences[at : at + _TOGETHER], seed, resamples, level)
-    ]
+    parts = [differences[at : at + _TOGETHER] for at in range(0, len(differences), _TOGETHER)]
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(lambda part: _paired(part, seed, resamples, level), parts)
+        return [paired for part in found for paired in part]
 
 
 def _paired(

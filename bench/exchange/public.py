@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from bench import registry
-from bench.exchange.schema import PER_SAMPLE
+from bench.exchange.schema import PER_SAMPLE, Comparable
 from bench.report.frames import Run
 
 KEPT = ("id", "method", "dataset", "content", "weights", "environment")
@@ -42,7 +42,7 @@ def public(run: Run, *, pictures: bool) -> Run:
     return replace(
         run,
         record=_record(run, len(items), hide),
-        comparable=without_paths(run.comparable),
+        comparable=without_paths({k: v for k, v in run.comparable.items() if k in Comparable.model_fields}),
         samples=_numbered(samples, items, people),
         items=_numbered(run.items, items, people),
         scores=run.scores.assign(note=_each(run.scores["note"], hide)),

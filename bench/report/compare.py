@@ -98,7 +98,7 @@ def _labelled(loaded: Sequence[Run]) -> dict[str, Run]:
 def _warnings(loaded: Sequence[Run], items: Sequence[str]) -> list[str]:
     warnings = list(dict.fromkeys(warning for run in loaded for warning in run.warnings))
     for run in loaded:
-        lost = len(set(run.samples["item"])) - len(items)
+        lost = run.samples["item"].nunique() - len(items)
         if lost:
             warnings.append(f"{run.method}: {lost} items are left out because another run lacks them")
     for field in SHOULD_AGREE:
@@ -136,6 +136,7 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
     write_tables(out / "table", tables.turned(main))
     write_tables(out / "table1", table1)
     write_tables(out / "published", published_table(), published_table("arc2face_table2"))
+    figures.clear(out, ("similarity", "tradeoff", "differences", "identities"))
     for name, figure in figures.of_comparison(comparison):
         figures.save(figure, out / name)
     write_comparison_page(comparison.runs, [main, table1], comparison.warnings, out)

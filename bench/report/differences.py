@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.metrics.frechet_scores import REPLICATE, replicated
 from bench.report.frames import Number, Run, common_items, of_number
@@ -15,6 +16,9 @@ from bench.statistics import Paired, holm, jackknife_difference, paired_differen
 KEYS = ["metric", "variant", "statistic"]
 DIFFERENCES = [*KEYS, "a", "b", "difference", "low", "high", "p_value", "p_holm", "n", "n_clusters", "note"]
 Difference = tuple[Number, str, str, Paired]
+Floats = NDArray[np.float64]
+Distance = tuple[float | None, Floats]
+"""A distance of distributions (None where there is none) and its replicates."""
 
 
 def differences(runs: Mapping[str, Run]) -> pd.DataFrame:
@@ -48,42 +52,59 @@ def _adjusted(frame: pd.DataFrame, family: pd.Series) -> pd.Series:
 
 def _of_items(runs: Mapping[str, Run], common: Sequence[str]) -> list[Difference]:
     """What stands per item, every two runs paired on the items that both have a value for."""
-    frame = pd.concat([run.items.assign(run=name) for name, run in runs.items()], ignore_index=True)
+    frame = pd.concat([run.items.assign(run=place) for place, run in enumerate(runs.values())], ignore_index=True)
     frame = frame[frame["item"].isin(common) & (frame["statistic"] != REPLICATE)]
-    pairs = [
-        ((str(metric), str(variant), str(statistic)), a, b, values)
-        for (metric, variant, statistic), rows in frame.groupby(KEYS, sort=True)
-        for a, b, values in _pairs_of(rows, list(runs))
+    numbers, values, subjects = _values(frame, len(runs))
+    names = [
+        (number, place, i, j) for place, number in enumerate(numbers) for i, j in combinations(range(len(runs)), 2)
     ]
-    paired = paired_differences([values for *_, values in pairs], seed=0)
-    return [(number, a, b, one) for (number, a, b, _), one in zip(pairs, paired, strict=True)]
+    pairs = [(values[place, i] - values[place, j], subjects) for _, place, i, j in names]
+    labels, paired = list(runs), paired_differences(pairs, seed=0)
+    return [(number, labels[i], labels[j], one) for (number, _, i, j), one in zip(names, paired, strict=True)]
 
 
-def _pairs_of(rows: pd.DataFrame, names: list[str]) -> Iterator[tuple[str, str, tuple[Any, Any]]]:
-    """For every two runs the differences per item, with the subject's code of each."""
-    rows = rows.drop_duplicates(["item", "run"])
-    wide = rows.pivot(index="item", columns="run", values="value").reindex(columns=names)
-    subjects = rows.drop_duplicates("item").set_index("item")["subject"].reindex(wide.index)
-    codes, values = pd.factorize(subjects)[0], wide.to_numpy(dtype=float)
-    for (i, a), (j, b) in combinations(enumerate(names), 2):
-        yield a, b, (values[:, i] - values[:, j], codes)
+def _values(frame: pd.DataFrame, runs: int) -> tuple[list[Number], Floats, NDArray[np.int64]]:
+    """The numbers, their (numbers, runs, items) values (NaN where there is none), and a code of each item's subject."""
+    number, numbers = pd.factorize(pd.MultiIndex.from_frame(frame[KEYS]), sort=True)
+    item, items = pd.factorize(frame["item"])
+    values = np.full((len(numbers), runs, len(items)), np.nan)
+    back = slice(None, None, -1)  # of rows that say the same twice the first one stands
+    place = (number[back], frame["run"].to_numpy()[back], item[back])
+    values[place] = frame["value"].to_numpy(dtype=float)[back]
+    subjects = pd.factorize(frame["subject"].to_numpy()[~frame["item"].duplicated().to_numpy()])[0]
+    return [(str(m), str(v), str(s)) for m, v, s in numbers], values, subjects
 
 
 def _of_distances(runs: Mapping[str, Run]) -> list[Difference]:
     """Distances of distributions, every two runs paired by their jackknife."""
-    frame = pd.concat([run.items[run.items["statistic"] == REPLICATE] for run in runs.values()])
-    numbers = sorted((str(m), str(v)) for m, v in set(zip(frame["metric"], frame["variant"], strict=True)))
+    replicates = {name: _replicates(run) for name, run in runs.items()}
+    numbers = sorted(set().union(*replicates.values()))
+    found = {name: [_distance(run, number, replicates[name]) for number in numbers] for name, run in runs.items()}
+    items = {name: frozenset(run.samples["item"]) for name, run in runs.items()}
+    same = {(a, b): items[a] == items[b] for a, b in combinations(runs, 2)}
     return [
-        (number, a, b, _pair_replicates(runs[a], runs[b], number))
-        for number in ((metric, variant, replicated(metric)) for metric, variant in numbers)
-        for a, b in combinations(runs, 2)
+        (number, a, b, _pair_replicates(found[a][place], found[b][place], same_items=same_items))
+        for place, number in enumerate(numbers)
+        for (a, b), same_items in same.items()
     ]
 
 
-def _pair_replicates(first: Run, second: Run, number: Number) -> Paired:
-    values = [of_number(run.scores, number)["value"] for run in (first, second)]
-    if any(v.empty or v.isna().any() for v in values) or set(first.samples["item"]) != set(second.samples["item"]):
+def _replicates(run: Run) -> dict[Number, Floats]:
+    """Number -> the values that leave out one group of subjects each, ordered by group."""
+    rows = run.items[run.items["statistic"] == REPLICATE].sort_values("item")
+    return {
+        (str(metric), str(variant), replicated(str(metric))): part["value"].to_numpy(dtype=float)
+        for (metric, variant), part in rows.groupby(["metric", "variant"])
+    }
+
+
+def _distance(run: Run, number: Number, replicates: Mapping[Number, Floats]) -> Distance:
+    values = of_number(run.scores, number)["value"]
+    value = None if values.empty or values.isna().any() else float(values.iloc[0])
+    return value, replicates.get(number, np.empty(0))
+
+
+def _pair_replicates(first: Distance, second: Distance, *, same_items: bool) -> Paired:
+    if first[0] is None or second[0] is None or not same_items:
         return Paired(None, None, None, None, 0, 0, "no distance over the same items in both")
-    frames = [of_number(run.items, (*number[:2], REPLICATE)).sort_values("item") for run in (first, second)]
-    replicates = [frame["value"].to_numpy() for frame in frames]
-    return jackknife_difference(float(values[0].iloc[0]), replicates[0], float(values[1].iloc[0]), replicates[1])
+    return jackknife_difference(first[0], first[1], second[0], second[1])

@@ -210,10 +210,11 @@ def scatter(first: tuple[str, Run], second: tuple[str, Run], recogniser: str) ->
     axes.plot([low, high], [low, high], color=GREY, linewidth=0.8)
     axes.scatter(x, y, s=14, color=COLOURS[0], alpha=0.35 if len(x) > 100 else 0.6, linewidths=0)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-    for place, count, name in (((0.03, 0.97), int((y > x).sum()), name_b), ((0.97, 0.03), int((x > y).sum()), name_a)):
-        side = {"ha": "left", "va": "top"} if place[0] < 0.5 else {"ha": "right", "va": "bottom"}
-        text = f"{short(name, 24)} better: {count} of {len(both)}"
-        axes.text(*place, text, transform=axes.transAxes, fontsize=8, parse_math=False, **side)  # type: ignore[arg-type]
+    sides = (("above", name_b, int((y > x).sum())), ("below", name_a, int((x > y).sum())))
+    told = "\n".join(
+        f"{side} the line, {short(name, 24)} better: {count} of {len(both)}" for side, name, count in sides
+    )
+    axes.set_title(told, loc="left", fontsize=8, parse_math=False)
     for name, put in ((name_a, axes.set_xlabel), (name_b, axes.set_ylabel)):
         put(f"mean similarity of {short(name, 24)} ({short(recogniser, 24)})", parse_math=False, fontsize=8)
     return figure
@@ -260,17 +261,29 @@ def table1(comparison: Comparison) -> list[Number]:
 
 
 def _faced(comparison: Comparison, most: int = 3) -> Iterable[tuple[str, str]]:
-    """Pairs for the scatter of identities: all of up to three generators, else the best against every other one."""
+    """Pairs for the scatter of identities: all of up to three generators, else the best against every other one.
+
+    A generator alone is put against every control, and controls alone against one another.
+    """
     recognisers = next(iter(comparison.runs.values())).recognisers
     if not recognisers:
         return []
     generators = [name for name, run in comparison.runs.items() if not run.is_control]
-    names = generators if len(generators) > 1 else list(comparison.runs)
+    if len(generators) == 1:
+        return [(generators[0], name) for name in comparison.runs if name != generators[0]]
+    names = generators or list(comparison.runs)
     if len(names) <= most:
         return combinations(names, 2)
     means = {n: _item_means(comparison.runs[n], comparison.headline or recognisers[0]).mean() for n in names}
     best = max(names, key=lambda name: -1.0 if np.isnan(means[name]) else means[name])
     return [(name, best) for name in names if name != best]
+
+
+def clear(folder: Path, kinds: Iterable[str]) -> None:
+    """Drops the figures of some kinds (the first word of their files) that an earlier report left in a folder."""
+    for path in [found for kind in kinds for found in folder.glob(f"{kind}-*")]:
+        if path.suffix in (".png", ".pdf"):
+            path.unlink()
 
 
 def file_name(text: str) -> str:

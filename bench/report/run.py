@@ -29,6 +29,7 @@ def write_report(folder: Path) -> None:
     write_atomic(out / "scores.tex", tables.latex(table).encode())
     lost = grids.failed(run)[["item", "subject", "index", "status", "reason", "path"]]
     write_atomic(out / "failures.csv", lost.to_csv(index=False, lineterminator="\n").encode())
+    figures.clear(out, ("similarity", "failures"))
     for recogniser in run.recognisers:
         figure = figures.similarity({run.method: run}, recogniser)
         figures.save(figure, out / f"similarity-{figures.file_name(recogniser)}")
@@ -38,9 +39,7 @@ def write_report(folder: Path) -> None:
 
 
 def _write_grids(run: Run, out: Path) -> None:
-    """The best, median and worst items, and every failure; pages of an earlier report go first."""
-    for old in out.glob("failures-*.p*"):
-        old.unlink()
+    """The best, median and worst items, and every failure."""
     for recogniser in run.recognisers[:1]:
         figures.save(grids.grid(run, recogniser, grids.spread(run, recogniser)), out / "grid", fonts=3)
     for page, figure in enumerate(grids.failures(run), 1):

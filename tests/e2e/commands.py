@@ -4,13 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 
+from bench.spec import RunSpec
 from tests.shared import ROOT, SHARED
 
 PHOTOS = SHARED / "photos"
-WITH_PHOTOS = ("--config-dir", str(ROOT / "tests/conf"), "evaluator=photos", "dataset=folder")
+ON_PHOTOS = ("evaluator=photos", "dataset=folder", f"dataset.root={PHOTOS}")
+WITH_PHOTOS = ("--config-dir", str(ROOT / "tests/conf"), *ON_PHOTOS[:2])
 UNCOMPARED = ("timings",)  # tables of what was measured on the way, which no two runs share
 
 
@@ -23,6 +26,31 @@ def bench(*arguments: object, check: bool = True, cwd: Path = ROOT) -> subproces
     if check:
         assert done.returncode == 0, done.stderr
     return done
+
+
+def measured(*overrides: str) -> None:
+    """As `bench run`, but without the report and in this process: for what a run measures, not for how it is called."""
+    from bench.stages.run import run_stages
+
+    run_stages(composed(*overrides), ("generate", "extract", "score"))
+
+
+def composed(*overrides: str) -> RunSpec:
+    """The spec of a run by overrides, with the tests' own evaluators in reach."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from bench.app import register_resolvers
+    from bench.spec import resolve
+
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    search = f"hydra.searchpath=[file://{ROOT / 'tests/conf'}]"
+    with (
+        patch.dict(os.environ, BENCH_SHARED=str(SHARED)),
+        initialize_config_dir(str(ROOT / "conf"), version_base="1.3"),
+    ):
+        return resolve(compose("config", overrides=[*overrides, search]))
 
 
 def environment() -> dict[str, str]:

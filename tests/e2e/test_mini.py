@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from bench import resources
-from tests.e2e.commands import assert_same, bench, run_folder
+from tests.e2e.commands import assert_same, bench, measured, run_folder
 from tests.shared import ROOT
 
 METHODS = ("copy", "shuffle", "real", "arc2face")
@@ -86,10 +86,18 @@ def test_the_default_run_still_gives_its_numbers(swept):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_exported_runs_join_a_leaderboard(swept, tmp_path):
+    for method in METHODS:
+        bench("export", run_folder(swept, method), "--to", tmp_path / "shelf" / f"{method}.zip")
+    done = bench("leaderboard", tmp_path / "shelf", "--to", tmp_path / "board")
+    assert "refused" not in done.stderr
+    assert set(pd.read_csv(tmp_path / "board" / "leaderboard.csv")["method"]) == set(METHODS)
+
+
 def test_workers_and_shards_change_no_bit(swept, tmp_path):
-    options = ("dataset.subjects=6", "execution.shard_size=2")
-    bench("run", *options, f"out={tmp_path / 'one'}")
-    bench("run", *options[:1], "execution.shard_size=3", "execution.workers=2", f"out={tmp_path / 'two'}")
+    people = "dataset.subjects=4"
+    measured(people, "execution.shard_size=1", f"out={tmp_path / 'one'}")
+    bench("run", people, "execution.shard_size=3", "execution.workers=2", f"out={tmp_path / 'two'}")
     assert_same(*(run_folder(tmp_path / name, "arc2face") for name in ("one", "two")))
 
 

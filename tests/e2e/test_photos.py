@@ -1,11 +1,12 @@
 """Real photographs through the whole path, with small real networks."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
 
-from tests.e2e.commands import PHOTOS, WITH_PHOTOS, assert_same, bench, run_folder, tables
+from tests.e2e.commands import ON_PHOTOS, PHOTOS, WITH_PHOTOS, assert_same, bench, measured, run_folder, tables
 from tests.shared import needs
 
 pytestmark = needs(PHOTOS)
@@ -67,17 +68,15 @@ def test_the_stages_one_after_another_give_the_same_files_as_run(swept, tmp_path
             assert (folder / "report" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("execution.shard_size=1", "execution.order=shuffled", "execution.workers=2"),
-        ("execution.shard_size=7", "execution.order=reversed"),
-    ],
-    ids=lambda o: " ".join(o),
-)
-def test_shards_order_and_workers_change_nothing(swept, tmp_path, options):
-    out = tmp_path / "runs"
+def test_shards_order_and_workers_change_nothing(swept, tmp_path):
+    out, options = tmp_path / "runs", ("execution.shard_size=1", "execution.order=shuffled", "execution.workers=2")
     bench("run", *WITH_PHOTOS, *options, "method=shuffle", f"dataset.root={PHOTOS}", f"out={out}")
+    assert_same(run_folder(out, "shuffle"), run_folder(swept, "shuffle"))
+
+
+def test_shards_and_order_change_nothing_in_one_process(swept, tmp_path):
+    out = tmp_path / "runs"
+    measured(*ON_PHOTOS, "execution.shard_size=7", "execution.order=reversed", "method=shuffle", f"out={out}")
     assert_same(run_folder(out, "shuffle"), run_folder(swept, "shuffle"))
 
 
@@ -85,14 +84,14 @@ def test_shards_order_and_workers_change_nothing(swept, tmp_path, options):
 def test_onnx_features_do_not_depend_on_the_batch(swept, tmp_path, batch):
     out = tmp_path / "runs"
     option = f"+evaluator.recognisers.mobilefacenet.batch={batch}"
-    bench("run", *WITH_PHOTOS, option, "method=shuffle", f"dataset.root={PHOTOS}", f"out={out}")
+    measured(*ON_PHOTOS, option, "method=shuffle", f"out={out}")
     assert_same(run_folder(out, "shuffle"), run_folder(swept, "shuffle"))
 
 
 def test_a_second_run_makes_nothing_again(swept):
     folder = run_folder(swept, "copy")
     before = {p: p.stat().st_mtime_ns for p in (folder / "tables").rglob("*.parquet")}
-    bench("run", *WITH_PHOTOS, "method=copy", f"dataset.root={PHOTOS}", f"out={swept}")
+    measured(*ON_PHOTOS, "method=copy", f"out={swept}")
     assert {p: p.stat().st_mtime_ns for p in (folder / "tables").rglob("*.parquet")} == before
 
 
@@ -134,11 +133,10 @@ def test_a_launcher_of_hydras_runs_the_jobs_elsewhere(swept, tmp_path):
 def test_a_run_that_a_person_was_removed_from_is_made_anew(swept, tmp_path):
     """Removal leaves tables with gaps; nothing may be read from them by position."""
     out = tmp_path / "runs"
-    command = ("run", *WITH_PHOTOS, "method=copy", f"dataset.root={PHOTOS}", f"out={out}")
-    bench(*command)
+    shutil.copytree(swept, out)
     bench("data", "remove", "lowe", "--runs", out)
     folder = run_folder(out, "copy")
     assert not (folder / "samples" / "lowe").exists()
     assert "lowe" not in set(tables(folder)["tables/samples"]["subject"])
-    bench(*command)
+    measured(*ON_PHOTOS, "method=copy", f"out={out}")
     assert_same(run_folder(out, "copy"), run_folder(swept, "copy"))

@@ -136,6 +136,7 @@ def _records(folder, method, metrics, redistributable, items, warnings):
             "run": run, "dataset": {"label": "toys", "content": content}, "protocol": plain["protocol"],
             "evaluator": "toy", "detector": "e" * 64, "extractors": dict.fromkeys(TINY, "f" * 64),
             "metrics": {metric.name: metric.version for metric in metrics},
+            "identity": {"dataset": {"options": {"root": "/home/jo/people"}}},
         },
     )  # fmt: skip
 

@@ -90,6 +90,18 @@ def test_runs_given_twice_are_refused(tmp_path):
         compare([folder, folder])
 
 
+def test_figures_of_an_earlier_comparison_do_not_stay(tmp_path):
+    first = [run(tmp_path / name, name, k / 10) for k, name in enumerate("ab")]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "identities-a-x.png").write_bytes(b"")
+    (tmp_path / "out" / "notes.png").write_bytes(b"")
+    write_comparison(compare(first), tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert {"identities-a-b.png", "notes.png"} <= names
+    assert "identities-a-x.png" not in names
+    assert (tmp_path / "out" / "differences.csv").exists()
+
+
 def test_hostile_names_do_no_harm_in_any_table(tmp_path):
     name = 'a<script>|b\n& "c" $x_{1}\\'
     comparison = compare([run(tmp_path / "a", name, 0.0), run(tmp_path / "b", "two", 0.1)])

@@ -54,6 +54,14 @@ def test_the_scatter_counts_whom_each_method_keeps_better(four):
     assert len(figure.axes[0].collections[0].get_offsets()) == 24
 
 
+def test_a_generator_alone_is_put_against_every_control(four):
+    runs = {name: four.runs[name] for name in ("copy", "photomaker")}
+    assert list(figures._faced(replace(four, runs=runs))) == [("photomaker", "copy")]
+    assert set(figures._faced(four)) == {
+        ("arc2face", "instantid"), ("arc2face", "photomaker"), ("instantid", "photomaker"),
+    }  # fmt: skip
+
+
 def test_hostile_names_are_drawn_as_they_are(four, tmp_path):
     runs = {NAME: four.runs["arc2face"], "_b": four.runs["instantid"]}
     strange = replace(four, runs=runs, differences=four.differences.replace({"arc2face": NAME, "instantid": "_b"}))

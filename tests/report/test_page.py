@@ -14,6 +14,7 @@ from bench.report.page.facts import provenance, redistributable, strictest
 from bench.report.page.render import Notice, Page, render
 from bench.report.page.samples import samples, shown
 from bench.report.page.thumbnails import SIZE, write_thumbnails
+from bench.report.page.write import figures_in
 from bench.report.run import score_table
 from tests.metrics.world import evaluation
 from tests.report.runs import HOSTILE, picture, scored
@@ -195,3 +196,19 @@ def test_thumbnails_are_made_once_and_dropped_with_their_samples(tmp_path):
     assert write_thumbnails(wanted, tmp_path / "copy", [tmp_path / "none", tmp_path / "out"]) == {"a.jpg"}
     assert write_thumbnails({}, tmp_path / "out") == set()
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_figures_come_in_the_order_of_a_reader_each_with_its_pdf(tmp_path):
+    for name in ("grid.png", "differences-fid-inception.png", "similarity-x.png", "similarity-x.pdf", "mine.png"):
+        (tmp_path / name).write_bytes(b"")
+    found = figures_in(tmp_path)
+    assert [(one.file, one.pdf) for one in found[:2]] == [
+        ("similarity-x.png", "similarity-x.pdf"),
+        ("differences-fid-inception.png", ""),
+    ]
+    assert [one.title for one in found[1:]] == [
+        "Paired differences: fid inception",
+        "Best, median and worst items",
+        "mine",
+    ]
+    assert [one.wide for one in found] == [False, False, True, False]

@@ -76,7 +76,7 @@
     return control;
   };
   const select = (options) => make("select", {}, ...options.map(([value, text]) => make("option", { value }, text)));
-  const method = data.runs.length > 1 ? field("method", "Method", select([["", "all"], ...data.runs.map((run, at) => [at, run])])) : undefined;
+  const method = data.runs.length > 1 ? field("method", "Method", select([["", "all"], ...data.runs.map((run, at) => [at, run])]), true) : undefined;
   const identity = field("identity", "Identity contains", make("input", { type: "search", autocomplete: "off", spellcheck: "false" }), true);
   const tally = (key) => samples.status.reduce((sum, status) => sum + (data.statuses[status] === key), 0);
   const failures = [...FAILED].reduce((sum, key) => sum + tally(key), 0);
@@ -85,12 +85,12 @@
     ["failed", `all failures (${failures})`],
     ...data.statuses.map((key) => [key, `${word(key)} (${tally(key)})`]),
   ]));
-  const by = field("by", "Score", select(scored.length ? scored.map((c) => [c.at, `similarity, ${c.variant}`]) : [["", "none"]]));
+  const by = field("by", "Similarity by", select(scored.length ? scored.map((c) => [c.at, c.variant]) : [["", "none"]]));
   const order = field("order", "Order", select([["worst", "worst first"], ["best", "best first"], ["list", "as listed"]]));
   const bound = (id, text) => make("input", { id, type: "number", step: "0.01", min: "-1", max: "1", "aria-label": text, placeholder: text });
   const low = bound("low", "from");
   const high = bound("high", "to");
-  form.append(make("fieldset", {}, make("legend", {}, "Score range"), make("div", { class: "range" }, low, "–", high)));
+  form.append(make("fieldset", {}, make("legend", {}, "Similarity range"), make("div", { class: "range" }, low, "–", high)));
   const beside = make("input", { type: "checkbox", id: "beside", checked: data.pictures });
   if (data.pictures) form.append(make("label", { class: "check", for: "beside" }, beside, "reference beside"));
   form.append(make("button", { type: "reset", class: "button" }, "Clear filters"));

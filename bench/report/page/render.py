@@ -42,11 +42,12 @@ class Highlight:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture file beside the page; `pdf` is the same for print, "" where there is none."""
+    """A picture file beside the page; `pdf`: the same for print, "" where there is none; `wide` ones need the room."""
 
     file: str
     title: str
     pdf: str = ""
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,20 @@ def _environment() -> Environment:
 
     environment = Environment(autoescape=True, loader=FileSystemLoader(HERE), undefined=StrictUndefined)
     environment.filters["line"] = lambda text: " ".join(str(text).split())
+    environment.filters["breakable"] = _breakable
     environment.filters["hash"] = lambda text: re.fullmatch(r"[0-9a-f]{32,}", text) is not None
     return environment
+
+
+def _breakable(text: str) -> str:
+    """A text as HTML whose lines may end after an underscore.
+
+    >>> _breakable("mean_<b>")
+    Markup('mean_<wbr>&lt;b&gt;')
+    """
+    from markupsafe import Markup, escape
+
+    return Markup("_<wbr>").join(escape(part) for part in text.split("_"))
 
 
 def _parts(page: Page) -> list[tuple[str, str]]:

@@ -96,18 +96,41 @@ def highlights(run: Run) -> list[Highlight]:
 def _highlight(row: pd.Series, words: str) -> Highlight:
     has = pd.notna(row["low"]) and pd.notna(row["high"])
     interval = f"95 % {row['low']:.3f} to {row['high']:.3f}" if has else "no interval"
-    counts = f"n = {row['n']}, {row['n_failed']} failed"
+    counts = f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{row['n']}, {row['n_failed']} failed"
     return Highlight(
         f"{words} ({row['variant']})" if row["variant"] else words, f"{row['value']:.3f}", f"{interval}; {counts}"
     )
 
 
+KINDS = {
+    "similarity": "Distribution of ID similarity",
+    "tradeoff": "ID similarity against diversity",
+    "differences": "Paired differences",
+    "identities": "Identity by identity",
+    "grid": "Best, median and worst items",
+    "failures": "Failures",
+}
+"""First word of a figure's file name -> what it shows; in the order of the page."""
+WIDE = ("grid", "failures")
+
+
 def figures_in(folder: Path) -> list[Figure]:
-    """The PNG files of a report's folder, each with its PDF where there is one."""
-    return [
-        Figure(path.name, re.sub(r"[-_]+", " ", path.stem), _beside(path, ".pdf"))
-        for path in sorted(folder.glob("*.png"))
-    ]
+    """The PNG files of a report's folder, each with its PDF where there is one, in the order of `KINDS`."""
+    order = list(KINDS)
+    found = [(path.stem.partition("-")[0], path) for path in sorted(folder.glob("*.png"))]
+    found.sort(key=lambda one: order.index(one[0]) if one[0] in order else len(order))
+    return [Figure(path.name, figure_title(path.stem), _beside(path, ".pdf"), kind in WIDE) for kind, path in found]
+
+
+def figure_title(stem: str) -> str:
+    """What a figure shows, from its file's name.
+
+    >>> figure_title("similarity-arcface"), figure_title("grid"), figure_title("mine_too")
+    ('Distribution of ID similarity: arcface', 'Best, median and worst items', 'mine too')
+    """
+    kind, _, rest = stem.partition("-")
+    words = re.sub(r"[-_]+", " ", rest if kind in KINDS else stem)
+    return ": ".join(filter(None, (KINDS.get(kind, ""), words)))
 
 
 def _beside(path: Path, suffix: str) -> str:
