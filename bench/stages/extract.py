@@ -32,6 +32,8 @@ from bench.store import Table
 
 KEYS = ["row", "item", "subject", "index"]
 AHEAD = 4  # pictures decoded before they are needed
+NOT_READ = "not_read"
+"""Status, in a feature or landmark table, of a picture that no metric reads there."""
 
 
 def faces_table(pictures: Pictures, spec: RunSpec) -> Table:
@@ -62,6 +64,11 @@ def view_of(part: Part) -> str:
     return str(part.options.view)  # type: ignore[attr-defined]
 
 
+def reads_targets(spec: RunSpec, name: str) -> bool:
+    """Whether metrics compare samples with targets by this network, and not with references alone: recognisers."""
+    return name in spec.evaluator.recognisers
+
+
 def is_pairwise(part: Part) -> bool:
     """Whether a network answers with distances between pictures of one item."""
     return hasattr(registry.get("extractors", part.name), "distances")
@@ -73,7 +80,7 @@ def read_faces(pictures: Pictures, spec: RunSpec) -> pd.DataFrame:
 
 
 def read_features(table: Table, shards: int) -> NDArray[np.float32]:
-    """(n, d) float32 features in the order of the pictures; a row without a feature is NaN."""
+    """(n, d) float32 features in the order of the pictures; a row without a feature (or one not read) is NaN."""
     column = table.read(shards)["feature"]
     found = [f for f in column if f is not None]
     width = len(found[0]) if found else 1
@@ -85,7 +92,12 @@ def read_features(table: Table, shards: int) -> NDArray[np.float32]:
 
 
 def extract(
-    pictures: Pictures, spec: RunSpec, names: Sequence[str], what: str, references: Pictures | None = None
+    pictures: Pictures,
+    spec: RunSpec,
+    names: Sequence[str],
+    what: str,
+    networks: Networks,
+    references: Pictures | None = None,
 ) -> None:
     """Finds the faces of all pictures and runs the networks `names` where their results are missing.
 
@@ -94,37 +106,46 @@ def extract(
         spec: protocol, evaluator and execution.
         names: extractors; a pair extractor needs `references`.
         what: the progress bar's label.
+        networks: of the spec's evaluator; those that were loaded before are not loaded again.
         references: the dataset's photos, extracted before: a pair extractor also compares each sample with its item's.
     """
     tables = [faces_table(pictures, spec), *(feature_table(pictures, spec, name) for name in names)]
     if any(view_of(parts(spec)[name]) != "arcface112" for name in names):
         tables += [t for t in [landmarks_table(pictures, spec)] if t is not None]
     todo = [s for s in range(pictures.shards) if not all(t.has(s) for t in tables)]
-    setup = partial(_setup, pictures, spec, tuple(names), references)
+    setup = partial(_setup, networks, pictures, spec, tuple(names), references)
     run_shards(setup, todo, pictures.sizes(), spec.execution, what)
 
 
-def _setup(pictures: Pictures, spec: RunSpec, names: tuple[str, ...], references: Pictures | None) -> Work:
-    networks = Networks(spec)
+def _setup(
+    networks: Networks, pictures: Pictures, spec: RunSpec, names: tuple[str, ...], references: Pictures | None
+) -> Work:
     portraits = Portraits(networks, references, spec) if references is not None else None
     begin = partial(_begin, networks, pictures, spec, names)
     return Work(partial(_finish, networks, pictures, spec, portraits), begin)
 
 
 class Networks:
-    """The evaluator's networks, each loaded when it is first needed."""
+    """The evaluator's networks, each loaded when it is first needed; in another process, once more."""
 
     def __init__(self, spec: RunSpec) -> None:
         self._spec, self._loaded = spec, {}  # type: ignore[var-annotated]
         self._runtime, self._loading = Runtime(spec.execution.device, spec.execution.threads), Lock()
+
+    def __reduce__(self) -> tuple[type[Networks], tuple[RunSpec]]:
+        return Networks, (self._spec,)
 
     def part(self, group: str, part: Part) -> Any:
         """The network of a part."""
         key = (group, part.name, part.options.model_dump_json())
         with self._loading:
             if key not in self._loaded:
-                self._loaded[key] = registry.get(group, part.name)(part.options, self._runtime)
+                self._loaded[key] = self.load(group, part)
             return self._loaded[key]
+
+    def load(self, group: str, part: Part) -> Any:
+        """A network of its own, from its files."""
+        return registry.get(group, part.name)(part.options, self._runtime)
 
 
 Views = dict[str, list[View]]
@@ -135,8 +156,7 @@ def _begin(
 ) -> tuple[list[str], Views]:
     """The extractors that a shard misses, and all views that they read."""
     missing = [name for name in names if not feature_table(pictures, spec, name).has(shard)]
-    wanted = sorted({view_of(parts(spec)[name]) for name in missing})
-    return missing, _views(networks, pictures, spec, shard, wanted, advance)
+    return missing, _views(networks, pictures, spec, shard, missing, advance)
 
 
 def _finish(
@@ -158,20 +178,37 @@ def _finish(
                 network, rows, crops, portraits.of([str(item) for item in rows["item"].unique()], view_of(part))
             )
         else:
-            found = _features(network, part, rows, crops)
+            found = _features(network, part, rows, crops, _read_by(spec, name, rows))
         feature_table(pictures, spec, name).write(shard, found)
 
 
 def _views(
-    networks: Networks, pictures: Pictures, spec: RunSpec, shard: int, wanted: Sequence[str], advance: Advance
+    networks: Networks, pictures: Pictures, spec: RunSpec, shard: int, names: Sequence[str], advance: Advance
 ) -> Views:
-    """All wanted views of a shard's pictures; commits its faces and landmarks on the way."""
+    """All views of a shard's pictures that the networks `names` read; commits its faces and landmarks on the way."""
     rows, found = pictures.shard(shard), (faces_table(pictures, spec), landmarks_table(pictures, spec))
     finder = FaceFinder(networks, spec, *(_by_row(table, [shard]) for table in found))
-    marks = any(view != "arcface112" for view in wanted) and found[1] is not None
-    views = _cut_all(networks, spec, rows, finder, wanted, marks, advance)
-    finder.commit(shard, found[0], found[1] if marks else None)
+    wanted = _wanted(spec, names, rows)
+    views = _cut_all(networks, spec, rows, finder, wanted, advance)
+    finder.commit(shard, found[0], found[1] if any(_needs_landmarks(spec, each) for each in wanted) else None)
     return views
+
+
+def _read_by(spec: RunSpec, name: str, rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which pictures a network must read."""
+    if "role" not in rows or reads_targets(spec, name):
+        return np.ones(len(rows), bool)
+    return (rows["role"] != "target").to_numpy(bool)
+
+
+def _wanted(spec: RunSpec, names: Sequence[str], rows: pd.DataFrame) -> list[tuple[str, ...]]:
+    """For each picture the views that some network must read of it."""
+    masks = [(view_of(parts(spec)[name]), _read_by(spec, name, rows)) for name in names]
+    return [tuple(sorted({view for view, mask in masks if mask[k]})) for k in range(len(rows))]
+
+
+def _needs_landmarks(spec: RunSpec, views: Iterable[str]) -> bool:
+    return spec.evaluator.landmarker is not None and any(view != "arcface112" for view in views)
 
 
 def _cut_all(
@@ -179,22 +216,26 @@ def _cut_all(
     spec: RunSpec,
     rows: pd.DataFrame,
     finder: FaceFinder,
-    wanted: Sequence[str],
-    marks: bool,
+    wanted: Sequence[tuple[str, ...]],
     advance: Advance,
 ) -> Views:
-    again = [name for name in wanted if name in FLAME_VIEWS and spec.protocol.views.flame_landmarks == "again"]
-    first = [*(name for name in wanted if name not in again), *(["ffhq512"] if again else [])]
+    """View -> its crops of all pictures; blank, with the status `NOT_READ`, where it is not wanted of a picture."""
+    every = sorted({view for each in wanted for view in each})
+    again = [name for name in every if name in FLAME_VIEWS and spec.protocol.views.flame_landmarks == "again"]
     with ThreadPoolExecutor(2) as pool:
         cuts = []
-        for (_, row), image in zip(rows.iterrows(), _decoded(pool, rows), strict=True):
-            found, face = finder.find(row, image, marks)
-            cuts.append(pool.submit(_cut, image, found["status"], face, first, spec))
+        for (_, row), image, own in zip(rows.iterrows(), _decoded(pool, rows), wanted, strict=True):
+            found, face = finder.find(row, image, _needs_landmarks(spec, own))
+            first = {"ffhq512" if view in again else view for view in own}
+            cuts.append(pool.submit(_cut, image, found["status"], face, sorted(first), spec))
             advance(1)
         views = [future.result() for future in cuts]
-    portraits = [view["ffhq512"] for view in views] if again else []
-    return {name: _cut_again(networks, spec, name, portraits) for name in again} | {
-        name: _masked(networks, spec, name, [v[name] for v in views]) for name in first
+
+    def column(name: str) -> list[View]:
+        return [view.get(name) or absent(name, NOT_READ) for view in views]
+
+    return {name: _cut_again(networks, spec, name, column("ffhq512")) for name in again} | {
+        name: _masked(networks, spec, name, column(name)) for name in every if name not in again
     }
 
 
@@ -263,8 +304,8 @@ class Portraits:
     def of(self, items: Sequence[str], view: str) -> dict[str, View]:
         """Item -> one view of its reference."""
         finder = FaceFinder(self._networks, self._spec, *self._known)
-        marks = self._spec.evaluator.landmarker is not None
-        views = _cut_all(self._networks, self._spec, self._rows.loc[list(items)], finder, [view], marks, lambda n: None)
+        rows = self._rows.loc[list(items)]
+        views = _cut_all(self._networks, self._spec, rows, finder, [(view,)] * len(rows), lambda n: None)
         return dict(zip(items, views[view], strict=True))
 
 
@@ -284,6 +325,7 @@ class FaceFinder:
         self._faces.append(found)
         face = _face(found)
         if not marks:
+            self._marks.append(_mark_row(found, NOT_READ))
             return found, face
         known = self._known[1].get(int(row["row"])) or self._landmarks(found, image, face)
         self._marks.append(known)
@@ -303,17 +345,12 @@ class FaceFinder:
         return _face_row(row, "ok", "", detection.faces, detection.size)
 
     def _landmarks(self, found: dict[str, Any], image: NDArray[np.uint8] | str, face: Face | None) -> dict[str, Any]:
-        base = {key: found[key] for key in KEYS}
         assert self._spec.evaluator.landmarker is not None
         if face is None or isinstance(image, str):
-            return {**base, "status": found["status"], "landmarks": None}
+            return _mark_row(found, found["status"])
         points = self._networks.part("landmarkers", self._spec.evaluator.landmarker).landmarks(image, [face])[0]
         good = bool(np.isfinite(points).all())
-        return {
-            **base,
-            "status": "ok" if good else "no_landmarks",
-            "landmarks": np.asarray(points, np.float32).ravel() if good else None,
-        }
+        return _mark_row(found, "ok", points) if good else _mark_row(found, "no_landmarks")
 
     def commit(self, shard: int, faces: Table, marks: Table | None) -> None:
         """Writes what was found in a shard's pictures, where it was not known."""
@@ -323,11 +360,16 @@ class FaceFinder:
 
 
 def _by_row(table: Table | None, shards: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """The committed rows of some shards of a table, by the picture's row."""
+    """The committed rows of some shards of a table, by the picture's row; without those that were not read."""
     if table is None:
         return {}
     records = [r for shard in shards if table.has(shard) for r in table.read_shard(shard).to_dict("records")]
-    return {int(r["row"]): {str(name): value for name, value in r.items()} for r in records}
+    return {int(r["row"]): {str(name): value for name, value in r.items()} for r in records if r["status"] != NOT_READ}
+
+
+def _mark_row(found: Mapping[str, Any], status: str, points: NDArray[Any] | None = None) -> dict[str, Any]:
+    landmarks = None if points is None else np.asarray(points, np.float32).ravel()
+    return {**{key: found[key] for key in KEYS}, "status": status, "landmarks": landmarks}
 
 
 def _face_row(row: pd.Series, status: str, reason: str, faces: Sequence[Face] = (), size: int = 0) -> dict[str, Any]:
@@ -360,20 +402,35 @@ def batches(crops: NDArray[Any], batch: int) -> Iterator[tuple[NDArray[Any], int
         yield full, len(chunk)
 
 
-def _features(network: Any, part: Part, rows: pd.DataFrame, views: Sequence[View]) -> pd.DataFrame:
-    """The feature table of a shard: keys, status, what the view recorded, and the network's columns."""
-    columns: dict[str, list[NDArray[Any]]] = {}
-    for full, count in batches(np.stack([view.crop for view in views]), part.options.batch):  # type: ignore[attr-defined]
-        for name, values in network.extract(full).items():
-            columns.setdefault(name, []).append(np.asarray(values)[:count])
-    table = _keys(rows, views)
-    joined = {name: np.concatenate(values) for name, values in columns.items()}
-    broken = ~np.isfinite(joined["feature"]).all(axis=1) & (table["status"] == "ok").to_numpy()
+def _features(
+    network: Any, part: Part, rows: pd.DataFrame, views: Sequence[View], read: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """The feature table of a shard: keys, status, what the view recorded, and the network's columns.
+
+    Pictures outside `read` are not shown to the network; they have the status `NOT_READ`.
+    """
+    table, shown = _keys(rows, views), [int(k) for k in np.flatnonzero(read)]
+    table["status"] = table["status"].where(read, NOT_READ)
+    columns = _columns(network, part, [views[k].crop for k in shown])
+    finite = np.isfinite(columns["feature"]).all(axis=1)
+    broken = [k for k, fine in zip(shown, finite, strict=True) if not fine and table["status"][k] == "ok"]
     table.loc[broken, "status"] = "not_finite"
     good = (table["status"] == "ok").to_numpy()
-    for name, values in joined.items():
-        table[name] = [value if ok else None for value, ok in zip(values, good, strict=True)]
+    for name, values in columns.items():
+        answers = dict(zip(shown, values, strict=True))
+        table[name] = [answers[k] if ok else None for k, ok in enumerate(good)]
     return table
+
+
+def _columns(network: Any, part: Part, crops: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The network's answers for all crops, by name; an empty "feature" where there is no crop."""
+    if not crops:
+        return {"feature": np.empty((0, 1), np.float32)}
+    found: dict[str, list[NDArray[Any]]] = {}
+    for full, count in batches(np.stack(crops), part.options.batch):  # type: ignore[attr-defined]
+        for name, values in network.extract(full).items():
+            found.setdefault(name, []).append(np.asarray(values)[:count])
+    return {name: np.concatenate(values) for name, values in found.items()}
 
 
 def _keys(rows: pd.DataFrame, views: Sequence[View]) -> pd.DataFrame:

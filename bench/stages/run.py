@@ -17,7 +17,7 @@ from bench.identity import weights
 from bench.provenance import environment
 from bench.report.run import write_report
 from bench.spec import RunSpec
-from bench.stages.extract import extract, is_pairwise, parts
+from bench.stages.extract import Networks, extract, is_pairwise, parts
 from bench.stages.generate import generate
 from bench.stages.plan import Job, Pictures, plan, warnings
 from bench.stages.score import population_names, score
@@ -58,34 +58,35 @@ def _stages(job: Job, stages: Sequence[str]) -> None:
 
 def _generate(job: Job) -> None:
     needed = [need.removeprefix("embedding:") for need in sorted(job.needs) if need.startswith("embedding:")]
-    extract_photos(job, needed)
+    extract_photos(job, needed, Networks(job.spec))
     generate(job)
 
 
 def _extract(job: Job) -> None:
-    names = list(parts(job.spec))
-    extract_photos(job, [name for name in names if not is_pairwise(parts(job.spec)[name])])
-    extract_reference_set(job)
-    extract(job.sample_pictures(), job.spec, names, f"extract {job.folder.name}", job.photo_pictures())
+    names, networks = list(parts(job.spec)), Networks(job.spec)
+    extract_photos(job, [name for name in names if not is_pairwise(parts(job.spec)[name])], networks)
+    extract_reference_set(job, networks)
+    what = f"extract {job.folder.name}"
+    extract(job.sample_pictures(), job.spec, names, what, networks, job.photo_pictures())
 
 
-def extract_photos(job: Job, names: Sequence[str]) -> None:
+def extract_photos(job: Job, names: Sequence[str], networks: Networks) -> None:
     """Faces and features of the dataset's photos, shared by every run on them."""
-    _extract_shared(job.photo_pictures(), job.spec, names, f"extract photos of {job.spec.dataset.label}")
+    _extract_shared(job.photo_pictures(), job.spec, names, f"extract photos of {job.spec.dataset.label}", networks)
 
 
-def extract_reference_set(job: Job) -> None:
+def extract_reference_set(job: Job, networks: Networks) -> None:
     """What distances between distributions read of the protocol's reference set, if it has one."""
     if (pictures := job.reference_set()) is not None:
-        _extract_shared(pictures, job.spec, population_names(job.spec), "extract the reference set")
+        _extract_shared(pictures, job.spec, population_names(job.spec), "extract the reference set", networks)
 
 
-def _extract_shared(pictures: Pictures, spec: RunSpec, names: Sequence[str], what: str) -> None:
+def _extract_shared(pictures: Pictures, spec: RunSpec, names: Sequence[str], what: str, networks: Networks) -> None:
     with locked(pictures.folder):
         sweep(pictures.folder)
         if (pictures.folder / NOTE).exists():
             _empty(pictures.folder)
-        extract(pictures, spec, names, what)
+        extract(pictures, spec, names, what, networks)
 
 
 def _begin(job: Job) -> bool:
