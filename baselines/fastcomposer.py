@@ -73,7 +73,7 @@ class FastComposer:
             return load_unet(folder, fusion.group(checkpoint, "unet."), options.checkpoint, dtype)
 
         self.base = Base(options, runtime, pndm, "fastcomposer", unet)
-        if len(self.base.encoders) != 1:
+        if self.base.is_xl:
             raise UserError(f"{options.base} is not Stable Diffusion 1.5, which FastComposer is made for")
         self.base.place()
         self._load_encoder(checkpoint)

@@ -88,8 +88,8 @@ class InstantID:
     def __init__(self, options: InstantIDOptions, runtime: Runtime) -> None:
         self.options = options
         self.needs = options.needs
-        self.base = Base(options, runtime, euler, "instantid")
-        if len(self.base.encoders) != 2:
+        self.base = Base(options, runtime, euler, "instantid", negative=options.negative_prompt)
+        if not self.base.is_xl:
             raise UserError(f"{options.base} is not Stable Diffusion XL, which InstantID is made for")
         self._load_adapter()
         self._load_controlnet()

@@ -88,7 +88,7 @@ class IPAdapterFaceID:
     def __init__(self, options: FaceIDOptions, runtime: Runtime) -> None:
         self.options = options
         self.needs = options.needs
-        self.base = Base(options, runtime, ddim, "ip_adapter_faceid")
+        self.base = Base(options, runtime, ddim, "ip_adapter_faceid", negative=options.negative_prompt)
         self.project = self._load_adapter()
         self.clip = None if options.image_encoder is None else self._load_clip(options.image_encoder)
         self.base.place()

@@ -81,7 +81,7 @@ class PhotoMaker:
         self.options = options
         self.needs = options.needs
         self.base = Base(options, runtime, euler, "photomaker")
-        if len(self.base.encoders) != 2:
+        if not self.base.is_xl:
             raise UserError(f"{options.base} is not Stable Diffusion XL, which PhotoMaker is made for")
         checkpoint = _read(options.checkpoint, options.version)
         adapters.load_lora(self.base.unet, self.base.scheduler, checkpoint["lora_weights"], options.checkpoint)

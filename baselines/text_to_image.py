@@ -62,6 +62,9 @@ class Base:
         scheduler: from the configuration of the base's own scheduler, a dict, to one of diffusers.
         method: its name, for messages.
         unet: loads another UNet than the base's, from the folder of the base's UNet and a type.
+        negative: the negative text of a method that encodes nothing but it and the requests' prompts. Where the run
+            tells its prompts, all are encoded first and the encoders let go, which lowers the peak of memory; another
+            text loads them again.
 
     Raises:
         UserError: files are missing or belong to another base.
@@ -74,14 +77,16 @@ class Base:
         scheduler: Callable[[dict[str, Any]], Any],
         method: str,
         unet: Callable[[Path, torch.dtype], Any] | None = None,
+        negative: str | None = None,
     ) -> None:
         self.options, self.device = options, runtime.device
         self.dtype = diffusion.torch_dtype(options.precision, runtime.device)
         weights.demand(options.base, ("text_encoder", "tokenizer", "unet/config.json", "scheduler"), method)
         self.scheduler = scheduler(weights.config(options.base / "scheduler", "scheduler_config.json"))
-        self.unet = (unet or load_unet)(options.base / "unet", self.dtype)
-        self._load()
         self._known: dict[str, Text] = {}
+        self._load_texts(() if negative is None or not runtime.prompts else (negative, *runtime.prompts))
+        self.unet = (unet or load_unet)(options.base / "unet", self.dtype)
+        self._load_vae()
 
     def place(self) -> None:
         """Moves the UNet to its device; to be called once the adapters are in it."""
@@ -106,6 +111,7 @@ class Base:
     def text(self, text: str) -> Text:
         """An encoded text; the last few are kept."""
         if text not in self._known:
+            self.encoders = self.encoders or self._load_encoders()
             self._known = {**dict(list(self._known.items())[-7:]), text: self.encode(self.ids(text))}
         return self._known[text]
 
@@ -143,21 +149,33 @@ class Base:
         return diffusion.in_batches(requests, self.options.batch, make)
 
     @property
+    def is_xl(self) -> bool:
+        """Whether it is Stable Diffusion XL, which has two text encoders."""
+        return len(self.widths) == 2
+
+    @property
     def pixels(self) -> tuple[int, int]:
         """Height and width of the images."""
         factor = diffusion.vae_factor(self.vae)
         return self.size[0] * factor, self.size[1] * factor
 
-    def _load(self) -> None:
+    def _load_texts(self, texts: Sequence[str]) -> None:
+        self.encoders = self._load_encoders()
+        self.widths = [int(encoder.config.hidden_size) for _, encoder in self.encoders]
+        with diffusion.running(self.options.attention):
+            for text in texts:
+                self.text(text)
+        if texts:
+            self.encoders = []
+
+    def _load_vae(self) -> None:
         from diffusers import AutoencoderKL
 
         options = self.options
         vae_dtype = diffusion.torch_dtype(options.vae_precision, self.device)
-        self.encoders = self._load_encoders()
         self.vae = weights.load(AutoencoderKL, options.vae or options.base / "vae", vae_dtype).to(self.device)
-        width = sum(int(encoder.config.hidden_size) for _, encoder in self.encoders)
-        diffusion.check_fit(self.unet, self.vae, width, options.base)
-        if (self.unet.config.addition_embed_type == "text_time") != (len(self.encoders) == 2):
+        diffusion.check_fit(self.unet, self.vae, sum(self.widths), options.base)
+        if (self.unet.config.addition_embed_type == "text_time") != self.is_xl:
             raise UserError(f"{options.base}: the UNet and the text encoders are of different bases")
         self.size = diffusion.latent_size(options, self.unet, self.vae)
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Runtime:
-    """The device ("cpu", "cuda", "cuda:1") and the fixed number of threads of this process."""
+    """What a part may know of the run around it.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1".
+        threads: the fixed number of threads of this process.
+        prompts: texts that requests will carry, as far as they are known: a method may encode them and let its text
+            encoders go before it loads the rest. Others may follow all the same.
+    """
 
     device: str = "cpu"
     threads: int = 1
+    prompts: tuple[str, ...] = ()

@@ -45,7 +45,8 @@ def _requests_of(job: Job, shard: int) -> list[tuple[int, int]]:
 
 def _setup(job: Job) -> Work:
     execution, spec = job.spec.execution, job.spec.method
-    method = registry.get("methods", spec.name)(spec.options, Runtime(execution.device, execution.threads))
+    runtime = Runtime(execution.device, execution.threads, (job.spec.protocol.prompt,))
+    method = registry.get("methods", spec.name)(spec.options, runtime)
     references = References(job)
     return Work(partial(_shard, job, method, references))
 

@@ -1,13 +1,16 @@
 """Checkpoints of official size by the formula of golden/generation: written, loaded, one step. A script, not a test.
 
-    BENCH_SHARED=../shared python -m tests.perf.full_size arc2face|faceid_sdxl|instantid FOLDER [--device cpu]
+    BENCH_SHARED=../shared python -m tests.perf.full_size arc2face|faceid_sdxl|instantid FOLDER [--side 512]
 
-Needs 4 GB (arc2face) to 12 GB of disk in FOLDER and up to 16 GB of memory: the XL methods run in bf16 on a CPU.
+Needs 4 GB (arc2face) to 13 GB (instantid) of disk in FOLDER; what lies there already is taken as it is, so faceid_sdxl
+and instantid share a base. docs/performance.md tells memory and time.
 """
 
 import argparse
 import resource
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +39,8 @@ VAE = {
     "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4,
     "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
 }  # fmt: skip
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+PROMPT = "photo of a person"
 TEXT = models.clip_text(768, 12, 12, intermediate=3072)
 TEXT_2 = models.clip_text(1280, 32, 20, "gelu", intermediate=5120, projection=1280)
 
@@ -46,10 +51,13 @@ def network(folder: Path, kind: str, config: dict, dtype: torch.dtype, prefix: s
 
     with torch.device("meta"):
         made = getattr(diffusers, kind).from_config(config)
+    count = sum(v.numel() for v in made.state_dict().values())
+    if (folder / WEIGHTS).exists():
+        return count
     made.save_config(folder)
     state = {k: formula.parameter(prefix + k, k, v.shape).to(dtype) for k, v in made.state_dict().items()}
-    save_file(state, folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
-    return sum(v.numel() for v in state.values())
+    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    return count
 
 
 def arc2face(root: Path) -> dict:
@@ -65,8 +73,9 @@ def xl(root: Path) -> Path:
     unet = {**XL_COMMON, **XL_UP}
     print("parameters of the UNet:", network(root / "unet", "UNet2DConditionModel", unet, torch.float16))
     network(root / "vae", "AutoencoderKL", {**VAE, "scaling_factor": 0.13025}, torch.float32)
-    models.write_text_encoder(root / "text_encoder", TEXT, "text_encoder.")
-    models.write_text_encoder(root / "text_encoder_2", TEXT_2, "text_encoder_2.", projection=True)
+    if not (root / "text_encoder_2/model.safetensors").exists():
+        models.write_text_encoder(root / "text_encoder", TEXT, "text_encoder.")
+        models.write_text_encoder(root / "text_encoder_2", TEXT_2, "text_encoder_2.", projection=True)
     models.write_scheduler(root / "scheduler", models.XL_SCHEDULER)
     models.write_tokenizer(root / "tokenizer")
     models.write_tokenizer(root / "tokenizer_2", pad="!")
@@ -117,7 +126,7 @@ def request(recogniser: str) -> Request:
         "i", "s", image=np.zeros((512, 512, 3), np.uint8), face=Face(np.float32([120, 100, 400, 460]), 0.9, keypoints),
         embeddings={recogniser: draw.normal(size=512).astype(np.float32)},
     )  # fmt: skip
-    return Request(reference, 0, 1, "photo of a person")
+    return Request(reference, 0, 1, PROMPT)
 
 
 def main() -> None:
@@ -126,20 +135,27 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     clock = time.perf_counter
     start = clock()
-    given = globals()[asked.name](asked.folder)
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # So that the peak below is of the method alone.
+        given = pool.submit(globals()[asked.name], asked.folder).result()
     print(f"written in {clock() - start:.0f} s")
-    precision = "fp32" if asked.name == "arc2face" else "bf16"
-    given |= {"steps": 1, "batch": 1, "width": asked.side, "height": asked.side, "precision": precision}
+    given |= {"steps": 1, "batch": 1, "width": asked.side, "height": asked.side, "precision": asked.precision}
     start = clock()
-    method = method_of(asked.name, given, Runtime(asked.device, torch.get_num_threads()))
-    print(f"loaded and checked in {clock() - start:.0f} s")
+    torch.set_num_threads(asked.threads)
+    method = method_of(asked.name, given, Runtime(asked.device, asked.threads, (PROMPT,)))
+    print(f"loaded and checked in {clock() - start:.0f} s; peak memory", peak())
     start = clock()
     output = method.generate([request(method.options.recogniser)])[0]
     print(f"one step and one image in {clock() - start:.0f} s: {output.error or output.image.shape}")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
+    print("peak memory", peak())
+
+
+def peak() -> str:
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB"
 
 
 if __name__ == "__main__":
