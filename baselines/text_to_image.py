@@ -84,6 +84,7 @@ class Base:
         weights.demand(options.base, ("text_encoder", "tokenizer", "unet/config.json", "scheduler"), method)
         self.scheduler = scheduler(weights.config(options.base / "scheduler", "scheduler_config.json"))
         self._known: dict[str, Text] = {}
+        self.encoders: list[tuple[Any, Any]] = []
         self._load_texts(() if negative is None or not runtime.prompts else (negative, *runtime.prompts))
         self.unet = (unet or load_unet)(options.base / "unet", self.dtype)
         self._load_vae()
