@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,9 +37,10 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="idbench-") as scratch:
         with _plain_errors():
             parsed = _parse(arguments)
+            flags = [argument for argument in arguments if argument not in parsed.overrides]
+            parsed.overrides = optional(parsed.overrides)
             if parsed.multirun:
                 _validate_sweep(parsed)
-            flags = [argument for argument in arguments if argument not in parsed.overrides]
             ordered = [*flags, *parsed.overrides, f"hydra.sweep.dir={scratch}/sweep"]
             _launch(verb, ordered, Path(scratch), bool(parsed.multirun))
         codes = [int(path.read_text()) for path in Path(scratch).glob("failed-*")]
@@ -53,6 +54,22 @@ def _parse(arguments: Sequence[str]) -> Any:
     parser = get_args_parser()
     parser.error = _refuse
     return parser.parse_intermixed_args(list(arguments))
+
+
+def optional(overrides: Sequence[str]) -> list[str]:
+    """The overrides, with "++" before those of options that exist but need not stand in a YAML file.
+
+    Hydra takes a plain override for keys of the YAML alone; `resolve` finds out what the chosen part does not have.
+
+    >>> optional(["method.steps=3", "method=copy", "+method.steps=3", "evaluator.detector.batch=2", "method.stpes=3"])
+    ['++method.steps=3', 'method=copy', '+method.steps=3', '++evaluator.detector.batch=2', 'method.stpes=3']
+    """
+    known = [key for key in known_keys() if "." in key]
+    return [f"++{text}" if _may_be_absent(text.partition("=")[0], known) else text for text in overrides]
+
+
+def _may_be_absent(key: str, known: Collection[str]) -> bool:
+    return key in known or key.startswith("evaluator.")
 
 
 def _refuse(message: str) -> NoReturn:

@@ -72,6 +72,8 @@ def toy_evaluator(folder) -> list[str]:
         (["+execution.devise=cpu", ROOT_OPTION], "did you mean device"),
         (["protocol.seed=abc", ROOT_OPTION], "protocol.seed='abc'"),
         (["protocol.samples_per_item=[1]", ROOT_OPTION], "protocol.samples_per_item"),
+        (["method.steps=3", ROOT_OPTION], "unknown key method.steps; known"),
+        (["evaluator.detector.tresh=3", ROOT_OPTION], "did you mean threshold"),
         (["execution.order=sideways", ROOT_OPTION], "execution.order='sideways'"),
         (["dataset.root=/a(b)=c"], "quote its value"),
         (["nonsense"], "write KEY=VALUE"),
@@ -96,6 +98,12 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path, 
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert out == ""
+
+
+@pytest.mark.parametrize("override", ["method.steps=3", "method.lcm_lora=lora.safetensors", "+method.batch=2"])
+def test_an_option_that_stands_in_no_yaml_is_an_override_like_others(override, tmp_path):
+    shown = bench("run", "--cfg", "job", override, cwd=tmp_path).stdout
+    assert override.lstrip("+").removeprefix("method.").replace("=", ": ") in shown
 
 
 def test_a_process_ends_with_that_line_and_that_code(tmp_path):
