@@ -60,6 +60,7 @@ def worlds(scratch: Path) -> Iterator[World]:
     roles = tuple(f"+evaluator.extractors.{role}={STAND_IN}" for role in ("dinov2", "clip"))
     yield World("16 people of the embedded world", ("method=real", out, *roles), {OWN: (), **sizes, **CROPS})
     yield World("48 people of the embedded world", ("method=real", out, "dataset.subjects=48", *BARE), {OWN: ()})
+    yield World("80 samples of Arc2Face of the embedded world", ("method=arc2face", out, *BARE), {OWN: ()})
     if (SHARED / "photos").is_dir():
         base = ("method=real", out, "dataset=folder", f"dataset.root={SHARED / 'photos'}", "evaluator=photos")
         longer = {f"detection at {n} pixels, not 1024": (f"+evaluator.detector.max_side={n}",) for n in (320, 640)}
@@ -86,6 +87,9 @@ NUMBERS: Mapping[str, tuple[Sequence[str], Sequence[tuple[str, str]]]] = {
     "verification": (RECOGNITION, (("fnmr@1e-2", "FNMR at 1e-2"), ("achieved_fmr@1e-2", "FMR achieved"))),
     "retrieval": (RECOGNITION, (("rank1", "rank 1"),)),
     "within_similarity": (RECOGNITION, (("mean_items", "over items"), ("mean_pairs", "over pairs"))),
+    "target_similarity": (RECOGNITION, (("mean_detected", "mean"), ("max_detected", "nearest target"))),
+    "copy_paste": (RECOGNITION, (("mean_detected", "mean"),)),
+    "failure_to_acquire": (("",), (("rate", "rate"),)),
     "lpips_diversity": (("lpips",), DIVERSITY),
     "copying_lpips": (("lpips_reference",), (("mean_detected", "mean"),)),
     "expression_diversity": (("flame",), DIVERSITY),
@@ -97,8 +101,8 @@ NUMBERS: Mapping[str, tuple[Sequence[str], Sequence[tuple[str, str]]]] = {
     "copying": (("dinov2",), (("mean_detected", "mean"),)),
     "fid": (("inception",), (("distance", "FID"), ("bias_corrected", "corrected"))),
     "fd_dinov2": (("dinov2",), DISTANCES),
-    "kid": (("inception",), (("distance", "KID"), ("distance_excluding_same_subject", "without same subject"))),
-    "cmmd": (("clip",), DISTANCES),
+    "kid": (("inception",), (("plain", "all pairs"), ("excluded", "without same subject"))),
+    "cmmd": (("clip",), (*DISTANCES, ("excluded", "without same subject"))),
     "precision_recall": (("dinov2",), tuple((name, name) for name in ("precision", "recall", "density", "coverage"))),
 }  # fmt: skip
 """Page -> variants and (statistic, heading) of its tables."""
@@ -122,15 +126,10 @@ def _world(known: pd.DataFrame, title: str, keys: Sequence[tuple[str, str, str]]
     own = [known.loc[(OWN, *key[:2])] for key in keys]
     lines = [f"| {title} | {' | '.join(key[2] for key in keys)} |", "|---" * (len(keys) + 1) + "|"]
     lines.append(f"| {OWN} | {' | '.join(_with_interval(score) for score in own)} |")
-    still = []
     for choice in dict.fromkeys(known.index.get_level_values("choice")[1:]):
         moved = [_moved(known, (choice, *key[:2]), score["value"]) for key, score in zip(keys, own, strict=True)]
         if choice != OWN and any(cell not in ("0", "n/a") for cell in moved):
             lines.append(f"| {choice} | {' | '.join(moved)} |")
-        elif choice != OWN:
-            still.append(choice)
-    if still:
-        lines += ["", f"Without effect here: {'; '.join(still)}."]
     return "\n".join(lines)
 
 
@@ -160,7 +159,8 @@ def main() -> None:
     chosen = parser.parse_args()
     register_resolvers()
     if chosen.table and chosen.table.exists():
-        table = pd.read_csv(chosen.table, keep_default_na=False, na_values=[""])
+        missing = {column: [""] for column in ("value", "low", "high")}
+        table = pd.read_csv(chosen.table, keep_default_na=False, na_values=missing)
     else:
         with TemporaryDirectory(prefix="sensitivity-") as scratch:
             table = pd.concat([part for world in worlds(Path(scratch)) for part in measured(world)])

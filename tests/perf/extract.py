@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import combinations
+from math import gcd
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -56,7 +57,8 @@ def write_pictures(root: Path, people: int) -> None:
 
 BATCHED = ("recognisers.arcface", "recognisers.adaface_ir101_ms1mv3", "extractors.flame", "extractors.inception")
 """Networks that run at a batch of as many crops as there are people here, which divides the references and the samples:
-the padding of a last batch, which long lists hardly have, is not timed."""
+the padding of a last batch, which long lists hardly have, is not timed. Shards are the smallest without padding: of one
+item for 5 people, so that the views of one are cut while the networks run over another, if there is a core for it."""
 
 
 def spec_of(root: Path, device: str, people: int) -> Any:
@@ -72,6 +74,7 @@ def spec_of(root: Path, device: str, people: int) -> Any:
         f"method.root={root / 'samples'}", f"weights_dir={root / 'weights'}", f"out={root / 'runs'}",
         f"execution.device={device}", "evaluator.detector.fallback_sizes=[]",
         *(f"+evaluator.{name}.batch={people}" for name in BATCHED),
+        f"execution.shard_size={people // gcd(people, SAMPLES)}",
     ]  # fmt: skip
     with initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
         return resolve(compose("config", overrides))
@@ -114,7 +117,8 @@ def ours(root: Path, spec: Any) -> tuple[Seconds, float, dict[str, float]]:
     kept = {"ID similarity": ("id_similarity", "arcface", "mean_detected"), "FID": ("fid", "inception", "distance"),
             "LPIPS diversity": ("lpips_diversity", "lpips", "mean_items")}  # fmt: skip
     spent = time.perf_counter() - start - seconds["loading"]
-    return seconds, spent, {name: float(scores.loc[key]) for name, key in kept.items()}
+    # a copy: the naive way uses two of these classes, too
+    return dict(seconds), spent, {name: float(scores.loc[key]) for name, key in kept.items()}
 
 
 def _timed(function: Callable[..., Any], seconds: Seconds, stage: str) -> Callable[..., Any]:
@@ -366,10 +370,18 @@ def main() -> None:
     with TemporaryDirectory(prefix="perf-") as scratch:
         root = asked.folder or Path(scratch)
         os.environ["TORCH_HOME"] = str(root / "weights")
-        compare(root, asked.people, asked.device)
+        compare(root, asked.people, asked.device, asked.cores)
 
 
-def compare(root: Path, people: int, device: str) -> None:
+def use_threads(count: int) -> None:
+    """As many threads as there are cores, for the naive and the bare way: a run of ours sets its own number, 1."""
+    import torch
+
+    torch.set_num_threads(count)
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(count)
+
+
+def compare(root: Path, people: int, device: str, cores: int) -> None:
     from tests.perf.networks import write_all
 
     if not (root / "weights").exists():
@@ -378,10 +390,12 @@ def compare(root: Path, people: int, device: str) -> None:
     spec = spec_of(root, device, people)
     own = ours(root, spec)
     print(f"ours: {own[1]:.1f} s", flush=True)
+    use_threads(cores)
     other = naive(root, device)
     print(f"naive: {other[1]:.1f} s", flush=True)
-    least = bare(root, spec, device)
-    print(f"{people} people, {SAMPLES} samples and a reference each; seconds\n")
+    threads = spec.execution.model_copy(update={"threads": cores})
+    least = bare(root, spec.model_copy(update={"execution": threads}), device)
+    print(f"{people} people, {SAMPLES} samples and a reference each, {cores} cores; seconds\n")
     print(table(own, other, least))
     for name, value in own[2].items():
         print(f"{name}: ours {value:.6f}, naive {other[2][name]:.6f}")
