@@ -116,15 +116,18 @@ def _count(scratch: Path, code: int) -> None:
 def register_resolvers() -> None:
     """What the configuration asks of the machine.
 
-    `${package:mini/weights}` is a folder inside the installed package; `${precision:fp16}` is a method's official
-    precision, but fp32 where `execution.device` is the CPU.
+    `${package:mini/weights}` is a folder inside the installed package; `${weights_folder:}` is where `fetch` puts
+    files; `${precision:fp16}` is a method's official precision, but fp32 where `execution.device` is the CPU.
     """
     from omegaconf import OmegaConf
+
+    from bench.assets import weights_folder
 
     def precision(official: str, *, _root_: Any) -> str:
         return "fp32" if str(_root_.execution.device) == "cpu" else official
 
     OmegaConf.register_new_resolver("package", lambda path: str(resources.PACKAGE / path), replace=True)
+    OmegaConf.register_new_resolver("weights_folder", lambda: str(weights_folder()), replace=True)
     OmegaConf.register_new_resolver("precision", precision, replace=True)
 
 

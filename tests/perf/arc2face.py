@@ -3,7 +3,8 @@
     python -m tests.perf.arc2face MODEL [BASE] [--device cuda] [--embedding-size 512] [--compile]
 
 MODEL and BASE are folders as in docs/methods/arc2face.md (embedded, official, or of the formula). Times on a
-CPU are process times at one thread, which other processes hardly disturb.
+CPU are process times at one thread. The calls that are compared take turns, and what is told of two is the median of
+their ratios, turn by turn: the machine's clock changes more from minute to minute than the calls differ.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from baselines.arc2face import Arc2Face, Arc2FaceOptions
 from baselines.protocol import Reference, Request
 from bench.runtime import Runtime
 
-PEOPLE, SAMPLES, REPEATS = 4, 5, 3
+PEOPLE, SAMPLES, TURNS = 4, 5, 9
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
         return Arc2Face(Arc2FaceOptions(**{**fixed, "batch": PEOPLE * SAMPLES, **changes}), Runtime(given.device, 1))
 
     asked = requests(given.embedding_size)
-    cost(make(), asked, given.device)
+    cost(make(), make(batch=SAMPLES), asked, given.device)
     changes(make, asked, given)
 
 
@@ -54,19 +55,15 @@ def requests(size: int) -> list[Request]:
 
 def seconds(device: str, call) -> float:
     clock = time.process_time if device == "cpu" else time.perf_counter
+    start = clock()
     call()
-    found = []
-    for _ in range(REPEATS):
-        start = clock()
-        call()
-        if device != "cpu":
-            torch.cuda.synchronize()
-        found.append(clock() - start)
-    return statistics.median(found)
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return clock() - start
 
 
-def bare(method: Arc2Face, asked: list[Request], device: str) -> None:
-    """diffusers' own pipeline on the same prompts, seeds and networks."""
+def bare(method: Arc2Face, asked: list[Request]):
+    """A call of diffusers' own pipeline on the same prompts, seeds and networks."""
     from diffusers import StableDiffusionPipeline
 
     parts = (method.vae, None, None, method.unet, method.scheduler, None, None)
@@ -91,29 +88,44 @@ def bare(method: Arc2Face, asked: list[Request], device: str) -> None:
             output_type="np",
         )
 
-    print(f"bare diffusers call, {len(asked)} images: {seconds(device, call):.3f} s")
+    return call
 
 
-def cost(method: Arc2Face, asked: list[Request], device: str) -> None:
-    bare(method, asked, device)
-
+def cost(method: Arc2Face, single: Arc2Face, asked: list[Request], device: str) -> None:
     def whole() -> None:
         method._known = {}
         method.generate(asked)
 
-    print(f"the method, {PEOPLE} identities x {SAMPLES} in one batch: {seconds(device, whole):.3f} s")
-    rows = torch.from_numpy(np.stack([method.condition(r) for r in asked[::SAMPLES]]))
-    with torch.inference_mode():
-        print(f"of this the prompts: {seconds(device, lambda: method.prompts.identities(rows)):.4f} s")
-
     def one_by_one() -> None:
-        method._known = {}
+        single._known = {}
         for start in range(0, len(asked), SAMPLES):
             single.generate(asked[start : start + SAMPLES])
 
-    single = method
-    single.options = method.options.model_copy(update={"batch": SAMPLES})
-    print(f"the method, identity by identity: {seconds(device, one_by_one):.3f} s")
+    calls = {"bare diffusers call": bare(method, asked), "the method, one batch": whole, "by identity": one_by_one}
+    for call in calls.values():
+        call()
+    turns = [{name: seconds(device, call) for name, call in calls.items()} for _ in range(TURNS)]
+    for name in calls:
+        print(f"{name}, {len(asked)} images: {statistics.median(turn[name] for turn in turns):.3f} s")
+    for one, other in ((1, 0), (2, 1)):
+        name, base = list(calls)[one], list(calls)[other]
+        ratios = sorted(turn[name] / turn[base] for turn in turns)
+        print(f"{name} / {base}: median {statistics.median(ratios):.3f}, {ratios[0]:.3f} to {ratios[-1]:.3f}")
+    prompts(method, single, asked, device)
+
+
+def prompts(method: Arc2Face, single: Arc2Face, asked: list[Request], device: str) -> None:
+    """What the prompts cost, and how often the encoder is called for one identity's samples."""
+    rows = torch.from_numpy(np.stack([method.condition(r) for r in asked[::SAMPLES]]))
+    with torch.inference_mode():
+        took = [seconds(device, lambda: method.prompts.identities(rows)) for _ in range(TURNS)]
+    print(f"the prompts of {PEOPLE} identities: {statistics.median(took):.4f} s")
+    counted = []
+    handle = single.prompts.encoder.register_forward_hook(lambda *_: counted.append(1))
+    single._known = {}
+    single.generate(asked[:SAMPLES])
+    handle.remove()
+    print(f"calls of the encoder for {SAMPLES} samples of one identity: {len(counted)}")
 
 
 def pixels(method: Arc2Face, asked: list[Request]) -> torch.Tensor:
