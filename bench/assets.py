@@ -386,6 +386,16 @@ def remedy(asset: Asset, root: Path, user: str | None = None) -> str:
     return f"`{command(asset, root, user)}` gets it{terms}"
 
 
+def origin(path: Path) -> str | None:
+    """What gets a file or folder of the table, in words; None for another path.
+
+    >>> origin(Path("weights/datasets/london"))
+    '`python -m bench fetch dataset=london` gets it'
+    """
+    found = _locate(path)
+    return remedy(*found) if found else None
+
+
 def command(asset: Asset, root: Path, user: str | None = None) -> str:
     """The command that fetches a file, with all else that its user needs."""
     name = user if user in table().needs else asset.used_by[0]

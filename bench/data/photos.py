@@ -30,6 +30,7 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from bench.assets import origin
 from bench.errors import UserError
 from bench.hashing import sha256_bytes
 from bench.identity import digest
@@ -94,7 +95,8 @@ def root_folder(root: Path) -> Path:
         UserError: it is none.
     """
     if not Path(root).is_dir():
-        raise UserError(f"no folder of pictures at {root}; give it as dataset.root=DIR")
+        get = origin(Path(root))
+        raise UserError(f"no folder of pictures at {root}; give it as dataset.root=DIR{f', or {get}' if get else ''}")
     return Path(os.path.realpath(root))
 
 
