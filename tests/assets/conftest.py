@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 
 from bench import assets
 from bench.fetch import main
@@ -108,7 +108,9 @@ def world(tmp_path, server, monkeypatch, capsys):
 @pytest.fixture
 def hub(world, monkeypatch):
     """The same, with the library's constants (read from the environment at its import) set to our server."""
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", HUB_URL.format(address=world.server.address))
+    template = HUB_URL.format(address=world.server.address)
+    for module in (constants, file_download):  # Old versions read the second.
+        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(world.folder / "hf/hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     return world
