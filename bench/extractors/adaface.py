@@ -13,7 +13,7 @@ from bench.errors import UserError
 from bench.extractors.protocol import Crops
 from bench.extractors.recognition import with_norm
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
-from bench.networks import State, fill, load_state, pixels
+from bench.networks import State, channels_last, fill, load_state, pixels
 from bench.runtime import Runtime
 
 STEM = "input_layer.0.weight"
@@ -45,9 +45,9 @@ class AdaFace:
         self.options, self._device = options, runtime.device
         state = _backbone(load_state(options.weights), str(options.weights))
         with torch.device("meta"):
-            self._network = IResNet(options.network)
-        fill(self._network, state, f"{options.weights} as AdaFace {options.network}")
-        self._network.to(runtime.device)
+            network = IResNet(options.network)
+        fill(network, state, f"{options.weights} as AdaFace {options.network}")
+        self._network = channels_last(network, runtime.device)
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
         """Embeddings of (b, 112, 112, 3) uint8 RGB crops.

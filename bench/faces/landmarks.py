@@ -13,7 +13,7 @@ from pydantic import Field
 from bench.errors import UserError
 from bench.faces.face import Face
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
-from bench.networks import fill, load_state
+from bench.networks import channels_last, fill, load_state
 from bench.onnx import fixed, open_session, run
 from bench.runtime import Runtime
 
@@ -117,9 +117,9 @@ class Fan:
         except ImportError as error:
             raise UserError("the landmarker fan needs a package: pip install 'idbench[fan]'") from error
         self.options, self._device = options, runtime.device
-        self._network = FAN(4)
-        fill(self._network, load_state(options.weights), f"{options.weights} as 2DFAN-4")
-        self._network.to(runtime.device)
+        network = FAN(4)
+        fill(network, load_state(options.weights), f"{options.weights} as 2DFAN-4")
+        self._network = channels_last(network, runtime.device)
 
     def landmarks(self, image: Image, faces: Sequence[Face]) -> Landmarks:
         """(n, 68, 2) landmarks of n faces in one (H, W, 3) uint8 RGB image."""

@@ -8,8 +8,8 @@ Networks of official size with numbers by a formula (tests/perf/networks.py) on 
 - ours: `python -m bench run profile=paper method=folder`, stages extract and score;
 - naive: per image insightface's `FaceAnalysis.get` with the whole pack, face-alignment with its own detector (S3FD)
   for the alignment and once more on the aligned crop, as the paper's authors do, Pillow's FFHQ alignment, facexlib's
-  parser, skimage's warp and two ResNet-50 (EMOCA), AdaFace; `lpips` over all pairs; `python -m pytorch_fid`, which
-  takes scipy's matrix root;
+  parser, skimage's warp and EMOCA's three ResNet-50 (in its mode "detail", which the authors use, its encoder of
+  wrinkles runs, too), AdaFace; `lpips` over all pairs; `python -m pytorch_fid`, which takes scipy's matrix root;
 - bare: only the forward passes and the official warps that are needed once, at our batch sizes.
 
 The face that every detector would have to find is planted (the networks run in full).
@@ -138,10 +138,12 @@ class Naive:
         import torch
         from facexlib.parsing import init_parsing_model
         from insightface.app import FaceAnalysis
+        from torchvision.models import resnet50
 
         from bench.extractors.adaface import AdaFace
         from bench.extractors.flame import Emoca, FlameOptions
         from bench.runtime import Runtime
+        from tests.perf.networks import filled
 
         weights = root / "weights"
         providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider"]
@@ -151,6 +153,7 @@ class Naive:
         self.fan = face_alignment.FaceAlignment(points, flip_input=False, device=device, compile=False)
         self.parser = init_parsing_model("bisenet", device=device, model_rootpath=str(weights / "facexlib"))
         self.emoca = Emoca(FlameOptions(weights=weights / "emoca" / "emoca_v2_lr_mse_20.safetensors"), Runtime(device))
+        self.detail = filled(resnet50(num_classes=128)).to(device)
         options = AdaFace.Options(weights=weights / "adaface" / "adaface_ir101_ms1mv3.ckpt", batch=1)
         self.adaface = AdaFace(options, Runtime(device))
         self.lpips = lpips.LPIPS(net="alex", verbose=False).to(device).eval()
@@ -195,8 +198,10 @@ class Naive:
     def flame(self, portrait: np.ndarray, points: np.ndarray) -> Any:
         with clocked(self.seconds, "EMOCA warp"):
             crop = official_flame(portrait, points)
-        with clocked(self.seconds, "EMOCA"):
-            return self.emoca.extract(crop[None].astype(np.float32))
+        crops = crop[None].astype(np.float32)
+        with clocked(self.seconds, "EMOCA"), self.torch.no_grad():
+            self.detail(self.torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device))
+            return self.emoca.extract(crops)
 
     def pairs(self, crops: list[np.ndarray], reference: np.ndarray) -> float:
         def value(image: np.ndarray) -> Any:
