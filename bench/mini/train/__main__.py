@@ -35,6 +35,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw batches ahead: 3 or more for a GPU")
     parser.add_argument("--compiled", action="store_true", help="compile the UNet: for long runs")
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--steps", type=int, help="instead of the recipe's own number")
@@ -54,7 +55,9 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     cv2.setNumThreads(1)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if chosen.device == "auto" else chosen.device
-    plan = Plan(chosen.work, chosen.out, chosen.seed, device, chosen.steps, chosen.minutes, chosen.compiled)
+    plan = Plan(
+        chosen.work, chosen.out, chosen.seed, device, chosen.steps, chosen.minutes, chosen.compiled, chosen.workers
+    )
     for name in [recipe for recipe in RECIPES if recipe in (chosen.names or RECIPES)]:
         started = time.monotonic()
         quality = importlib.import_module(f"bench.mini.train.{name}").run(plan)

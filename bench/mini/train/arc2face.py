@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,16 +226,20 @@ def train(stuff: Material, tokens: Words, plan: Plan, size: int = 64) -> Any:
     kept = torch.cumprod(1 - betas, 0).float().to(plan.device)
     weight = vae.centre(vae.SIZE // 8).to(plan.device)
 
-    def loss(module: Any, rng: np.random.Generator) -> Tensor:
+    latents, embeddings = stuff.latents.to(plan.device), stuff.embeddings.to(plan.device)
+
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         rows = rng.choice(stuff.rows, size)
-        shown = rows // stuff.scenes * stuff.scenes + rng.integers(0, stuff.scenes, size)
-        latent = stuff.latents[rows].to(plan.device)
+        return rows, rows // stuff.scenes * stuff.scenes + rng.integers(0, stuff.scenes, size)
+
+    def loss(module: Any, drawn: Sequence[Tensor]) -> Tensor:
+        rows, shown = (part.to(plan.device) for part in drawn)
+        latent = latents[rows]
         time = torch.randint(0, 1000, (size,), device=plan.device)
         noise, share = torch.randn_like(latent), kept[time][:, None, None, None]
         noisy = (share.sqrt() * latent + (1 - share).sqrt() * noise).contiguous(memory_format=torch.channels_last)
         velocity = share.sqrt() * noise - (1 - share).sqrt() * latent
-        known = stuff.embeddings[shown].to(plan.device)
-        states = condition(module.encoder, tokens, known, torch.rand(size, device=plan.device) < 0.1)
+        states = condition(module.encoder, tokens, embeddings[shown], torch.rand(size, device=plan.device) < 0.1)
         with _attention(plan.device):
             error = module.unet(noisy, time, states).sample.float() - velocity
         return ((weight * error.square()).mean((1, 2, 3)) * (1 - kept[time]).sqrt()).mean()
@@ -245,7 +250,7 @@ def train(stuff: Material, tokens: Words, plan: Plan, size: int = 64) -> Any:
             both.unet.compile()
         return both
 
-    return fit("arc2face", make, loss, COURSE, plan)
+    return fit("arc2face", make, draw, loss, COURSE, plan)
 
 
 def _attention(device: str) -> AbstractContextManager[None]:

@@ -61,7 +61,7 @@ def run(plan: Plan) -> dict[str, float]:
     """Trains and exports it; returns its verification accuracy on people that it never saw."""
     shown = faces(TRAIN, plan.work)
     trained = recognition.train("arcface", network, shown, COURSE, plan)
-    recognition.write(recognition.refit(trained, shown), plan.out / "arcface.onnx")
+    recognition.write(recognition.refit(trained, shown, plan.device), plan.out / "arcface.onnx")
     held = faces(EVAL, plan.work)
     features = recognition.embed(plan.out / "arcface.onnx", held.images, held.keypoints)
     return {"verification": recognition.verification(features, held.people)}

@@ -108,14 +108,17 @@ def blur(images: np.ndarray, rng: np.random.Generator, lowest: float, share: flo
 def relight(batch: Tensor, amount: float = 0.1) -> Tensor:
     """Random gain, tint, offset and noise on a batch in -1..1: the camera's part of the variation."""
     n = len(batch)
-    gain = 1 + amount * (torch.rand(n, 1, 1, 1) * 2 - 1) + amount / 3 * (torch.rand(n, 3, 1, 1) * 2 - 1)
-    offset = amount * (torch.rand(n, 1, 1, 1) * 2 - 1)
-    grain = torch.randn(n, *batch.shape[2:], 3) * torch.rand(n, 1, 1, 1) * 0.03
-    gain, offset, grain = (value.to(batch.device) for value in (gain, offset, grain.permute(0, 3, 1, 2)))
-    return (batch * gain + offset + grain).clamp(-1, 1)
+    gain = 1 + amount * _signed(batch, n, 1) + amount / 3 * _signed(batch, n, 3)
+    grain = torch.randn_like(batch) * (0.015 + 0.015 * _signed(batch, n, 1))
+    return (batch * gain + amount * _signed(batch, n, 1) + grain).clamp(-1, 1)
 
 
-def tensor(images: np.ndarray, mean: float, deviation: float, device: str) -> Tensor:
+def _signed(like: Tensor, n: int, channels: int) -> Tensor:
+    return torch.rand(n, channels, 1, 1, device=like.device) * 2 - 1
+
+
+def tensor(images: np.ndarray | Tensor, mean: float, deviation: float, device: str) -> Tensor:
     """(n, h, w, 3) images as an (n, 3, h, w) tensor of (value - mean) / deviation, channels last in memory."""
-    values = torch.from_numpy(np.ascontiguousarray(images)).to(device).float()
+    held = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+    values = held.to(device, non_blocking=True).float()
     return values.sub_(mean).div_(deviation).permute(0, 3, 1, 2)

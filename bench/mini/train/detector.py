@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,11 +16,11 @@ from bench.mini.train import crops, export
 from bench.mini.train.data import EVAL, TRAIN, Faces, faces
 from bench.mini.train.loop import Course, Plan, fit
 
-COURSE = Course(steps=9000, rate=2e-3, average=0.995)
+COURSE = Course(steps=13000, rate=2e-3, average=0.998)
 STRIDES = (8, 16, 32)
 ANCHORS = np.array([[16, 32], [64, 128], [256, 512]], np.float32)
 """Sides of the two anchors of each stride, as in SCRFD: a face belongs to the nearest one in the logarithm."""
-CANVASES = ((128, 48), (192, 24), (256, 12), (320, 8))
+CANVASES = ((128, 96), (192, 48), (256, 24), (320, 16))
 """Sides of the training canvases, and how many make a batch."""
 
 
@@ -42,9 +43,9 @@ class Residual(nn.Module):
 
 
 class Detector(nn.Module):
-    """Backbone, feature pyramid and shared heads; 0.6 M parameters."""
+    """Backbone, feature pyramid and shared heads; points, which need the finest answer, have a tower of their own."""
 
-    def __init__(self, width: int = 48) -> None:
+    def __init__(self, width: int = 48, wide: int = 80) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv(3, 16, 2), _conv(16, 32, 2))
         self.stages = nn.ModuleList(
@@ -56,7 +57,8 @@ class Detector(nn.Module):
         )
         self.side = nn.ModuleList(nn.Conv2d(before, width, 1) for before in (48, 72, 96))
         self.tower = nn.Sequential(_conv(width, width), _conv(width, width))
-        self.score, self.box, self.points = nn.Conv2d(width, 2, 1), nn.Conv2d(width, 8, 1), nn.Conv2d(width, 20, 1)
+        self.point_tower = nn.Sequential(_conv(width, wide), _conv(wide, wide), _conv(wide, wide))
+        self.score, self.box, self.points = nn.Conv2d(width, 2, 1), nn.Conv2d(width, 8, 1), nn.Conv2d(wide, 20, 1)
         assert self.score.bias is not None
         self.score.bias.data.fill_(-4.0)
         self.scales = nn.Parameter(torch.ones(3, 2))
@@ -74,13 +76,13 @@ class Detector(nn.Module):
         merged = [side(feature) for side, feature in zip(self.side, found, strict=True)]
         for k in (1, 0):
             merged[k] = merged[k] + F.interpolate(merged[k + 1], scale_factor=2.0, mode="nearest")
-        levels = [self._heads(self.tower(level), k) for k, level in enumerate(merged)]
+        levels = [self._heads(self.tower(level), self.point_tower(level), k) for k, level in enumerate(merged)]
         return [level[part] for part in range(3) for level in levels]
 
-    def _heads(self, x: Tensor, level: int) -> list[Tensor]:
+    def _heads(self, x: Tensor, fine: Tensor, level: int) -> list[Tensor]:
         with torch.autocast(x.device.type, enabled=False):
-            x = x.float()
-            score, box, points = _rows(self.score(x), 1), _rows(self.box(x), 4), _rows(self.points(x), 10)
+            x, fine = x.float(), fine.float()
+            score, box, points = _rows(self.score(x), 1), _rows(self.box(x), 4), _rows(self.points(fine), 10)
         scale = self.scales[level]
         return [score if self.training else score.sigmoid(), box * scale[0], points * scale[1]]
 
@@ -172,9 +174,8 @@ def _canvas(held: Faces, size: int, rng: np.random.Generator) -> Canvas:
     return canvas
 
 
-@dataclass
-class Target:
-    """What the rows of all levels should say.
+class Target(NamedTuple):
+    """What the rows of all levels should say; arrays of float32, or tensors of the same.
 
     Attributes:
         score: (n, rows) 1 for a face, 0 for none, -1 where nothing is asked.
@@ -183,10 +184,10 @@ class Target:
         size: (n, rows) side of the face in strides.
     """
 
-    score: np.ndarray
-    box: np.ndarray
-    points: np.ndarray
-    size: np.ndarray
+    score: Any
+    box: Any
+    points: Any
+    size: Any
 
 
 def _grid(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -205,7 +206,8 @@ def targets(canvases: list[Canvas], size: int) -> Target:
     """Faces belong to the pixels near their middle, at the anchor nearest to their size; near misses aren't asked."""
     pixels, strides, anchors = _grid(size)
     n, rows = len(canvases), len(pixels)
-    out = Target(np.zeros((n, rows)), np.zeros((n, rows, 4)), np.zeros((n, rows, 10)), np.ones((n, rows)))
+    out = Target(*(np.zeros((n, rows, *width), np.float32) for width in ((), (4,), (10,), ())))
+    out.size[:] = 1
     for k, canvas in enumerate(canvases):
         for box, points in zip(canvas.boxes, canvas.points, strict=True):
             side = np.sqrt(np.prod(box[2:] - box[:2]))
@@ -231,29 +233,35 @@ def _focal(logits: Tensor, truth: Tensor) -> Tensor:
     return (error * entropy * asked).sum() / (truth > 0).sum().clamp(min=1)
 
 
-def _loss(outputs: list[Tensor], target: Target, device: str) -> Tensor:
+def _loss(outputs: list[Tensor], target: Target) -> Tensor:
+    """Focal loss of the scores; smooth L1 of boxes and points, as shares of the face's side, where a face is."""
     logits, boxes, points = (torch.cat(outputs[k : k + 3], 1) for k in (0, 3, 6))
-    score, box, point, size = (
-        torch.from_numpy(part).float().to(device) for part in (target.score, target.box, target.points, target.size)
-    )
-    own = score > 0
-    scale = size[own][:, None]
-    boxed = F.smooth_l1_loss(boxes[own] / scale, box[own] / scale, beta=0.02)
-    pointed = F.smooth_l1_loss(points[own] / scale, point[own] / scale, beta=0.02)
-    return _focal(logits[..., 0].float(), score) + 4 * boxed + 20 * pointed if bool(own.any()) else logits.sum() * 0
+    own = (target.score > 0).float()
+    share = (own / own.sum().clamp(min=1))[..., None]
+    boxed = _smooth((boxes - target.box) / target.size[..., None], 0.02) * share / 4
+    pointed = _smooth((points - target.points) / target.size[..., None], 0.005) * share / 10
+    return _focal(logits[..., 0].float(), target.score) + 4 * boxed.sum() + 20 * pointed.sum()
+
+
+def _smooth(error: Tensor, beta: float) -> Tensor:
+    return F.smooth_l1_loss(error, torch.zeros_like(error), beta=beta, reduction="none")
 
 
 def train(held: Faces, plan: Plan) -> nn.Module:
     """Trains on canvases of several sizes."""
 
-    def loss(module: Any, rng: np.random.Generator) -> Tensor:
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, Target]:
         size, many = CANVASES[int(rng.choice(len(CANVASES), p=[0.3, 0.4, 0.2, 0.1]))]
         canvases = [_canvas(held, size, rng) for _ in range(many)]
         images = crops.blur(np.stack([canvas.image for canvas in canvases]), rng, 0.2, 0.5)
-        values = crops.relight(crops.tensor(images, 127.5, 128.0, plan.device))
-        return _loss(module(values.contiguous(memory_format=torch.channels_last)), targets(canvases, size), plan.device)
+        return images, targets(canvases, size)
 
-    return fit("detector", Detector, loss, COURSE, plan)
+    def loss(module: Any, drawn: tuple[Tensor, Sequence[Tensor]]) -> Tensor:
+        values = crops.relight(crops.tensor(drawn[0], 127.5, 128.0, plan.device))
+        target = Target(*(part.to(plan.device) for part in drawn[1]))
+        return _loss(module(values.contiguous(memory_format=torch.channels_last)), target)
+
+    return fit("detector", Detector, draw, loss, COURSE, plan)
 
 
 def measure(path: str, held: Faces, size: int, count: int = 600) -> dict[str, float]:

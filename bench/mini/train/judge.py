@@ -64,7 +64,7 @@ def run(plan: Plan) -> dict[str, float]:
     plan = replace(plan, seed=plan.seed + 1000)
     shown = faces(PEOPLE, plan.work)
     trained = recognition.train("judge", network, shown, COURSE, plan)
-    recognition.write(recognition.refit(trained, shown), plan.out / "judge.onnx")
+    recognition.write(recognition.refit(trained, shown, plan.device), plan.out / "judge.onnx")
     held = faces(EVAL, plan.work)
     features = recognition.embed(plan.out / "judge.onnx", held.images, held.keypoints)
     return {"verification": recognition.verification(features, held.people)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +61,18 @@ def _shaken(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def train(held: Faces, plan: Plan, size: int = 32) -> nn.Module:
     """Trains with the wing-like smooth L1 distance of the points."""
 
-    def loss(module: Any, rng: np.random.Generator) -> Tensor:
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         index = np.sort(rng.choice(len(held), size, replace=False))
         moves = box_moves(_shaken(held.boxes[index], rng))
         images = crops.blur(crops.warp(held.images[index], moves, SIZE), rng, 0.25, 0.4)
         truth = crops.move_points(held.landmarks[index], moves).reshape(size, 136) / (SIZE / 2) - 1
-        guess = module(crops.relight(crops.tensor(images, 127.5, 128.0, plan.device)))
-        return F.smooth_l1_loss(guess, torch.from_numpy(truth).float().to(plan.device), beta=0.02) * 10
+        return images, truth.astype(np.float32)
 
-    return fit("landmarks", network, loss, COURSE, plan)
+    def loss(module: Any, drawn: Sequence[Tensor]) -> Tensor:
+        guess = module(crops.relight(crops.tensor(drawn[0], 127.5, 128.0, plan.device)))
+        return F.smooth_l1_loss(guess, drawn[1].to(plan.device), beta=0.02) * 10
+
+    return fit("landmarks", network, draw, loss, COURSE, plan)
 
 
 def measure(path: Path, held: Faces, count: int = 400) -> dict[str, float]:

@@ -1,4 +1,8 @@
-"""One training loop for every recipe: seeded, resumable, on a CPU or a GPU, bounded by steps or by minutes."""
+"""One training loop for every recipe: seeded, resumable, on a CPU or a GPU, bounded by steps or by minutes.
+
+A recipe gives two functions: `draw` makes the batch of one step as NumPy arrays, where the plan has workers in another
+process, and `loss` computes on them on the device.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,20 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-Loss = Callable[[Any, np.random.Generator], Tensor]
+Draw = Callable[[np.random.Generator], Any]
+Loss = Callable[[Any, Any], Tensor]
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Plan:
         steps: overrides the recipe's own number of steps.
         minutes: if given, the learning rate follows the clock instead of the steps and the recipe ends on time.
         compiled: compile the UNet; takes minutes and a C++ compiler, and saves a third of the time.
+        workers: processes that draw batches ahead; 0 draws them in turn with the steps, which suits a CPU.
     """
 
     work: Path
@@ -40,6 +48,7 @@ class Plan:
     steps: int | None = None
     minutes: float | None = None
     compiled: bool = False
+    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,22 +134,57 @@ def _progress(plan: Plan, course: Course, state: _State) -> float:
 def _average(state: _State, decay: float) -> None:
     """Moves the mean weights towards the current ones; faster at the start, so that the first weights don't linger."""
     keep = min(decay, (1 + state.step) / (10 + state.step))
+    pairs = list(zip(state.mean.state_dict().values(), state.module.state_dict().values(), strict=True))
+    blended = [pair for pair in pairs if pair[0].is_floating_point()]
     with torch.no_grad():
-        for mean, now in zip(state.mean.state_dict().values(), state.module.state_dict().values(), strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(now, 1 - keep)
-            else:
+        torch._foreach_lerp_([mean for mean, _ in blended], [now for _, now in blended], 1 - keep)
+        for mean, now in pairs:
+            if not mean.is_floating_point():
                 mean.copy_(now)
 
 
-def _step(state: _State, loss: Loss, plan: Plan, course: Course) -> float:
+class _Batches(Dataset[Any]):
+    """The batch of each step, seeded by the step alone: a resumed training sees what an unbroken one sees."""
+
+    def __init__(self, draw: Draw, seed: int) -> None:
+        self.draw, self.seed = draw, seed
+
+    def __getitem__(self, step: int) -> Any:
+        return self.draw(np.random.default_rng((self.seed, step)))
+
+
+class _From(Sampler[int]):
+    """All whole numbers from `first` on."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def __iter__(self) -> Iterator[int]:
+        return count(self.first)
+
+
+def _batches(draw: Draw, plan: Plan, first: int) -> Iterator[Any]:
+    """The batches from step `first` on, as tensors on the CPU; workers are forked, so renders stay shared."""
+    return iter(
+        DataLoader(
+            _Batches(draw, plan.seed),
+            batch_size=None,
+            sampler=_From(first),
+            num_workers=plan.workers,
+            multiprocessing_context="fork" if plan.workers else None,
+            pin_memory=plan.device == "cuda",
+        )
+    )
+
+
+def _step(state: _State, batches: Iterator[Any], loss: Loss, plan: Plan, course: Course) -> Tensor:
     started = time.monotonic()
     for group in state.optimiser.param_groups:
         group["lr"] = course.rate * rate_at(_progress(plan, course, state))
-    rng = np.random.default_rng((plan.seed, state.step))
-    torch.manual_seed(int(rng.integers(2**62)))
+    batch = next(batches)
+    torch.manual_seed(int(np.random.default_rng((plan.seed, state.step, 1)).integers(2**62)))
     with torch.autocast(plan.device, torch.bfloat16, enabled=course.half and has_matrix_units(plan.device)):
-        value = loss(state.module, rng)
+        value = loss(state.module, batch)
     state.optimiser.zero_grad(set_to_none=True)
     value.backward()
     nn.utils.clip_grad_norm_(state.module.parameters(), 1.0)
@@ -148,17 +192,17 @@ def _step(state: _State, loss: Loss, plan: Plan, course: Course) -> float:
     _average(state, course.average)
     state.step += 1
     state.seconds += time.monotonic() - started
-    return float(value.detach())
+    return value.detach()
 
 
-def fit(name: str, make: Callable[[], nn.Module], loss: Loss, course: Course, plan: Plan) -> nn.Module:
+def fit(name: str, make: Callable[[], nn.Module], draw: Draw, loss: Loss, course: Course, plan: Plan) -> nn.Module:
     """Trains the module that `make` builds, or goes on from its checkpoint, and returns it on the CPU in eval mode.
 
     Args:
         name: of the checkpoint `work/<name>.pt` and of the lines of progress.
         make: builds the module; runs under the plan's seed.
-        loss: the loss of one batch, drawn with the generator that it gets: seeded by the step alone, so that a
-            resumed training sees the batches that an unbroken one sees.
+        draw: the arrays of one batch, drawn with the generator that it gets.
+        loss: of the module on such a batch, as tensors on the CPU; its own randomness is torch's.
         course: steps, rates, precision.
         plan: seed, device, limits and folders.
     """
@@ -174,17 +218,18 @@ def fit(name: str, make: Callable[[], nn.Module], loss: Loss, course: Course, pl
     path = plan.work / f"{name}.pt"
     if path.exists():
         state.load(path, plan.device)
-    _run(name, state, loss, course, plan, path)
+    _run(name, state, draw, loss, course, plan, path)
     return state.mean.cpu().eval()
 
 
-def _run(name: str, state: _State, loss: Loss, course: Course, plan: Plan, path: Path) -> None:
-    saved, recent = time.monotonic(), []
+def _run(name: str, state: _State, draw: Draw, loss: Loss, course: Course, plan: Plan, path: Path) -> None:
+    saved, recent, batches = time.monotonic(), [], _batches(draw, plan, state.step)
     while _progress(plan, course, state) < 1:
-        recent.append(_step(state, loss, plan, course))
+        recent.append(_step(state, batches, loss, plan, course))
         if state.step % 100 == 0:
             share = _progress(plan, course, state)
-            say(f"{name} step {state.step} ({share:.0%}, {state.seconds:.0f} s) loss {sum(recent) / len(recent):.4f}")
+            mean = float(torch.stack(recent).mean())
+            say(f"{name} step {state.step} ({share:.0%}, {state.seconds:.0f} s) loss {mean:.4f}")
             recent = []
         if time.monotonic() - saved > 120:
             state.save(path)

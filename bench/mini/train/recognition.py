@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,12 @@ def _shaken(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (middle + turned + scale * noise).astype(np.float32)
 
 
-def batch(faces: Faces, index: np.ndarray, rng: np.random.Generator, device: str) -> Tensor:
-    """Training crops, (n, 3, 112, 112) in -1..1: shaken, mirrored, blurred and relit at random."""
+def batch(faces: Faces, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Training crops, (n, 112, 112, 3) uint8: shaken, mirrored and blurred at random."""
     cut = aligned(faces.images[index], _shaken(faces.keypoints[index], rng))
     mirrored = rng.random(len(cut)) < 0.5
     cut[mirrored] = cut[mirrored, :, ::-1]
-    cut = crops.blur(cut, rng, 0.35, 0.5)
-    return crops.relight(crops.tensor(cut, 127.5, 127.5, device))
+    return crops.blur(cut, rng, 0.35, 0.5)
 
 
 def margin_loss(features: Tensor, centres: Tensor, person: Tensor, margin: float, scale: float = 32.0) -> Tensor:
@@ -77,20 +76,24 @@ def train(
     def make() -> nn.Module:
         return Recogniser(network(), people, truth.shape[1])
 
-    def loss(module: Any, rng: np.random.Generator) -> Tensor:
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         index = np.sort(rng.choice(len(faces), size, replace=False))
-        person = torch.from_numpy(faces.person(index)).to(plan.device)
-        features = module.network(batch(faces, index, rng, plan.device)).float()
-        target = torch.from_numpy(truth).to(plan.device)[person]
+        person = faces.person(index)
+        return batch(faces, index, rng), person, truth[person]
+
+    def loss(module: Any, drawn: Sequence[Tensor]) -> Tensor:
+        values = crops.relight(crops.tensor(drawn[0], 127.5, 127.5, plan.device))
+        person, target = (part.to(plan.device) for part in drawn[1:])
+        features = module.network(values).float()
         guess = module.parameters_of(F.normalize(features) * WIDTH**0.5)
         return margin_loss(features, module.centres, person, 0.3) + F.smooth_l1_loss(guess.float(), target) * 4
 
-    trained = fit(name, make, loss, course, plan)
+    trained = fit(name, make, draw, loss, course, plan)
     assert isinstance(trained, Recogniser)
     return trained.network
 
 
-def refit(network: Any, held: Faces, count: int = 12_800) -> nn.Sequential:
+def refit(network: Any, held: Faces, device: str = "cpu", count: int = 12_800) -> nn.Sequential:
     """Solves the last layer anew: linear discriminants of the people, over large and small pictures of each.
 
     The margin loss leaves in the embedding much that tells pictures apart and not people: among people whom no training
@@ -100,10 +103,12 @@ def refit(network: Any, held: Faces, count: int = 12_800) -> nn.Sequential:
     Args:
         network: a trained recogniser in eval mode that ends in a linear layer and its batch norm; both are replaced.
         held: training images.
+        device: where the features are computed.
         count: at most so many of them, whole people.
     """
     part = np.arange(min(len(held), count) // held.scenes * held.scenes)
-    inner = _inner(network[:-2], held, part)
+    inner = _inner(network[:-2].to(device), held, part, device)
+    network.cpu()
     with torch.no_grad():
         before = network[-2:](inner).numpy()
     weight, bias = discriminants(inner.numpy().astype(np.float64), np.tile(held.person(part), 2), KEPT)
@@ -113,16 +118,15 @@ def refit(network: Any, held: Faces, count: int = 12_800) -> nn.Sequential:
     return nn.Sequential(*network[:-2], last).eval()
 
 
-def _inner(body: nn.Module, held: Faces, part: np.ndarray) -> Tensor:
+def _inner(body: nn.Module, held: Faces, part: np.ndarray, device: str) -> Tensor:
     """What the layers before the last one see: of the rows in `part`, then of the same rows as 64-pixel portraits."""
     small, moves = crops.portraits(held.images, held.landmarks, part, 64)
     sets = [(held.images[part], held.keypoints[part]), (small, crops.move_points(held.keypoints[part], moves))]
     rng = np.random.default_rng(0)
     cut = np.concatenate([aligned(images, _shaken(points, rng)) for images, points in sets])
     with torch.no_grad():
-        return torch.cat(
-            [body(crops.tensor(some, 127.5, 127.5, "cpu")) for some in np.array_split(cut, len(cut) // 64 + 1)]
-        )
+        parts = np.array_split(cut, len(cut) // 64 + 1)
+        return torch.cat([body(crops.tensor(some, 127.5, 127.5, device)).cpu() for some in parts])
 
 
 def discriminants(

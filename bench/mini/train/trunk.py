@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,14 +52,17 @@ def train(
     def make() -> nn.Module:
         return Taught(trunk(), widths, truth.shape[1])
 
-    def loss(module: Any, rng: np.random.Generator) -> Tensor:
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         index = np.sort(rng.choice(len(held), batch, replace=False))
         images = crops.blur(picture(held, index, size), rng, 0.4, 0.3)
-        values = crops.relight(crops.tensor(images, 127.5, 127.5, plan.device))
-        target = torch.from_numpy((truth[index] - middle) / spread).float().to(plan.device)
-        return F.smooth_l1_loss(module(values.contiguous(memory_format=torch.channels_last)), target)
+        return images, ((truth[index] - middle) / spread).astype(np.float32)
 
-    trained: Any = fit(name, make, loss, course, plan)
+    def loss(module: Any, drawn: Sequence[Tensor]) -> Tensor:
+        values = crops.relight(crops.tensor(drawn[0], 127.5, 127.5, plan.device))
+        guess = module(values.contiguous(memory_format=torch.channels_last))
+        return F.smooth_l1_loss(guess, drawn[1].to(plan.device))
+
+    trained: Any = fit(name, make, draw, loss, course, plan)
     index = np.arange(0, len(unseen), max(len(unseen) // 400, 1))
     with torch.no_grad():
         values = crops.tensor(picture(unseen, index, size), 127.5, 127.5, "cpu")
