@@ -16,6 +16,7 @@ from bench.metrics.frechet import frechet_distance
 from tests.e2e.commands import assert_same, bench, measured, run_folder
 from tests.shared import ROOT
 
+pytestmark = pytest.mark.slow
 METHODS = ("copy", "shuffle", "real", "arc2face")
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.commands import ON_PHOTOS, PHOTOS, WITH_PHOTOS, assert_same, bench, measured, run_folder, tables
 from tests.shared import needs
 
-pytestmark = needs(PHOTOS)
+pytestmark = [needs(PHOTOS), pytest.mark.slow]
 METHODS = ("copy", "shuffle", "real")
 
 

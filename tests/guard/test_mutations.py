@@ -17,6 +17,7 @@ from bench.report.golden import metric_of
 from bench.stages import generate, score
 from tests.guard import world
 
+pytestmark = pytest.mark.slow
 FEATURES = ("features/", "pairs/")
 EVERYTHING = ("faces", "landmarks", *FEATURES)
 

@@ -5,6 +5,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from tests.mini.study import study
 
+pytestmark = pytest.mark.slow
 PEOPLE = 8
 
 

@@ -14,6 +14,7 @@ import torch
 from bench.mini.train import arc2face, crops, detector, landmarks, parsenet, recognition, smirk, squeezenet, trunk
 from bench.mini.train.data import Cast, draw
 
+pytestmark = pytest.mark.slow
 WEIGHTS = Path(__file__).resolve().parents[2] / "bench" / "mini" / "weights"
 FILES = {
     "arcface.onnx",
