@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 
 from bench import resources
+from bench.images import write_png
 from bench.metrics.frechet import frechet_distance
+from bench.mini.world import render, sample_identities
 from tests.e2e.commands import assert_same, bench, measured, run_folder
+from tests.mini.study import elsewhere
 from tests.shared import ROOT
 
 pytestmark = pytest.mark.slow
@@ -98,22 +101,27 @@ def test_exported_runs_join_a_leaderboard(swept, tmp_path):
 
 
 def test_fid_can_be_taken_against_other_pictures(swept, tmp_path):
-    """Everything but the reference set is there already: nothing else is extracted, and only FID and its like move."""
+    """Everything but the reference set is there already: nothing else is extracted, and only FID and its like move.
+
+    The others are other people in red light before a black wall. FID has no direction: that of the copies to them is
+    theirs to the references, and Arc2Face's lies well below it.
+    """
     others, out = tmp_path / "others", tmp_path / "runs"
     shutil.copytree(swept, out)
-    for photo in sorted((swept / ".mini").rglob("*.png"))[:12:2]:
-        others.mkdir(exist_ok=True)
-        shutil.copy(photo, others / f"{photo.parent.name}-{photo.name}")
+    scene, _ = elsewhere(sample_identities(99, 16, "eval"), 1.0)
+    for k, image in enumerate(render(scene, 96).images):
+        write_png(image, others / f"{k:02d}.png", {})
     folder = run_folder(out, "copy")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("tables/**/*.parquet")}
     bench("run", "method=copy", f"protocol.reference_set={others}", f"out={out}")
     assert {path: path.stat().st_mtime_ns for path in before} == before
     found, own = score(out, "copy", "fid", "distance"), score(swept, "copy", "fid", "distance")
-    assert "against a reference set of 6 pictures" in found["note"]
+    assert "against a reference set of 80 pictures" in found["note"]
     pictures, samples = ([*where.glob("tables/features/inception-*/*.parquet")] for where in
                          (next(out.glob("mini/reference-set-*")), folder))  # fmt: skip
     assert found["value"] == pytest.approx(frechet_distance(stacked(samples), stacked(pictures)), rel=1e-9)
     assert found["value"] > 2 * own["value"]
+    assert score(swept, "arc2face", "fid", "distance")["value"] < 0.7 * found["value"]
     similarity = "id_similarity", "mean_detected", "judge"
     assert score(out, "copy", *similarity)["value"] == score(swept, "copy", *similarity)["value"]
     done = bench("compare", folder, run_folder(swept, "shuffle"), check=False)
