@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.mini import world
 from bench.mini.train import arc2face, crops, detector, landmarks, parsenet, recognition, smirk, squeezenet, trunk
 from bench.mini.train.data import Cast, draw
 
@@ -109,7 +110,7 @@ def test_recognisers_know_a_face_from_a_small_picture(held):
 def test_the_detector_finds_faces_and_their_points(held, size, recall):
     quality = detector.measure(str(WEIGHTS / "detector.onnx"), held, size, 300)
     assert quality["recall"] >= recall
-    assert quality["keypoint_error"] <= 0.1
+    assert quality["keypoint_error"] <= 0.06
 
 
 def test_the_detector_is_silent_where_nobody_is():
@@ -129,13 +130,21 @@ def test_landmarks_lie_where_they_are(held):
 
 
 def test_the_parser_knows_skin_hair_and_background(held):
-    assert parsenet.measure(WEIGHTS / "parsenet.pth", held, 100)["mean_iou"] >= 0.78
+    assert parsenet.measure(WEIGHTS / "parsenet.pth", held, 100)["mean_iou"] >= 0.9
+
+
+def test_landmarks_change_sides_in_the_mirrored_picture():
+    scene = world.sample_scenes(np.zeros((1, len(world.IDENTITY)), np.float32), 1, frontal=1.0)
+    scene.camera[:, world.CAMERA.index("offset_x")] = 0
+    [points] = world.render(scene, 128).landmarks
+    mirrored = points[smirk.MIRRORED] * [-1, 1] + [127, 0]
+    assert np.abs(mirrored - points).max() < 0.05
 
 
 def test_expression_and_pose_are_read(held):
     quality = smirk.measure(WEIGHTS / "smirk.pt", held, 150)
-    assert quality["expression_r2"] >= 0.35
-    assert quality["pose_r2"] >= 0.9
+    assert quality["expression_r2"] >= 0.75
+    assert quality["pose_r2"] >= 0.95
 
 
 @pytest.mark.parametrize(
