@@ -5,7 +5,7 @@ pipeline as images made elsewhere (`method=folder`). Beside each answer stands t
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -197,12 +197,11 @@ def answers(factor: Factor, people: np.ndarray, work: Path) -> Iterator[dict[str
             yield {"factor": factor.name, "level": level, "truth": truth, "answer": name, **numbers}
 
 
-def study(people: int, names: tuple[str, ...] = ()) -> pd.DataFrame:
-    """The table of all factors, or of those named, over people of the evaluation part whom no recipe measures on."""
+def study(people: int, factors: Iterable[Factor]) -> pd.DataFrame:
+    """The table of these factors over people of the evaluation part whom no recipe measures on."""
     identities = world.sample_identities(SEED, people, "eval")
     with TemporaryDirectory(prefix="study-") as scratch:
-        chosen = [factor for factor in FACTORS if not names or factor.name in names]
-        return pd.DataFrame([row for factor in chosen for row in answers(factor, identities, Path(scratch))])
+        return pd.DataFrame([row for factor in factors for row in answers(factor, identities, Path(scratch))])
 
 
 def draw(table: pd.DataFrame, out: Path) -> None:
@@ -227,7 +226,7 @@ def main() -> None:
     parser.add_argument("--factors", nargs="*", default=[])
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
-    table = study(chosen.people, tuple(chosen.factors))
+    table = study(chosen.people, [f for f in FACTORS if not chosen.factors or f.name in chosen.factors])
     table.to_csv(chosen.out / "study.csv", index=False, float_format="%.4f", lineterminator="\n")
     draw(table, chosen.out)
     print(table.to_string(index=False))
