@@ -63,13 +63,16 @@ def optional(overrides: Sequence[str]) -> list[str]:
 
     >>> optional(["method.steps=3", "method=copy", "+method.steps=3", "evaluator.detector.batch=2", "method.stpes=3"])
     ['++method.steps=3', 'method=copy', '+method.steps=3', '++evaluator.detector.batch=2', 'method.stpes=3']
+    >>> optional(["method.card.relations={arcface: conditioned}"])
+    ['++method.card.relations={arcface: conditioned}']
     """
     known = [key for key in known_keys() if "." in key]
     return [f"++{text}" if _may_be_absent(text.partition("=")[0], known) else text for text in overrides]
 
 
 def _may_be_absent(key: str, known: Collection[str]) -> bool:
-    return key in known or key.startswith("evaluator.")
+    """A card's relations name recognisers, an evaluator's parts their options: Hydra knows neither beforehand."""
+    return key in known or key.startswith(("evaluator.", "method.card."))
 
 
 def _refuse(message: str) -> NoReturn:

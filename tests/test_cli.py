@@ -133,8 +133,10 @@ def test_mistakes_of_the_other_verbs(arguments, said, capsys):
 
 
 def test_the_composed_config_is_shown_and_nothing_is_left_behind(tmp_path):
-    done = bench("run", "--cfg", "job", "method=copy", "dataset=folder", cwd=tmp_path)
+    seen = "method.card.relations={arcface: conditioned}"
+    done = bench("run", "--cfg", "job", "method=folder", seen, "dataset=folder", cwd=tmp_path)
     assert "samples_per_item: 5" in done.stdout
+    assert "arcface: conditioned" in done.stdout
     assert list(tmp_path.iterdir()) == []
     assert "method: " in bench("run", "--help", cwd=tmp_path).stdout
     assert list(tmp_path.iterdir()) == []
