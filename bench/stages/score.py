@@ -114,7 +114,7 @@ def _pairs(job: Job, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     samples, found = job.sample_pictures(), {}
     for name in names:
         rows = feature_table(samples, job.spec, name).read(samples.shards)
-        rows = rows.loc[rows["status"] == "ok", ["item", "subject", "i", "j", "value"]]
+        rows = rows.loc[rows["status"] == "ok"].drop(columns=["row", "status"])
         found[name] = rows[rows["j"] >= 0].reset_index(drop=True)
         found[f"{name}_reference"] = rows[rows["j"] < 0].drop(columns="j").reset_index(drop=True)
     return found
