@@ -35,6 +35,10 @@ def compute(evaluation: Evaluation) -> Result:
     """Mean LPIPS over an item's pairs and then over items, and over all pairs, for every LPIPS network that was run.
 
     Beside them `foreground_mean_items`, the share of the crops that is no background: pixels filled alike add 0.
+
+    >>> from bench.metrics.example import example, numbers
+    >>> numbers(compute(example()), "mean_items")
+    [0.3]
     """
     names = [name for name in named(evaluation.pairs, "lpips") if "j" in evaluation.pairs[name].columns]
     if not names:

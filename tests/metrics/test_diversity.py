@@ -171,6 +171,14 @@ def test_flame_feature_of_another_size_is_refused():
     assert (score.value, score.note) == (None, "2 numbers per face; a FLAME feature has 56")
 
 
+@pytest.mark.parametrize("metric", [expression_diversity, pose_diversity])
+def test_failures_are_no_feature_of_another_size(metric):
+    given = by_hand([("a", k, "no_face", None) for k in range(3)], [("a", "A", "ok", [0.0])], role="flame")
+    found = scores(metric.compute(given))["flame", "mean_items"]
+    assert (found.value, found.n, found.n_failed) == (None, 0, 3)
+    assert found.note == "no item with 2 valid samples"
+
+
 def test_neutral_face_is_a_feature():
     """All zeros is a face at rest, not a missing one."""
     samples = [("a", 0, "ok", flame()), ("a", 1, "ok", flame())]
