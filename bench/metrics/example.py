@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from bench.metrics.protocol import Evaluation, Features, Result
 
-LOST = [np.nan, np.nan]
+Rows = list[list[float]] | NDArray[np.float64]
+LOST = [float("nan")] * 2
 
 
 def example() -> Evaluation:
@@ -43,14 +44,14 @@ def example() -> Evaluation:
 def numbers(result: Result, *statistics: str) -> list[float | None]:
     """The values of some statistics, to four decimals."""
     found = {score.statistic: score.value for score in result.scores}
-    return [None if found[name] is None else round(found[name], 4) for name in statistics]
+    return [None if (value := found[name]) is None else round(value, 4) for name in statistics]
 
 
-def _features(samples: ArrayLike, references: ArrayLike, targets: ArrayLike) -> Features:
+def _features(samples: Rows, references: Rows, targets: Rows) -> Features:
     return Features(*(np.asarray(rows, dtype=np.float32) for rows in (samples, references, targets)))
 
 
-def _flame() -> ArrayLike:
+def _flame() -> NDArray[np.float64]:
     """Of the four samples: the second has two expression coefficients and a rotation of the head; the last is lost."""
     rows = np.zeros((4, 56))
     rows[1, [0, 1, 50, 52]] = [3, 4, 0.3, 0.4]
