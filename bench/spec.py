@@ -17,6 +17,8 @@ from bench import registry
 from bench.errors import UserError
 from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity
 
+Label = Annotated[int, Field(ge=0, le=18)]
+Level = Annotated[int, Field(ge=0, le=255)]
 Relation = Literal["conditioned", "trained_against", "same_training_data", "none", "unknown"]
 
 
@@ -61,10 +63,10 @@ class Views(Spec):
     """How a face becomes the crops that networks see."""
 
     alignment: Annotated[Literal["ffhq68", "facexlib5"], IDENTITY] = "ffhq68"  # of the 512 crop
-    transform_size: Annotated[int, IDENTITY] = 4096  # of the FFHQ crop's intermediate image
-    background: Annotated[tuple[int, ...], IDENTITY] = (0,)  # parsing labels that are removed
-    fill: Annotated[tuple[int, int, int], IDENTITY] = (0, 0, 0)  # RGB in their place
-    min_foreground: Annotated[float, IDENTITY] = 0.05  # below: status empty_mask
+    transform_size: Annotated[int, Field(ge=512), IDENTITY] = 4096  # of the FFHQ crop's intermediate image
+    background: Annotated[tuple[Label, ...], IDENTITY] = (0,)  # parsing labels that are removed
+    fill: Annotated[tuple[Level, Level, Level], IDENTITY] = (0, 0, 0)  # RGB in their place
+    min_foreground: Annotated[float, Field(ge=0, le=1), IDENTITY] = 0.05  # below: status empty_mask
     flame_landmarks: Annotated[Literal["mapped", "again"], IDENTITY] = "mapped"  # again: found in the aligned crop
 
 
@@ -77,7 +79,7 @@ class Protocol(Spec):
 
     name: Annotated[str, IDENTITY]
     seed: Annotated[int, IDENTITY] = 0
-    samples_per_item: Annotated[int, IDENTITY] = 5
+    samples_per_item: Annotated[int, Field(ge=1), IDENTITY] = 5
     prompt: Annotated[str, IDENTITY] = "photo of a person"
     prompt_id: Annotated[str, IDENTITY] = "neutral"
     views: Annotated[Views, IDENTITY] = Views()
@@ -102,9 +104,9 @@ class Execution(Spec):
     """Where and how the work is done; recorded, never part of an identity."""
 
     device: Annotated[str, RECORDED] = "cpu"
-    workers: Annotated[int, RECORDED] = 1
-    threads: Annotated[int, RECORDED] = 1  # of every process; another number changes last digits
-    shard_size: Annotated[int, RECORDED] = 16  # items
+    workers: Annotated[int, Field(ge=1), RECORDED] = 1
+    threads: Annotated[int, Field(ge=1), RECORDED] = 1  # of every process; another number changes last digits
+    shard_size: Annotated[int, Field(ge=1), RECORDED] = 16  # items
     order: Annotated[Literal["list", "reversed", "shuffled"], RECORDED] = "list"  # in which shards run
     on_existing: Annotated[Literal["only_missing", "never", "always"], RECORDED] = "only_missing"
 

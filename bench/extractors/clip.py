@@ -6,6 +6,7 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from bench.extractors.protocol import Crops
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
@@ -36,7 +37,7 @@ class Clip:
 
         weights: WeightFile
         view: Annotated[str, IDENTITY] = "ffhq512"
-        batch: Annotated[int, RECORDED] = 8
+        batch: Annotated[int, Field(gt=0), RECORDED] = 8
 
     def __init__(self, options: Clip.Options, runtime: Runtime) -> None:
         from transformers import CLIPVisionModelWithProjection

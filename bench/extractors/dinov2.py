@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from bench.extractors.protocol import Crops
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
@@ -39,7 +40,7 @@ class Dinov2:
 
         weights: WeightFile
         view: Annotated[str, IDENTITY] = "ffhq512"
-        batch: Annotated[int, RECORDED] = 8
+        batch: Annotated[int, Field(gt=0), RECORDED] = 8
 
     def __init__(self, options: Dinov2.Options, runtime: Runtime) -> None:
         import torch

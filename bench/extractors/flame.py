@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from bench.errors import UserError
 from bench.extractors.protocol import Crops
@@ -46,7 +47,7 @@ class FlameOptions(Spec):
 
     weights: WeightFile
     view: Annotated[str, IDENTITY] = "flame224"
-    batch: Annotated[int, RECORDED] = 8
+    batch: Annotated[int, Field(gt=0), RECORDED] = 8
 
 
 class SmirkOptions(Spec):
@@ -61,8 +62,8 @@ class SmirkOptions(Spec):
 
     weights: WeightFile
     view: Annotated[str, IDENTITY] = "flame224"
-    size: Annotated[int, IDENTITY] = 224
-    batch: Annotated[int, RECORDED] = 8
+    size: Annotated[int, Field(gt=0), IDENTITY] = 224
+    batch: Annotated[int, Field(gt=0), RECORDED] = 8
 
 
 class Code(NamedTuple):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from bench.extractors.protocol import Crops
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
@@ -38,7 +39,7 @@ class Inception:
         weights: WeightFile
         dims: Annotated[Literal[64, 192, 768, 2048], IDENTITY] = 2048
         view: Annotated[str, IDENTITY] = "ffhq512"
-        batch: Annotated[int, RECORDED] = 16
+        batch: Annotated[int, Field(gt=0), RECORDED] = 16
 
     def __init__(self, options: Inception.Options, runtime: Runtime) -> None:
         state = load_state(options.weights)

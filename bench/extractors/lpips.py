@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from bench.errors import UserError
 from bench.extractors.protocol import Crops
@@ -53,7 +54,7 @@ class Lpips:
         trunk: WeightFile
         net: Annotated[Net, IDENTITY] = "alex"
         view: Annotated[str, IDENTITY] = "ffhq512_masked"
-        batch: Annotated[int, RECORDED] = 1
+        batch: Annotated[int, Field(gt=0), RECORDED] = 1
 
     def __init__(self, options: Lpips.Options, runtime: Runtime) -> None:
         self.batch = options.batch

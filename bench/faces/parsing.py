@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from bench.errors import UserError
 from bench.extractors.protocol import Crops
@@ -84,7 +85,7 @@ class BiSeNet:
         """
 
         weights: WeightFile
-        batch: Annotated[int, RECORDED] = 1
+        batch: Annotated[int, Field(gt=0), RECORDED] = 1
 
     def __init__(self, options: BiSeNet.Options, runtime: Runtime) -> None:
         import torch
@@ -129,8 +130,8 @@ class ParseNet:
         """
 
         weights: WeightFile
-        size: Annotated[int, IDENTITY] = SIZE
-        batch: Annotated[int, RECORDED] = 1
+        size: Annotated[int, Field(gt=0), IDENTITY] = SIZE
+        batch: Annotated[int, Field(gt=0), RECORDED] = 1
 
     def __init__(self, options: ParseNet.Options, runtime: Runtime) -> None:
         state = load_state(options.weights)

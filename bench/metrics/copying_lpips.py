@@ -32,7 +32,12 @@ def listed_values(evaluation: Evaluation, table: pd.DataFrame) -> tuple[Floats, 
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """Mean LPIPS between samples and their own references; to be read against the rows `copy` and `real`."""
+    """Mean LPIPS between samples and their own references; to be read against the rows `copy` and `real`.
+
+    >>> from bench.metrics.example import example, numbers
+    >>> numbers(compute(example()), "mean_detected")
+    [0.2]
+    """
     scores: list[Score] = []
     columns: dict[str, Floats] = {}
     tables: list[pd.DataFrame] = []

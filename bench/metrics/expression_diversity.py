@@ -6,14 +6,19 @@ from bench.metrics.diversity import Pairs, diversity_scores, item_table, pairs_w
 from bench.metrics.flame import DIMENSION, EXPRESSION, Distance, distances, l2
 from bench.metrics.protocol import Evaluation, Metric, Result, Score
 from bench.metrics.scores import absent, named, together
-from bench.metrics.standing import standing
+from bench.metrics.standing import finite, standing
 from bench.metrics.verification import verified
 
 NAME = "expression_diversity"
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """Mean L2 distance of the 50 expression coefficients, for every FLAME extractor that was run."""
+    """Mean L2 distance of the 50 expression coefficients, for every FLAME extractor that was run.
+
+    >>> from bench.metrics.example import example, numbers
+    >>> numbers(compute(example()), "mean_items")
+    [5.0]
+    """
     return flame_diversity(evaluation, NAME, {"": l2(EXPRESSION)})
 
 
@@ -23,7 +28,7 @@ def flame_diversity(evaluation: Evaluation, metric: str, kinds: dict[str, Distan
     tables, passed = [], list(verified(evaluation))
     for variant in named(evaluation.features, "flame"):
         features = evaluation.features[variant]
-        if features.samples.shape[1] != DIMENSION:
+        if features.samples.shape[1] != DIMENSION and finite(features.samples).any():
             reason = f"{features.samples.shape[1]} numbers per face; a FLAME feature has {DIMENSION}"
             scores.append(absent((metric, variant, "mean_items"), reason))
             continue

@@ -17,7 +17,12 @@ REASONS = ("generation_error", "undecodable", "no_face")
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """Rate of failed samples among those whose reference has a face, and the part of each reason in it."""
+    """Rate of failed samples among those whose reference has a face, and the part of each reason in it.
+
+    >>> from bench.metrics.example import example, numbers
+    >>> numbers(compute(example()), "rate", "rate_no_face")
+    [0.25, 0.25]
+    """
     who = standing(evaluation)
     trial, people = who.eligible, subjects(evaluation.samples)[who.eligible]
     counts = {"n": int(trial.sum()), **who.counts()}

@@ -9,7 +9,12 @@ NAME = "fd_dinov2"
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """FD-DINOv2 of the detected samples against the references, or against the evaluation's reference set."""
+    """FD-DINOv2 of the detected samples against the references, or against the evaluation's reference set.
+
+    >>> from bench.metrics.example import example, numbers
+    >>> numbers(compute(example()), "distance")
+    [0.1208]
+    """
     return frechet_result(evaluation, NAME, "dinov2")
 
 

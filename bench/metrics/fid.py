@@ -9,7 +9,12 @@ NAME = "fid"
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """FID of the detected samples against the references, or against the evaluation's reference set."""
+    """FID of the detected samples against the references, or against the evaluation's reference set.
+
+    >>> from bench.metrics.example import example, numbers
+    >>> numbers(compute(example()), "distance")
+    [4.3431]
+    """
     return frechet_result(evaluation, NAME, "inception")
 
 

@@ -42,7 +42,12 @@ def within(who: Standing, group: Mask) -> Standing:
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """Per group and recogniser: detection rate, both means of ID similarity, FNMR at the threshold of all."""
+    """Per group and recogniser: detection rate, both means of ID similarity, FNMR at the threshold of all.
+
+    >>> from bench.metrics.example import example, numbers
+    >>> numbers(compute(example()), "mean_failures_as_zero[gender=f]", "mean_failures_as_zero[gender=m]")
+    [0.8, 0.5]
+    """
     panel, scores = recognisers(evaluation, NAME, "mean_detected")
     found = list(members(evaluation))
     if not found:

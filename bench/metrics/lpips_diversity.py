@@ -22,8 +22,24 @@ def _note(who: Standing, pairs: Pairs) -> str:
     return notes(who.note, f"{alone} samples with a face are in no pair" if alone else "")
 
 
+def _foreground(evaluation: Evaluation, who: Standing, table: pd.DataFrame, variant: str) -> list[Score]:
+    """Mean share of the paired crops that was left by the mask; nothing where the table does not tell it."""
+    if not {"foreground_i", "foreground_j"} <= set(table):
+        return []
+    shares = table.assign(value=(table["foreground_i"] + table["foreground_j"]) / 2)
+    pairs = listed_pairs(evaluation, shares, who.valid)
+    return diversity_scores(evaluation, who, pairs, (NAME, variant), "foreground_")[:1]
+
+
 def compute(evaluation: Evaluation) -> Result:
-    """Mean LPIPS over an item's pairs and then over items, and over all pairs, for every LPIPS network that was run."""
+    """Mean LPIPS over an item's pairs and then over items, and over all pairs, for every LPIPS network that was run.
+
+    Beside them `foreground_mean_items`, the share of the crops that is no background: pixels filled alike add 0.
+
+    >>> from bench.metrics.example import example, numbers
+    >>> numbers(compute(example()), "mean_items")
+    [0.3]
+    """
     names = [name for name in named(evaluation.pairs, "lpips") if "j" in evaluation.pairs[name].columns]
     if not names:
         return Result((absent((NAME, "", "mean_items"), "LPIPS was not run"),))
@@ -34,6 +50,7 @@ def compute(evaluation: Evaluation) -> Result:
         pairs = listed_pairs(evaluation, evaluation.pairs[variant], who.valid)
         scores += diversity_scores(evaluation, who, pairs, (NAME, variant), note=_note(who, pairs))
         scores += verified_scores(evaluation, who, pairs, (NAME, variant), passed)
+        scores += _foreground(evaluation, who, evaluation.pairs[variant], variant)
         tables.append(item_table(evaluation, who, pairs, (NAME, variant)))
     return Result(tuple(scores), None, together(tables))
 

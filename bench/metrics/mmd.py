@@ -60,13 +60,11 @@ class Term:
 
     def without_each(self) -> Floats:
         """(S,) the same with one subject left out."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return (self.strangers - self.involved) / (self.n_strangers - self.n_involved)
+        return _ratio(self.strangers - self.involved, self.n_strangers - self.n_involved)
 
     def without_groups(self) -> Floats:
         """(G,) the same with one group of subjects left out."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return self.left / self.n_left
+        return _ratio(self.left, self.n_left)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +124,11 @@ def terms(
         yy=_own(symmetric_sums(b, codes_y, members, kernel), b, m, members, kernel),
         xy=_between(subject_sums(a, b, codes_x, codes_y, members, kernel), n, m, members),
     )
+
+
+def _ratio(total: Floats, number: Floats) -> Floats:
+    """Means of whole numbers of pairs; NaN where there is none, whatever rounding left of their sum."""
+    return np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
 
 
 def _members(names: NDArray[Any], groups: Mapping[Any, int]) -> Floats:

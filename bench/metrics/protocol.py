@@ -35,7 +35,8 @@ class Evaluation:
         references: a row per item: item, subject, status (`ok`, `undecodable`, `no_face`), group columns.
         targets: a row per target photo: subject, image, status; may be empty.
         features: by extractor name, e.g. "arcface", "flame", "inception", "dinov2".
-        pairs: by pair extractor name, e.g. "lpips": item, i, j, value (a row per pair that has one).
+        pairs: by pair extractor name, e.g. "lpips": item, i, j, value (a row per pair that has one); foreground_i and
+            foreground_j, the shares of the two crops that the parser's mask kept, may stand beside them.
         recognisers: names of the recognisers among `features` -> relation of the method to each
             (`conditioned`, `trained_against`, `same_training_data`, `none`, `unknown`).
         groups: names of the group columns.

@@ -14,7 +14,12 @@ NAME = "within_similarity"
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """Mean cosine between the embeddings of an item's samples, under every recogniser."""
+    """Mean cosine between the embeddings of an item's samples, under every recogniser.
+
+    >>> from bench.metrics.example import example, numbers
+    >>> numbers(compute(example()), "mean_items")
+    [0.6]
+    """
     panel, scores = recognisers(evaluation, NAME, "mean_items")
     tables: list[pd.DataFrame] = []
     for recogniser in panel:

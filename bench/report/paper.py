@@ -29,7 +29,7 @@ METRICS = {
 STATISTICS = {
     "mean_detected": "mean", "mean_failures_as_zero": "failures as 0", "detection_rate": "detected",
     "fnmr@1e-2": "FNMR at FMR 1 %", "fnmr@1e-3": "FNMR at FMR 0.1 %", "rank1": "rank 1", "mean_items": "mean",
-    "distance": "distance", "excluded": "without same subjects",
+    "foreground_mean_items": "foreground", "distance": "distance", "excluded": "without same subjects",
 }  # fmt: skip
 """statistic -> how a reader calls it."""
 HEADLINES = {

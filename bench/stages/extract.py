@@ -448,7 +448,8 @@ def _keys(rows: pd.DataFrame, views: Sequence[View]) -> pd.DataFrame:
 def _pairs(network: Any, rows: pd.DataFrame, views: Sequence[View], portraits: Mapping[str, View]) -> pd.DataFrame:
     """The pair table of a shard: a row per pair of an item's samples, and per sample and reference (j = -1).
 
-    `value` is None where one of the two is missing.
+    `value` is None where one of the two is missing; `foreground_i` and `foreground_j` are the shares of the two crops
+    that their masks kept.
     """
     table: list[dict[str, Any]] = []
     for item, group in rows[KEYS].reset_index(drop=True).groupby("item", sort=False):
@@ -467,4 +468,5 @@ def _pair(first: Mapping[Any, Any], second: Mapping[Any, Any], one: View, other:
     return {
         "row": first["row"], "item": first["item"], "subject": first["subject"], "i": first["index"],
         "j": second["index"], "status": bad or "ok", "value": None if bad else float(value),
+        "foreground_i": one.foreground, "foreground_j": other.foreground,
     }  # fmt: skip

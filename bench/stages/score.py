@@ -106,7 +106,18 @@ def _features(job: Job, name: str, references: NDArray[np.bool_], targets: NDArr
     photos, samples = job.photo_pictures(), job.sample_pictures()
     of_photos = read_features(feature_table(photos, job.spec, name), photos.shards)
     of_samples = read_features(feature_table(samples, job.spec, name), samples.shards)
+    of_samples, of_photos = equally_wide(of_samples, of_photos)
     return Features(of_samples, of_photos[references], of_photos[targets])
+
+
+def equally_wide(*tables: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """(n, d) tables of one network; one in which no row has a feature does not know its d, and takes the others'.
+
+    >>> [table.shape for table in equally_wide(np.zeros((2, 56)), np.full((3, 1), np.nan))]
+    [(2, 56), (3, 56)]
+    """
+    width = max(table.shape[1] for table in tables)
+    return [t if t.shape[1] == width else np.full((len(t), width), np.nan, np.float32) for t in tables]
 
 
 def _pairs(job: Job, names: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -114,7 +125,7 @@ def _pairs(job: Job, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     samples, found = job.sample_pictures(), {}
     for name in names:
         rows = feature_table(samples, job.spec, name).read(samples.shards)
-        rows = rows.loc[rows["status"] == "ok", ["item", "subject", "i", "j", "value"]]
+        rows = rows.loc[rows["status"] == "ok"].drop(columns=["row", "status"])
         found[name] = rows[rows["j"] >= 0].reset_index(drop=True)
         found[f"{name}_reference"] = rows[rows["j"] < 0].drop(columns="j").reset_index(drop=True)
     return found

@@ -1,5 +1,6 @@
 """What every registered metric promises, whatever it measures."""
 
+import inspect
 import json
 import math
 from dataclasses import asdict, replace
@@ -73,6 +74,7 @@ def test_declaration(metric):
     assert metric.version >= 1
     assert metric.reference
     assert metric.compute.__doc__
+    assert ">>> " in inspect.getsource(inspect.getmodule(metric.compute)), "its module shows no example"
     assert set(metric.needs) <= ROLES
     low, high = metric.range
     assert low is None or high is None or low < high
@@ -185,6 +187,16 @@ def faceless_references():
     return replace(given, samples=samples, references=references, features=features, pairs={})
 
 
+def nothing_found():
+    """No picture has a feature, so that not even its length is known."""
+    given = all_status("no_face")
+    features = {
+        n: Features(*(np.full((len(part), 1), np.nan, np.float32) for part in (f.samples, f.references, f.targets)))
+        for n, f in given.features.items()
+    }
+    return replace(given, features=features)
+
+
 ODD = {
     "bare": bare,
     "empty": empty,
@@ -196,6 +208,7 @@ ODD = {
     "two identities": lambda: evaluation(items=2),
     "all samples of an identity failed": lambda: fail(evaluation(), np.arange(5), "no_face"),
     "all failed": lambda: all_status("no_face"),
+    "no feature at all": nothing_found,
     "all undecodable": lambda: all_status("undecodable"),
     "all unavailable": lambda: all_status("unavailable"),
     "no reference has a face": faceless_references,

@@ -1,5 +1,6 @@
 """Frechet and kernel distances, precision and recall: closed forms, independent references, jackknife."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -219,6 +220,21 @@ def test_a_fold_without_strangers_has_no_kernel_distance():
     x, y, _, _ = named_sets()
     sums = kid.kid_terms(x[:4], y[:4], np.arange(4), np.arange(4), {0: 0, 1: 0, 2: 0, 3: 1})
     assert np.isnan(sums.without_groups()).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_rounding_leaves_of_no_pairs_is_no_distance(seed):
+    """Without group 0, or without one of two subjects, no pair of strangers is left: NaN, not a rest divided by 0."""
+    rng = np.random.default_rng(seed)
+    x, y, people = rng.normal(size=(3, 4)), rng.normal(size=(3, 4)), np.arange(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        folds = kid.kid_terms(x, y, people, people, {0: 0, 1: 0, 2: 1})
+        assert np.isnan(folds.xy.without_groups()).tolist() == [True, False]
+        assert np.isnan(folds.without_groups()).tolist() == [True, False]
+        two = kid.kid_terms(x[:2], y[:2], people[:2], people[:2])
+        assert np.isnan(two.xx.without_each()).all()
+        assert two.jackknife() is None
 
 
 def test_kid_keeps_its_replicates():

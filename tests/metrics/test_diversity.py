@@ -63,6 +63,17 @@ def test_failed_pair_is_left_out():
     assert found["lpips", "mean_items"].n_pairs == 3
 
 
+def test_foreground_of_the_paired_crops():
+    """Of item a the crops keep 0.2, 0.4 and 0.6, of b 0.5 and 1; what is in no pair has no part in it."""
+    given = lpips_world()
+    kept = {"foreground_i": [0.2, 0.6, 0.4, 0.5], "foreground_j": [0.4, 0.2, 0.6, 1.0]}
+    found = scores(lpips_diversity.compute(replace(given, pairs={"lpips": given.pairs["lpips"].assign(**kept)})))
+    share = found["lpips", "foreground_mean_items"]
+    assert share.value == pytest.approx((0.4 + 0.75) / 2)
+    assert (share.n, share.n_failed, share.n_items, share.n_pairs) == (6, 1, 2, 4)
+    assert ("lpips", "foreground_mean_items") not in scores(lpips_diversity.compute(given))
+
+
 def test_every_lpips_network_is_a_variant():
     given = lpips_world()
     table = given.pairs["lpips"]
@@ -87,7 +98,7 @@ def test_verified_pairs_are_those_of_two_verified_samples():
     table, samples = given.pairs["lpips"], given.samples
     row = {key: k for k, key in enumerate(zip(samples["item"], samples["index"], strict=True))}
     by_item = {}
-    for item, i, j, value in table.itertuples(index=False):
+    for item, i, j, value in table[["item", "i", "j", "value"]].itertuples(index=False):
         if mask[row[item, i]] and mask[row[item, j]]:
             by_item.setdefault(item, []).append(value)
     score = scores(lpips_diversity.compute(given))["lpips", f"mean_items[verified {label}]"]
@@ -158,6 +169,14 @@ def test_flame_feature_of_another_size_is_refused():
     given = by_hand([("a", 0, "ok", [1.0, 2.0])], [("a", "A", "ok", [1, 2])], role="flame")
     score = expression_diversity.compute(given).scores[0]
     assert (score.value, score.note) == (None, "2 numbers per face; a FLAME feature has 56")
+
+
+@pytest.mark.parametrize("metric", [expression_diversity, pose_diversity])
+def test_failures_are_no_feature_of_another_size(metric):
+    given = by_hand([("a", k, "no_face", None) for k in range(3)], [("a", "A", "ok", [0.0])], role="flame")
+    found = scores(metric.compute(given))["flame", "mean_items"]
+    assert (found.value, found.n, found.n_failed) == (None, 0, 3)
+    assert found.note == "no item with 2 valid samples"
 
 
 def test_neutral_face_is_a_feature():

@@ -72,6 +72,8 @@ def _pairs(rng, samples, per_item):
             "value": rng.uniform(0.2, 0.6, count),
         }
     )
+    kept = np.random.default_rng(1).uniform(0.4, 0.7, (len(names), per_item))
+    between["foreground_i"], between["foreground_j"] = kept[:, i].ravel(), kept[:, j].ravel()
     to_reference = pd.DataFrame(
         {"item": samples["item"], "i": samples["index"], "value": rng.uniform(0.2, 0.6, len(samples))}
     )

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bench.faces.views import View
-from bench.stages.extract import NOT_READ, _features
+from bench.stages.extract import NOT_READ, _features, _pairs
 
 PART = SimpleNamespace(options=SimpleNamespace(batch=4))
 
@@ -86,3 +86,25 @@ def test_every_column_has_a_value_exactly_where_the_status_is_ok(name):
     rows, views = pictures(5)
     table = _features(Brightness(), PART, rows, views, np.array([True, True, False, True, False]))
     assert table[name].notna().tolist() == (table["status"] == "ok").tolist()
+
+
+class Difference:
+    """The distance of two crops is that of their first pixels."""
+
+    def distances(self, crops):
+        first = crops[:, 0, 0, 0].astype(float)
+        return np.abs(first[:, None] - first)
+
+
+def test_pairs_of_an_item_and_with_its_reference_carry_what_the_masks_kept():
+    crop = np.zeros((2, 2, 3), np.uint8)
+    rows = pd.DataFrame({"row": range(3), "item": "a", "subject": "A", "index": range(3)})
+    views = [View(crop, foreground=0.5), View(crop + 3, foreground=0.7), View(crop, "empty_mask", foreground=0.01)]
+    table = _pairs(Difference(), rows, views, {"a": View(crop + 9, foreground=0.6)})
+    of = table.set_index(["i", "j"])
+    assert of["value"].dropna().to_dict() == {(0, 1): 3, (0, -1): 9, (1, -1): 6}
+    assert of["status"].to_dict() == {
+        (0, 1): "ok", (0, 2): "empty_mask", (0, -1): "ok", (1, 2): "empty_mask", (1, -1): "ok", (2, -1): "empty_mask",
+    }  # fmt: skip
+    assert of.loc[(0, 1), ["foreground_i", "foreground_j"]].tolist() == [0.5, 0.7]
+    assert of.loc[(2, -1), ["foreground_i", "foreground_j"]].tolist() == [0.01, 0.6]
