@@ -95,6 +95,20 @@ def test_a_second_run_makes_nothing_again(swept):
     assert {p: p.stat().st_mtime_ns for p in (folder / "tables").rglob("*.parquet")} == before
 
 
+def test_a_network_added_later_extracts_only_what_it_misses(swept, tmp_path):
+    """The tables that are there stay as they are, no face is looked for again, and the new network has its own."""
+    out = tmp_path / "runs"
+    shutil.copytree(swept, out)
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("tables/**/*.parquet")}
+    file = "${evaluator.recognisers.mobilefacenet.weights}"
+    added = f"+evaluator.recognisers.swapped={{name: arcface_onnx, weights: '{file}', dim: 128, colour: bgr}}"
+    measured(*ON_PHOTOS, added, "method=copy", f"out={out}")
+    after = {p: p.stat().st_mtime_ns for p in out.rglob("tables/**/*.parquet")}
+    assert {p: after[p] for p in before} == before
+    assert {p.parent.name.split("-")[0] for p in after.keys() - before.keys()} == {"swapped"}
+    assert len(list(out.rglob("tables/features/swapped-*"))) == 2  # of the samples and of the photos
+
+
 def test_other_pictures_under_the_same_names_are_another_run(tmp_path):
     from bench.images import read_image, write_png
 
