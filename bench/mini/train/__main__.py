@@ -39,7 +39,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--compiled", action="store_true", help="compile the UNet: for long runs")
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--steps", type=int, help="instead of the recipe's own number")
-    limit.add_argument("--minutes", type=float, help="end each recipe on the clock")
+    limit.add_argument("--minutes", type=float, help="end each training on the clock")
     chosen = parser.parse_args()
     wrong = sorted(set(chosen.names) - set(RECIPES))
     if wrong:

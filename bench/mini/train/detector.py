@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.mini.train import crops, export
+from bench.mini.train import crops, export, keypoints
+from bench.mini.train.canvases import STRIDES, Canvas, grid, mixed
 from bench.mini.train.data import EVAL, TRAIN, Faces, faces
 from bench.mini.train.loop import Course, Plan, fit
 
 COURSE = Course(steps=13000, rate=2e-3, average=0.998)
-STRIDES = (8, 16, 32)
-ANCHORS = np.array([[16, 32], [64, 128], [256, 512]], np.float32)
-"""Sides of the two anchors of each stride, as in SCRFD: a face belongs to the nearest one in the logarithm."""
 CANVASES = ((128, 96), (192, 48), (256, 24), (320, 16))
 """Sides of the training canvases, and how many make a batch."""
 
@@ -69,6 +65,12 @@ class Detector(nn.Module):
         Rows of every map: pixels in reading order, the two anchors of a pixel together. Scores (n, rows, 1) are logits
         in training and in 0..1 in evaluation; boxes (n, rows, 4) and points (n, rows, 10) are in strides from it.
         """
+        maps = self.maps(x)
+        levels = [self._heads(self.tower(level), self.point_tower(level), k) for k, level in enumerate(maps)]
+        return [level[part] for part in range(3) for level in levels]
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """The pyramid's maps (n, width, h / stride, w / stride), which all heads read."""
         x, found = self.stem(x), []
         for stage in self.stages:
             x = stage(x)
@@ -76,8 +78,7 @@ class Detector(nn.Module):
         merged = [side(feature) for side, feature in zip(self.side, found, strict=True)]
         for k in (1, 0):
             merged[k] = merged[k] + F.interpolate(merged[k + 1], scale_factor=2.0, mode="nearest")
-        levels = [self._heads(self.tower(level), self.point_tower(level), k) for k, level in enumerate(merged)]
-        return [level[part] for part in range(3) for level in levels]
+        return merged
 
     def _heads(self, x: Tensor, fine: Tensor, level: int) -> list[Tensor]:
         with torch.autocast(x.device.type, enabled=False):
@@ -103,77 +104,6 @@ class Exported(nn.Module):
         return [part[0] for part in self.detector(x)]
 
 
-@dataclass
-class Canvas:
-    """A training image (s, s, 3) uint8 and the faces on it: boxes (k, 4), key points (k, 5, 2)."""
-
-    image: np.ndarray
-    boxes: list[np.ndarray]
-    points: list[np.ndarray]
-
-
-def _backdrop(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Black, or smooth colours."""
-    if rng.random() < 0.3:
-        return np.zeros((size, size, 3), np.uint8)
-    coarse = rng.integers(0, 256, (rng.integers(2, 9), rng.integers(2, 9), 3)).astype(np.uint8)
-    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR)
-
-
-def _place(box: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A similarity (2, 3) that brings a face to a random size, angle and place in a cell of `size` pixels."""
-    side = np.sqrt((box[2] - box[0]) * (box[3] - box[1]))
-    share = np.exp(rng.uniform(np.log(0.17), np.log(0.8)))
-    angle, scale = rng.normal(0, 0.12), share * size / side
-    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    slack = 0.5 - 0.45 * share
-    goal = size * (0.5 + rng.uniform(-slack, slack, 2))
-    return np.c_[turn, goal - turn @ ((box[:2] + box[2:]) / 2)].astype(np.float32)
-
-
-def _paste(held: Faces, index: int, canvas: Canvas, corner: np.ndarray, size: int, rng: np.random.Generator) -> None:
-    """Draws one render into a cell of the canvas; its face joins the canvas's."""
-    move = _place(held.boxes[index], size, rng)
-    cell = canvas.image[corner[1] : corner[1] + size, corner[0] : corner[0] + size]
-    image = held.images[index]
-    factor = float(np.sqrt(abs(np.linalg.det(move[:, :2]))))
-    if factor < 0.7:
-        image = cv2.GaussianBlur(image, (0, 0), 0.45 / factor)
-    border = cv2.BORDER_TRANSPARENT if rng.random() < 0.7 else cv2.BORDER_REPLICATE
-    cell[:] = cv2.warpAffine(image, move, (size, size), dst=cell.copy(), flags=cv2.INTER_LINEAR, borderMode=border)
-    box = held.boxes[index].reshape(2, 2)
-    middle, half = move[:, :2] @ box.mean(0) + move[:, 2] + corner, (box[1] - box[0]) / 2 * factor
-    canvas.boxes.append(np.r_[middle - half, middle + half])
-    canvas.points.append(crops.move_points(held.keypoints[index][None], move[None])[0] + corner)
-
-
-def _without(held: Faces, index: int, canvas: Canvas, corner: np.ndarray, size: int) -> None:
-    """Fills a cell with a piece of a render that shows no face, if it has one."""
-    x0, _, x1, _ = held.boxes[index]
-    width = held.images.shape[2]
-    piece = (
-        held.images[index][:, : max(int(x0), 0)]
-        if x0 > width - x1
-        else held.images[index][:, min(int(x1) + 1, width) :]
-    )
-    if piece.shape[1] > 16:
-        canvas.image[corner[1] : corner[1] + size, corner[0] : corner[0] + size] = cv2.resize(piece, (size, size))
-
-
-def _canvas(held: Faces, size: int, rng: np.random.Generator) -> Canvas:
-    """One face over the whole canvas, or four cells with a face each, some without."""
-    canvas = Canvas(_backdrop(size, rng), [], [])
-    cells = 2 if rng.random() < 0.3 else 1
-    for k in range(cells * cells):
-        corner = np.array([k % cells, k // cells]) * (size // cells)
-        index = int(rng.integers(len(held)))
-        if rng.random() < 0.15:
-            _without(held, index, canvas, corner, size // cells)
-        else:
-            _paste(held, index, canvas, corner, size // cells, rng)
-    return canvas
-
-
 class Target(NamedTuple):
     """What the rows of all levels should say; arrays of float32, or tensors of the same.
 
@@ -190,21 +120,9 @@ class Target(NamedTuple):
     size: Any
 
 
-def _grid(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(rows, 2) pixels, (rows,) strides and (rows,) anchors of all levels of a canvas."""
-    pixels, strides, anchors = [], [], []
-    for level, stride in enumerate(STRIDES):
-        side = size // stride
-        y, x = np.mgrid[:side, :side]
-        pixels.append(np.repeat(np.stack([x, y], 2).reshape(-1, 2) * stride, 2, axis=0))
-        strides.append(np.full(side * side * 2, stride))
-        anchors.append(np.tile(ANCHORS[level], side * side))
-    return np.concatenate(pixels).astype(np.float32), np.concatenate(strides), np.concatenate(anchors)
-
-
 def targets(canvases: list[Canvas], size: int) -> Target:
     """Faces belong to the pixels near their middle, at the anchor nearest to their size; near misses aren't asked."""
-    pixels, strides, anchors = _grid(size)
+    pixels, strides, anchors = grid(size)
     n, rows = len(canvases), len(pixels)
     out = Target(*(np.zeros((n, rows, *width), np.float32) for width in ((), (4,), (10,), ())))
     out.size[:] = 1
@@ -252,7 +170,7 @@ def train(held: Faces, plan: Plan) -> nn.Module:
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, Target]:
         size, many = CANVASES[int(rng.choice(len(CANVASES), p=[0.3, 0.4, 0.2, 0.1]))]
-        canvases = [_canvas(held, size, rng) for _ in range(many)]
+        canvases = [mixed(held, size, rng) for _ in range(many)]
         images = crops.blur(np.stack([canvas.image for canvas in canvases]), rng, 0.2, 0.5)
         return images, targets(canvases, size)
 
@@ -301,6 +219,7 @@ def run(plan: Plan) -> dict[str, float]:
     path = plan.out / "detector.onnx"
     names = [f"{part}_{stride}" for part in ("score", "bbox", "kps") for stride in STRIDES]
     axes = {"input.1": {2: "?", 3: "?"}, **{name: {0: f"rows_{name}"} for name in names}}
-    module = Exported(train(faces(TRAIN, plan.work), plan)).float().eval()
+    held = faces(TRAIN, plan.work)
+    module = Exported(keypoints.taught(train(held, plan), held, plan)).float().eval()
     export.onnx_file(module, torch.zeros(1, 3, 192, 192), path, ["input.1"], names, axes)
     return measure(str(path), faces(EVAL, plan.work), 192)

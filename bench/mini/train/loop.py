@@ -36,7 +36,7 @@ class Plan:
         seed: of the first weights and of every batch.
         device: "cpu" or "cuda".
         steps: overrides the recipe's own number of steps.
-        minutes: if given, the learning rate follows the clock instead of the steps and the recipe ends on time.
+        minutes: if given, the learning rate follows the clock instead of the steps and each training ends on time.
         compiled: compile the UNet; takes minutes and a C++ compiler, and saves a third of the time.
         workers: processes that draw batches ahead; 0 draws them in turn with the steps, which suits a CPU.
     """
@@ -163,7 +163,7 @@ class _From(Sampler[int]):
         return count(self.first)
 
 
-def _batches(draw: Draw, plan: Plan, first: int) -> Iterator[Any]:
+def batches(draw: Draw, plan: Plan, first: int) -> Iterator[Any]:
     """The batches from step `first` on, as tensors on the CPU; workers are forked, so renders stay shared."""
     return iter(
         DataLoader(
@@ -177,11 +177,11 @@ def _batches(draw: Draw, plan: Plan, first: int) -> Iterator[Any]:
     )
 
 
-def _step(state: _State, batches: Iterator[Any], loss: Loss, plan: Plan, course: Course) -> Tensor:
+def _step(state: _State, drawn: Iterator[Any], loss: Loss, plan: Plan, course: Course) -> Tensor:
     started = time.monotonic()
     for group in state.optimiser.param_groups:
         group["lr"] = course.rate * rate_at(_progress(plan, course, state))
-    batch = next(batches)
+    batch = next(drawn)
     torch.manual_seed(int(np.random.default_rng((plan.seed, state.step, 1)).integers(2**62)))
     with torch.autocast(plan.device, torch.bfloat16, enabled=course.half and has_matrix_units(plan.device)):
         value = loss(state.module, batch)
@@ -223,9 +223,9 @@ def fit(name: str, make: Callable[[], nn.Module], draw: Draw, loss: Loss, course
 
 
 def _run(name: str, state: _State, draw: Draw, loss: Loss, course: Course, plan: Plan, path: Path) -> None:
-    saved, recent, batches = time.monotonic(), [], _batches(draw, plan, state.step)
+    saved, recent, drawn = time.monotonic(), [], batches(draw, plan, state.step)
     while _progress(plan, course, state) < 1:
-        recent.append(_step(state, batches, loss, plan, course))
+        recent.append(_step(state, drawn, loss, plan, course))
         if state.step % 100 == 0:
             share = _progress(plan, course, state)
             mean = float(torch.stack(recent).mean())
