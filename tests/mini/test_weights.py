@@ -106,11 +106,11 @@ def test_recognisers_know_a_face_from_a_small_picture(held):
     assert (recognition.embed(WEIGHTS / "arcface.onnx", small, points) * large).sum(1).mean() > 0.7
 
 
-@pytest.mark.parametrize(("size", "recall"), [(192, 0.985), (256, 0.985), (320, 0.97)])
-def test_the_detector_finds_faces_and_their_points(held, size, recall):
+@pytest.mark.parametrize(("size", "recall", "error"), [(192, 0.985, 0.045), (256, 0.985, 0.04), (320, 0.97, 0.042)])
+def test_the_detector_finds_faces_and_their_points(held, size, recall, error):
     quality = detector.measure(str(WEIGHTS / "detector.onnx"), held, size, 300)
     assert quality["recall"] >= recall
-    assert quality["keypoint_error"] <= 0.06
+    assert quality["keypoint_error"] <= error
 
 
 def test_the_detector_is_silent_where_nobody_is():
