@@ -17,7 +17,7 @@ ANCHORS = np.array([[16, 32], [64, 128], [256, 512]], np.float32)
 
 @dataclass
 class Canvas:
-    """A training image (s, s, 3) uint8 and the faces on it: boxes (k, 4), key points (k, 5, 2)."""
+    """A training image (s, s, 3) uint8 RGB and the faces on it: boxes (k, 4), key points (k, 5, 2)."""
 
     image: np.ndarray
     boxes: list[np.ndarray]
@@ -72,7 +72,8 @@ def pasted(held: Faces, size: int, rng: np.random.Generator) -> Canvas:
 def enlarged(held: Faces, size: int, rng: np.random.Generator) -> Canvas:
     """A render, some from fewer pixels, some nearer or aside, that fills the canvas as insightface enlarges a picture.
 
-    insightface divides what it finds by the factor alone: so the truth is multiplied by it, without half a pixel.
+    insightface divides what it finds by the factor alone: so the truth is multiplied by it, without half a pixel. Both
+    the move and the enlargement are bilinear.
     """
     index, width = int(rng.integers(len(held))), held.images.shape[2]
     small = int(rng.integers(56, width)) if rng.random() < 0.35 else width
@@ -123,3 +124,14 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         strides.append(np.full(side * side * 2, stride))
         anchors.append(np.tile(ANCHORS[level], side * side))
     return np.concatenate(pixels).astype(np.float32), np.concatenate(strides), np.concatenate(anchors)
+
+
+def eye_distance(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Distance of the eyes in pixels, not below a share of the box that a frontal face would have.
+
+    Args:
+        points: (..., 5, 2) key points, the eyes first.
+        boxes: (..., 4) x0 y0 x1 y1.
+    """
+    side = np.sqrt(np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1))
+    return np.maximum(np.linalg.norm(points[..., 0, :] - points[..., 1, :], axis=-1), side / 2.6)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.mini.train import crops, export, keypoints
-from bench.mini.train.canvases import STRIDES, Canvas, grid, mixed
+from bench.mini.train.canvases import STRIDES, Canvas, eye_distance, grid, mixed
 from bench.mini.train.data import EVAL, TRAIN, Faces, faces
 from bench.mini.train.loop import Course, Plan, fit
 
@@ -200,12 +200,6 @@ def measure(path: str, held: Faces, size: int, count: int = 600) -> dict[str, fl
             truth, best = held.keypoints[index], points[int(np.argmax(overlap))]
             errors.append(np.linalg.norm(best - truth, axis=1).mean() / eye_distance(truth, held.boxes[index]))
     return {"recall": float(np.mean(hits)), "keypoint_error": float(np.mean(errors or [9.0]))}
-
-
-def eye_distance(points: np.ndarray, box: np.ndarray) -> float:
-    """Distance of the eyes in pixels, not below a share of the box that a frontal face would have."""
-    side = float(np.sqrt((box[2] - box[0]) * (box[3] - box[1])))
-    return max(float(np.linalg.norm(points[0] - points[1])), side / 2.6)
 
 
 def _overlap(one: np.ndarray, two: np.ndarray) -> float:

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bench.mini.train import crops
-from bench.mini.train.canvases import STRIDES, Canvas, enlarged, grid, pasted
+from bench.mini.train.canvases import STRIDES, Canvas, enlarged, eye_distance, grid, pasted
 from bench.mini.train.data import Faces
-from bench.mini.train.loop import Course, Plan, batches, fit, say
+from bench.mini.train.loop import Course, Draw, Loss, Plan, batches, fit, say, seed_torch
 
 COURSE = Course(steps=2000, rate=1e-3, decay=1e-3, half=False, average=0.998)
 BATCH = 512
@@ -93,7 +93,7 @@ def installed(detector: Any, head: Any) -> Any:
     return detector
 
 
-def _draw(held: Windows) -> Any:
+def _draw(held: Windows) -> Draw:
     def draw(rng: np.random.Generator) -> Windows:
         index = np.sort(rng.integers(len(held.maps), size=BATCH))
         return Windows(*(part[index] for part in held))
@@ -101,7 +101,7 @@ def _draw(held: Windows) -> Any:
     return draw
 
 
-def _loss(plan: Plan) -> Any:
+def _loss(plan: Plan) -> Loss:
     """The mean distance from the truth, as a share of the eyes': what `detector.measure` measures."""
 
     def loss(module: Any, drawn: Sequence[Tensor]) -> Tensor:
@@ -123,7 +123,7 @@ def windows(detector: Any, held: Faces, plan: Plan) -> Windows:
 
     detector, found = detector.to(plan.device).eval(), []
     for turn, (images, boxes, points) in enumerate(islice(batches(draw, plan, 0), TURNS)):
-        torch.manual_seed(int(np.random.default_rng((plan.seed, turn, 2)).integers(2**62)))
+        seed_torch(plan, turn, 2)
         values = crops.relight(crops.tensor(images, 127.5, 128.0, plan.device), 0.06)
         found.append(_around(detector, values, boxes.numpy(), points.numpy()))
         if turn % 500 == 499:
@@ -150,10 +150,8 @@ def _around(detector: Any, values: Tensor, boxes: np.ndarray, points: np.ndarray
     x, y = (pixels[rows] / stride[:, None]).astype(int).T
     span = 2 * REACH + 1
     cut = [padded[k][n, :, j : j + span, i : i + span] for k, n, i, j in zip(level, who, x, y, strict=True)]
-    eyes = np.linalg.norm(points[:, 0] - points[:, 1], axis=1)
     away = (points[who] - pixels[rows][:, None]) / stride[:, None, None]
-    at_least = np.maximum(eyes, _side(boxes) / 2.6)[who] / stride
-    return Windows(np.stack(cut), away, rows % 2, level, at_least)
+    return Windows(np.stack(cut), away, rows % 2, level, eye_distance(points, boxes)[who] / stride)
 
 
 def _padded(level: Tensor) -> Tensor:
@@ -161,14 +159,11 @@ def _padded(level: Tensor) -> Tensor:
     return F.pad(torch.cat([level, torch.ones_like(level[:, :1])], 1), (REACH,) * 4)
 
 
-def _side(boxes: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
-
-
 def _best(scores: np.ndarray, boxes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The best rows (n, 2) by scores (n, rows) near each face's middle, and whether each is above 0.3."""
     pixels, strides, _ = grid(size)
+    side = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
     away = np.abs(pixels[None] - ((boxes[:, :2] + boxes[:, 2:]) / 2)[:, None]).max(2)
-    near = np.where(away < np.maximum(0.3 * _side(boxes)[:, None], strides), scores, 0.0)
+    near = np.where(away < np.maximum(0.3 * side[:, None], strides), scores, 0.0)
     best = np.argsort(-near, axis=1)[:, :ROWS]
     return best, np.take_along_axis(near, best, 1) > 0.3

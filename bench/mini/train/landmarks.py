@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.mini.train import crops, export
+from bench.mini.train.canvases import eye_distance
 from bench.mini.train.data import EVAL, TRAIN, Faces, faces
-from bench.mini.train.detector import Residual, _conv, eye_distance
+from bench.mini.train.detector import Residual, _conv
 from bench.mini.train.loop import Course, Plan, fit
 
 SIZE = 192

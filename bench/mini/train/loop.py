@@ -177,12 +177,17 @@ def batches(draw: Draw, plan: Plan, first: int) -> Iterator[Any]:
     )
 
 
+def seed_torch(plan: Plan, step: int, stream: int) -> None:
+    """Seeds torch for one step; another `stream` gives other numbers at the same step."""
+    torch.manual_seed(int(np.random.default_rng((plan.seed, step, stream)).integers(2**62)))
+
+
 def _step(state: _State, drawn: Iterator[Any], loss: Loss, plan: Plan, course: Course) -> Tensor:
     started = time.monotonic()
     for group in state.optimiser.param_groups:
         group["lr"] = course.rate * rate_at(_progress(plan, course, state))
     batch = next(drawn)
-    torch.manual_seed(int(np.random.default_rng((plan.seed, state.step, 1)).integers(2**62)))
+    seed_torch(plan, state.step, 1)
     with torch.autocast(plan.device, torch.bfloat16, enabled=course.half and has_matrix_units(plan.device)):
         value = loss(state.module, batch)
     state.optimiser.zero_grad(set_to_none=True)
