@@ -1,4 +1,4 @@
-"""`judge.onnx`: the held-out recogniser, another architecture, another seed, people that no other recipe sees."""
+"""`judge.onnx`: the held-out recogniser: another architecture and seed, people that no other recogniser sees."""
 
 from __future__ import annotations
 

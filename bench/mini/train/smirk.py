@@ -9,8 +9,10 @@ camera is not a truth that this world has: its three outputs are taught to be 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,41 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from bench.mini import world
 from bench.mini.train import crops, export
 from bench.mini.train.data import EVAL, TRAIN, Faces, faces
-from bench.mini.train.loop import Course, Plan, fit, say
+from bench.mini.train.loop import Course, Plan, batches, fit, say
 
-SIZE = 112
-"""Pixels of the pictures that it reads (`size` of the extractor); steps at the official 224 take four times as long."""
-BATCH = 128
-COURSE = Course(steps=7200, rate=2e-3, half=False, average=0.998)
+SIZE = 160
+"""Pixels of the pictures that it reads in the end."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training at one size.
+
+    Attributes:
+        name: of its checkpoint.
+        size: pixels of its pictures.
+        batch: pictures of a step.
+        every: the pose's encoder sees each so manieth of them: it learns more easily than the expression's.
+        course: steps, rates, precision.
+    """
+
+    name: str
+    size: int
+    batch: int
+    every: int
+    course: Course
+
+
+STAGES = (
+    Stage("smirk", 112, 128, 1, Course(steps=7200, rate=2e-3, half=False, average=0.998)),
+    Stage("smirk-fine", SIZE, 64, 4, Course(steps=4000, rate=1e-3, half=False, average=0.995)),
+)
+"""Most is learned on small pictures, which take half the time; where a lip ends is seen better on larger ones."""
 FLAME, JAW, LID = (
     [world.EXPRESSION.index(name) for name in names]
     for names in (world.FLAME_EXPRESSION, world.JAW, world.EYELIDS[::-1])
@@ -56,6 +83,11 @@ class Encoder(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """(n, 3, s, s) RGB in 0..1 to (n, channels of the last map)."""
         return self.encoder(x)[-1].mean((2, 3))
+
+    def hold_still(self) -> None:
+        """Ends the learning of the first layers: half the time goes into their large maps."""
+        for part in self.encoder.conv_stem, self.encoder.bn1, self.encoder.blocks[0], self.encoder.blocks[1][0]:
+            part.requires_grad_(False)
 
     def answer(self, features: Tensor) -> Tensor:
         """(n, channels) to (n, outputs)."""
@@ -96,9 +128,13 @@ class Taught(nn.Module):
             nn.Linear(encoder.encoder.feature_info[-1]["num_chs"], 136) for encoder in self.smirk_encoder.both()
         )
 
-    def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """What `Smirk` gives, and the standardised landmarks (n, 136) as each encoder sees them."""
-        features = [encoder.features(x) for encoder in self.smirk_encoder.both()]
+    def forward(self, x: Tensor, every: int = 1) -> tuple[list[Tensor], list[Tensor]]:
+        """What `Smirk` gives, and the standardised landmarks (n, 136) as each encoder sees them.
+
+        The pose's encoder reads one picture in `every`.
+        """
+        seen = x, x[::every]
+        features = [encoder.features(part) for encoder, part in zip(self.smirk_encoder.both(), seen, strict=True)]
         known = [encoder.answer(part) for encoder, part in zip(self.smirk_encoder.both(), features, strict=True)]
         return known, [places(part) for places, part in zip(self.landmarks, features, strict=True)]
 
@@ -132,100 +168,135 @@ def _mirror(expression: np.ndarray, pose: np.ndarray, points: np.ndarray) -> Non
     points[:] = points[:, MIRRORED] * [-1, 1]
 
 
-def refit(module: Smirk, held: Faces, device: str = "cpu", count: int = 12_000, ridge: float = 1e-3) -> None:
-    """Fits the last linear layers anew by least squares, on features as the finished network gives them.
-
-    Args:
-        module: trained, in eval mode; its linear layers change.
-        held: training images, of which every so many are read, without the truth's uncertainty.
-        device: where the features are computed.
-        count: at most so many.
-        ridge: of the features' mean square; keeps rare features from getting large weights.
-    """
-    index = np.arange(0, len(held), max(len(held) // count, 1))
-    moves = flame_moves(held.landmarks[index], SIZE)
-    images = crops.warp(held.images[index], moves, SIZE, reflect=True)
-    for encoder, known in zip(module.both(), truth(held, index, moves), strict=True):
-        with torch.no_grad():
-            encoder.to(device)
-            parts = [encoder.features(crops.tensor(part, 0, 255, device)).cpu() for part in _some(images)]
-            encoder.cpu()
-            features = torch.cat([torch.cat(parts), torch.ones(len(index), 1)], 1).double()
-            square = features.T @ features
-            square.diagonal().add_(ridge * square.diagonal().mean())
-            solved = torch.linalg.solve(square, features.T @ torch.from_numpy(known).double()).float()
-            linear = getattr(encoder, encoder.layers)[0]
-            linear.weight.copy_(solved[:-1].T)
-            linear.bias.copy_(solved[-1])
-
-
-def _some(images: np.ndarray) -> list[np.ndarray]:
-    return np.array_split(images, max(len(images) // 64, 1))
-
-
 @dataclass(frozen=True)
 class Lesson:
     """How batches are drawn from the renders, and what their truths are divided by.
 
     Attributes:
         held: the renders.
+        stage: tells the size and the number of the crops.
         spread: (55,) variance of each expression parameter that varies, 1 of the others.
         middle: (136,) mean of the landmarks in the crop, in -1..1.
         scale: (136,) their deviation.
     """
 
     held: Faces
+    stage: Stage
     spread: np.ndarray
     middle: np.ndarray
     scale: np.ndarray
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Crops (n, s, s, 3) uint8 by shaken landmarks; expression (n, 55), pose (n, 6), landmarks (n, 136)."""
-        index = np.sort(rng.choice(len(self.held), BATCH, replace=False))
-        known = self.held.landmarks[index]
-        moves = flame_moves(known + rng.normal(0, 0.6, known.shape) + rng.normal(0, 0.6, (BATCH, 1, 2)), SIZE)
-        images = crops.warp(self.held.images[index], moves, SIZE, reflect=True)
-        expression, pose = truth(self.held, index, moves)
-        points = _inside(known, moves)
+        index = np.sort(rng.choice(len(self.held), self.stage.batch, replace=False))
+        shaken = rng.normal(0, 0.6, (self.stage.batch, 68, 2)) + rng.normal(0, 0.6, (self.stage.batch, 1, 2))
+        images, expression, pose, points = self.cut(index, shaken)
         if rng.random() < 0.5:
             images = np.ascontiguousarray(images[:, :, ::-1])
             _mirror(expression, pose, points)
-        standard = (points.reshape(BATCH, 136) - self.middle) / self.scale
-        return crops.blur(images, rng, 0.35, 0.4), expression, pose, standard.astype(np.float32)
+        return crops.blur(images, rng, 0.35, 0.4), expression, pose, self.standard(points)
+
+    def cut(self, index: np.ndarray, shaken: np.ndarray | float = 0.0) -> tuple[np.ndarray, ...]:
+        """Crops, expression, pose, and the landmarks (n, 68, 2) in the crop, its sides at -1 and 1."""
+        known = self.held.landmarks[index]
+        moves = flame_moves(known + shaken, self.stage.size)
+        images = crops.warp(self.held.images[index], moves, self.stage.size, reflect=True)
+        return images, *truth(self.held, index, moves), _inside(known, moves, self.stage.size)
+
+    def standard(self, points: np.ndarray) -> np.ndarray:
+        """Landmarks (n, 68, 2) in the crop to (n, 136) of mean 0 and deviation 1."""
+        return ((points.reshape(-1, 136) - self.middle) / self.scale).astype(np.float32)
 
 
-def _inside(points: np.ndarray, moves: np.ndarray) -> np.ndarray:
+def _inside(points: np.ndarray, moves: np.ndarray, size: int) -> np.ndarray:
     """Landmarks (n, 68, 2) in the crop, its sides at -1 and 1."""
-    return (crops.move_points(points, moves) + 0.5) / (SIZE / 2) - 1
+    return (crops.move_points(points, moves) + 0.5) / (size / 2) - 1
 
 
-def lesson(held: Faces) -> Lesson:
+def lesson(held: Faces, stage: Stage) -> Lesson:
     """Squared errors count by the variance of each truth.
 
     Most expressions are 0 most of the time: an absolute error is content with their median.
     """
     index = np.arange(0, len(held), max(len(held) // 4000, 1))
-    moves = flame_moves(held.landmarks[index], SIZE)
-    expression, points = truth(held, index, moves)[0], _inside(held.landmarks[index], moves).reshape(-1, 136)
+    moves = flame_moves(held.landmarks[index], stage.size)
+    expression = truth(held, index, moves)[0]
+    points = _inside(held.landmarks[index], moves, stage.size).reshape(-1, 136)
     spread = np.ones(55, np.float32)
     spread[SHOWN] = expression[:, SHOWN].var(0)
-    return Lesson(held, spread, points.mean(0), points.std(0))
+    return Lesson(held, stage, spread, points.mean(0), points.std(0))
 
 
-def train(held: Faces, plan: Plan) -> Any:
-    """Trains both encoders at once."""
-    taught = lesson(held)
-    spread = torch.from_numpy(taught.spread).to(plan.device)
+def settle(module: Taught, taught: Lesson, plan: Plan, steps: int = 40) -> None:
+    """Makes the means and variances of the normalisations those of the lesson's pictures."""
+    drawn = islice(batches(taught.draw, plan, 0), steps)
+    update_bn((crops.tensor(images, 0, 255, plan.device) for images, *_ in drawn), module.to(plan.device))
+
+
+def refit(module: Taught, taught: Lesson, device: str, count: int = 12_000, ridge: float = 1e-3) -> None:
+    """Fits the last linear layers anew by least squares, on features as the network gives them; it ends in eval mode.
+
+    Args:
+        module: trained; its linear layers change.
+        taught: the training images, of which every so many are read, without the truth's uncertainty.
+        device: where the features are computed.
+        count: at most so many.
+        ridge: of the features' mean square; keeps rare features from getting large weights.
+    """
+    module.to(device).eval()
+    index = np.arange(0, len(taught.held), max(len(taught.held) // count, 1))
+    for k, encoder in enumerate(module.smirk_encoder.both()):
+        parts = [_seen(encoder, k, taught, rows, device) for rows in np.array_split(index, max(len(index) // 64, 1))]
+        features, known = (torch.cat(part).double() for part in zip(*parts, strict=True))
+        square = features.T @ features
+        square.diagonal().add_(ridge * square.diagonal().mean())
+        solved = torch.linalg.solve(square, features.T @ known).float()
+        answer, places = getattr(encoder, encoder.layers)[0], module.landmarks[k]
+        _put(answer, solved[:, : answer.out_features])
+        _put(places, solved[:, answer.out_features :])
+    module.cpu()
+
+
+@torch.no_grad()
+def _seen(encoder: Encoder, k: int, taught: Lesson, rows: np.ndarray, device: str) -> tuple[Tensor, Tensor]:
+    """Features of the `k`th encoder with a 1 behind them; what it should answer with the landmarks behind it."""
+    images, *known, points = taught.cut(rows)
+    features = encoder.features(crops.tensor(images, 0, 255, device)).cpu()
+    answers = np.concatenate([known[k], taught.standard(points)], 1)
+    return torch.cat([features, torch.ones(len(rows), 1)], 1), torch.from_numpy(answers)
+
+
+@torch.no_grad()
+def _put(linear: Any, solved: Tensor) -> None:
+    linear.weight.copy_(solved[:-1].T)
+    linear.bias.copy_(solved[-1])
+
+
+def train(held: Faces, plan: Plan) -> Taught:
+    """Trains both encoders at once, on small pictures first."""
+    small, large = (lesson(held, stage) for stage in STAGES)
+    module = _fit(Taught, small, plan)
+    settle(module, large, plan)
+    refit(module, large, plan.device)
+    module.smirk_encoder.expression_encoder.hold_still()
+    module = _fit(lambda: deepcopy(module), large, plan)
+    refit(module, large, plan.device)
+    return module
+
+
+def _fit(make: Callable[[], Taught], taught: Lesson, plan: Plan) -> Any:
+    spread, every = torch.from_numpy(taught.spread).to(plan.device), taught.stage.every
 
     def loss(module: Any, drawn: Sequence[Tensor]) -> Tensor:
         values = crops.relight(crops.tensor(drawn[0], 127.5, 127.5, plan.device)) / 2 + 0.5
         expression, pose, points = (part.to(plan.device) for part in drawn[1:])
-        (guess, turn), places = module(values.contiguous(memory_format=torch.channels_last))
+        (guess, turn), places = module(values.contiguous(memory_format=torch.channels_last), every)
         expressed = ((guess - expression).square() / spread).sum(1).mean() / len(SHOWN)
-        placed = sum(F.smooth_l1_loss(place, points, beta=0.1) for place in places)
-        return expressed + F.smooth_l1_loss(turn, pose, beta=0.1) * 5 + placed
+        turned = F.smooth_l1_loss(turn, pose[::every], beta=0.1) * 5
+        seen = zip(places, (points, points[::every]), strict=True)
+        return expressed + turned + sum(F.smooth_l1_loss(place, known, beta=0.1) for place, known in seen)
 
-    return fit("smirk", Taught, taught.draw, loss, COURSE, plan)
+    return fit(taught.stage.name, make, taught.draw, loss, taught.stage.course, plan)
 
 
 def measure(path: Path, held: Faces, count: int = 500) -> dict[str, float]:
@@ -260,7 +331,6 @@ def run(plan: Plan) -> dict[str, float]:
     """Trains and exports it; returns R² on people that it never saw."""
     path = plan.out / "smirk.pt"
     trained = train(faces(TRAIN, plan.work), plan)
-    refit(trained.smirk_encoder, faces(TRAIN, plan.work), plan.device)
     state = {name: value for name, value in trained.state_dict().items() if name.startswith("smirk_encoder.")}
     export.torch_file(state, path)
     return measure(path, faces(EVAL, plan.work))
