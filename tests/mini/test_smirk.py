@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from bench import resources
 from bench.mini.train import crops, smirk
 from bench.mini.train.data import Cast, draw
 from bench.mini.train.loop import Plan
@@ -40,7 +42,7 @@ def test_refit_answers_the_truth_where_there_are_more_features_than_pictures(hel
     module, taught = smirk.Taught(), smirk.lesson(held, smirk.STAGES[1])
     smirk.settle(module, taught, Plan(Path(), Path()), steps=2)
     smirk.refit(module, taught, "cpu", ridge=1e-9)
-    images, expression, pose, points = taught.cut(np.arange(len(held)))
+    images, expression, pose, points = smirk.cut(held, np.arange(len(held)), 32)
     with torch.no_grad():
         (guess, turn), places = module(crops.tensor(images, 0, 255, "cpu"))
     np.testing.assert_allclose(guess.numpy(), expression, atol=0.02)
@@ -55,3 +57,8 @@ def test_the_pose_s_encoder_reads_one_picture_in_so_many():
         whole = module(images)[0][1]
     assert expression.shape == (8, 55)
     torch.testing.assert_close(pose, whole[::4], atol=1e-5, rtol=0)
+
+
+def test_the_evaluator_reads_the_pictures_at_the_size_that_was_taught():
+    conf = OmegaConf.load(resources.folder("conf") / "evaluator" / "mini.yaml")
+    assert conf.extractors.flame.size == smirk.SIZE == smirk.STAGES[-1].size

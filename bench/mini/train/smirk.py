@@ -54,7 +54,7 @@ STAGES = (
     Stage("smirk", 112, 128, 1, Course(steps=7200, rate=2e-3, half=False, average=0.998)),
     Stage("smirk-fine", SIZE, 64, 4, Course(steps=4000, rate=1e-3, half=False, average=0.995)),
 )
-"""Most is learned on small pictures, which take half the time; where a lip ends is seen better on larger ones."""
+"""Most is learned on small pictures, which take a good third of the time; larger ones are more precise."""
 FLAME, JAW, LID = (
     [world.EXPRESSION.index(name) for name in names]
     for names in (world.FLAME_EXPRESSION, world.JAW, world.EYELIDS[::-1])
@@ -85,7 +85,7 @@ class Encoder(nn.Module):
         return self.encoder(x)[-1].mean((2, 3))
 
     def hold_still(self) -> None:
-        """Ends the learning of the first layers: half the time goes into their large maps."""
+        """Ends the learning of the first layers, whose large maps take half the time; their normalisations go on."""
         for part in self.encoder.conv_stem, self.encoder.bn1, self.encoder.blocks[0], self.encoder.blocks[1][0]:
             part.requires_grad_(False)
 
@@ -168,6 +168,25 @@ def _mirror(expression: np.ndarray, pose: np.ndarray, points: np.ndarray) -> Non
     points[:] = points[:, MIRRORED] * [-1, 1]
 
 
+def cut(held: Faces, index: np.ndarray, size: int, shaken: np.ndarray | float = 0.0) -> tuple[np.ndarray, ...]:
+    """The crops that the extractor makes of these renders, and their truth.
+
+    Args:
+        held: the renders.
+        index: (n,) which of them.
+        size: pixels of the crops; bilinear, edges mirrored.
+        shaken: added to the landmarks (n, 68, 2) that place the crop, in pixels.
+
+    Returns:
+        (n, size, size, 3) uint8 RGB; expression (n, 55); pose (n, 6); the true landmarks (n, 68, 2) in the crop, whose
+        sides are at -1 and 1.
+    """
+    known = held.landmarks[index]
+    moves = flame_moves(known + shaken, size)
+    images = crops.warp(held.images[index], moves, size, reflect=True)
+    return images, *truth(held, index, moves), _inside(known, moves, size)
+
+
 @dataclass(frozen=True)
 class Lesson:
     """How batches are drawn from the renders, and what their truths are divided by.
@@ -190,18 +209,11 @@ class Lesson:
         """Crops (n, s, s, 3) uint8 by shaken landmarks; expression (n, 55), pose (n, 6), landmarks (n, 136)."""
         index = np.sort(rng.choice(len(self.held), self.stage.batch, replace=False))
         shaken = rng.normal(0, 0.6, (self.stage.batch, 68, 2)) + rng.normal(0, 0.6, (self.stage.batch, 1, 2))
-        images, expression, pose, points = self.cut(index, shaken)
+        images, expression, pose, points = cut(self.held, index, self.stage.size, shaken)
         if rng.random() < 0.5:
             images = np.ascontiguousarray(images[:, :, ::-1])
             _mirror(expression, pose, points)
         return crops.blur(images, rng, 0.35, 0.4), expression, pose, self.standard(points)
-
-    def cut(self, index: np.ndarray, shaken: np.ndarray | float = 0.0) -> tuple[np.ndarray, ...]:
-        """Crops, expression, pose, and the landmarks (n, 68, 2) in the crop, its sides at -1 and 1."""
-        known = self.held.landmarks[index]
-        moves = flame_moves(known + shaken, self.stage.size)
-        images = crops.warp(self.held.images[index], moves, self.stage.size, reflect=True)
-        return images, *truth(self.held, index, moves), _inside(known, moves, self.stage.size)
 
     def standard(self, points: np.ndarray) -> np.ndarray:
         """Landmarks (n, 68, 2) in the crop to (n, 136) of mean 0 and deviation 1."""
@@ -260,7 +272,7 @@ def refit(module: Taught, taught: Lesson, device: str, count: int = 12_000, ridg
 @torch.no_grad()
 def _seen(encoder: Encoder, k: int, taught: Lesson, rows: np.ndarray, device: str) -> tuple[Tensor, Tensor]:
     """Features of the `k`th encoder with a 1 behind them; what it should answer with the landmarks behind it."""
-    images, *known, points = taught.cut(rows)
+    images, *known, points = cut(taught.held, rows, taught.stage.size)
     features = encoder.features(crops.tensor(images, 0, 255, device)).cpu()
     answers = np.concatenate([known[k], taught.standard(points)], 1)
     return torch.cat([features, torch.ones(len(rows), 1)], 1), torch.from_numpy(answers)
@@ -306,12 +318,10 @@ def measure(path: Path, held: Faces, count: int = 500) -> dict[str, float]:
     module.load_state_dict({name.removeprefix("smirk_encoder."): value for name, value in state.items()})
     module.eval()
     index = np.arange(0, len(held), max(len(held) // count, 1))
-    moves = flame_moves(held.landmarks[index], SIZE)
-    images = crops.warp(held.images[index], moves, SIZE, reflect=True)
+    images, expression, pose, _ = cut(held, index, SIZE)
     with torch.no_grad():
         parts = [module(crops.tensor(part, 0, 255, "cpu")) for part in np.array_split(images, 20)]
     guess, turn = (torch.cat([part[k] for part in parts]).numpy() for k in range(2))
-    expression, pose = truth(held, index, moves)
     fits = [determination(guess[:, k], expression[:, k]) for k in SHOWN]
     turns = [determination(turn[:, k], pose[:, k]) for k in range(3)]
     say(f"R2 by expression parameter {np.round(fits, 3).tolist()}, by axis {np.round(turns, 3).tolist()}")
