@@ -28,7 +28,7 @@ def _small(monkeypatch):
 
 @pytest.mark.usefixtures("_small")
 def test_the_second_stage_goes_on_from_the_first_and_its_first_layers_stand_still(held, tmp_path):
-    trained = smirk.train(held, Plan(tmp_path, tmp_path, steps=2)).state_dict()
+    trained = smirk.train([held], Plan(tmp_path, tmp_path, steps=2)).state_dict()
     first = torch.load(tmp_path / "smirk.pt", weights_only=True)["mean"]
     for layer in ("conv_stem", "blocks.0.0.conv_dw", "blocks.1.0.conv_pwl"):
         assert torch.equal(first[f"{ENCODER}{layer}.weight"], trained[f"{ENCODER}{layer}.weight"])
@@ -39,7 +39,7 @@ def test_the_second_stage_goes_on_from_the_first_and_its_first_layers_stand_stil
 @pytest.mark.usefixtures("_small")
 def test_refit_answers_the_truth_where_there_are_more_features_than_pictures(held):
     torch.manual_seed(0)
-    module, taught = smirk.Taught(), smirk.lesson(held, smirk.STAGES[1])
+    module, taught = smirk.Taught(), smirk.lesson([held], smirk.STAGES[1])
     smirk.settle(module, taught, Plan(Path(), Path()), steps=2)
     smirk.refit(module, taught, "cpu", ridge=1e-9)
     images, expression, pose, points = smirk.cut(held, np.arange(len(held)), 32)
@@ -62,3 +62,11 @@ def test_the_pose_s_encoder_reads_one_picture_in_so_many():
 def test_the_evaluator_reads_the_pictures_at_the_size_that_was_taught():
     conf = OmegaConf.load(resources.folder("conf") / "evaluator" / "mini.yaml")
     assert conf.extractors.flame.size == smirk.SIZE == smirk.STAGES[-1].size
+
+
+def test_each_batch_comes_from_one_source_and_every_source_is_drawn_from(held):
+    marked = replace(held, expression=np.full_like(held.expression, 2))
+    taught = smirk.lesson([held, marked], replace(smirk.STAGES[1], size=32, batch=4))
+    smiles = [taught.draw(np.random.default_rng(seed))[1][:, 0] for seed in range(12)]
+    assert all(len(set(batch == 2)) == 1 for batch in smiles)
+    assert {bool(batch[0] == 2) for batch in smiles} == {False, True}

@@ -9,7 +9,7 @@ camera is not a truth that this world has: its three outputs are taught to be 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from bench.mini import world
-from bench.mini.train import crops, export
-from bench.mini.train.data import EVAL, TRAIN, Faces, faces
+from bench.mini.train import crops, export, judge
+from bench.mini.train.data import EVAL, TRAIN, Cast, Faces, faces
 from bench.mini.train.loop import Course, Plan, batches, fit, say
 
 SIZE = 160
@@ -40,6 +40,8 @@ class Stage:
         size: pixels of its pictures.
         batch: pictures of a step.
         every: the pose's encoder sees each so manieth of them: it learns more easily than the expression's.
+        soft: share of them that come as if from fewer pixels.
+        places: what an error of the landmarks counts.
         course: steps, rates, precision.
     """
 
@@ -47,14 +49,18 @@ class Stage:
     size: int
     batch: int
     every: int
+    soft: float
+    places: float
     course: Course
 
 
 STAGES = (
-    Stage("smirk", 112, 128, 1, Course(steps=7200, rate=2e-3, half=False, average=0.998)),
-    Stage("smirk-fine", SIZE, 64, 4, Course(steps=4000, rate=1e-3, half=False, average=0.995)),
+    Stage("smirk", 112, 128, 1, 0.4, 1.0, Course(steps=7200, rate=2e-3, half=False, average=0.998)),
+    Stage("smirk-fine", SIZE, 64, 4, 0.25, 0.3, Course(steps=9000, rate=9e-4, half=False, average=0.998)),
 )
 """Most is learned on small pictures, which take a good third of the time; larger ones are more precise."""
+CASTS = (TRAIN, judge.PEOPLE, Cast("train", 20000, 4, 5))
+"""The first stage sees the first of these, the second all: on people that it never saw it is less precise."""
 FLAME, JAW, LID = (
     [world.EXPRESSION.index(name) for name in names]
     for names in (world.FLAME_EXPRESSION, world.JAW, world.EYELIDS[::-1])
@@ -192,28 +198,38 @@ class Lesson:
     """How batches are drawn from the renders, and what their truths are divided by.
 
     Attributes:
-        held: the renders.
-        stage: tells the size and the number of the crops.
+        sources: the renders; a batch is of one of these, as often as their numbers say.
+        stage: tells the size, the number and the softness of the crops.
         spread: (55,) variance of each expression parameter that varies, 1 of the others.
         middle: (136,) mean of the landmarks in the crop, in -1..1.
         scale: (136,) their deviation.
     """
 
-    held: Faces
+    sources: tuple[Faces, ...]
     stage: Stage
     spread: np.ndarray
     middle: np.ndarray
     scale: np.ndarray
 
+    def __len__(self) -> int:
+        return sum(len(source) for source in self.sources)
+
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Crops (n, s, s, 3) uint8 by shaken landmarks; expression (n, 55), pose (n, 6), landmarks (n, 136)."""
-        index = np.sort(rng.choice(len(self.held), self.stage.batch, replace=False))
+        held = self.sources[rng.choice(len(self.sources), p=[len(source) / len(self) for source in self.sources])]
+        index = np.sort(rng.choice(len(held), self.stage.batch, replace=False))
         shaken = rng.normal(0, 0.6, (self.stage.batch, 68, 2)) + rng.normal(0, 0.6, (self.stage.batch, 1, 2))
-        images, expression, pose, points = cut(self.held, index, self.stage.size, shaken)
+        images, expression, pose, points = cut(held, index, self.stage.size, shaken)
         if rng.random() < 0.5:
             images = np.ascontiguousarray(images[:, :, ::-1])
             _mirror(expression, pose, points)
-        return crops.blur(images, rng, 0.35, 0.4), expression, pose, self.standard(points)
+        return crops.blur(images, rng, 0.35, self.stage.soft), expression, pose, self.standard(points)
+
+    def every(self, step: int) -> Iterator[tuple[Faces, np.ndarray]]:
+        """Each `step`th of all renders, in parts of at most 64: whose they are, and which (n,)."""
+        for source in self.sources:
+            index = np.arange(0, len(source), step)
+            yield from ((source, index[k : k + 64]) for k in range(0, len(index), 64))
 
     def standard(self, points: np.ndarray) -> np.ndarray:
         """Landmarks (n, 68, 2) in the crop to (n, 136) of mean 0 and deviation 1."""
@@ -225,18 +241,19 @@ def _inside(points: np.ndarray, moves: np.ndarray, size: int) -> np.ndarray:
     return (crops.move_points(points, moves) + 0.5) / (size / 2) - 1
 
 
-def lesson(held: Faces, stage: Stage) -> Lesson:
-    """Squared errors count by the variance of each truth.
+def lesson(sources: Sequence[Faces], stage: Stage) -> Lesson:
+    """Squared errors count by the variance of each truth, which the first of the sources tells.
 
     Most expressions are 0 most of the time: an absolute error is content with their median.
     """
+    held = sources[0]
     index = np.arange(0, len(held), max(len(held) // 4000, 1))
     moves = flame_moves(held.landmarks[index], stage.size)
     expression = truth(held, index, moves)[0]
     points = _inside(held.landmarks[index], moves, stage.size).reshape(-1, 136)
     spread = np.ones(55, np.float32)
     spread[SHOWN] = expression[:, SHOWN].var(0)
-    return Lesson(held, stage, spread, points.mean(0), points.std(0))
+    return Lesson(tuple(sources), stage, spread, points.mean(0), points.std(0))
 
 
 def settle(module: Taught, taught: Lesson, plan: Plan, steps: int = 40) -> None:
@@ -245,20 +262,20 @@ def settle(module: Taught, taught: Lesson, plan: Plan, steps: int = 40) -> None:
     update_bn((crops.tensor(images, 0, 255, plan.device) for images, *_ in drawn), module.to(plan.device))
 
 
-def refit(module: Taught, taught: Lesson, device: str, count: int = 12_000, ridge: float = 1e-3) -> None:
+def refit(module: Taught, taught: Lesson, device: str, count: int = 24_000, ridge: float = 1e-3) -> None:
     """Fits the last linear layers anew by least squares, on features as the network gives them; it ends in eval mode.
 
     Args:
         module: trained; its linear layers change.
-        taught: the training images, of which every so many are read, without the truth's uncertainty.
+        taught: the training images, of which every so many are read, not shaken, blurred or lit anew.
         device: where the features are computed.
-        count: at most so many.
+        count: about so many.
         ridge: of the features' mean square; keeps rare features from getting large weights.
     """
     module.to(device).eval()
-    index = np.arange(0, len(taught.held), max(len(taught.held) // count, 1))
+    step = -(-len(taught) // count)
     for k, encoder in enumerate(module.smirk_encoder.both()):
-        parts = [_seen(encoder, k, taught, rows, device) for rows in np.array_split(index, max(len(index) // 64, 1))]
+        parts = [_seen(encoder, k, taught, source, rows, device) for source, rows in taught.every(step)]
         features, known = (torch.cat(part).double() for part in zip(*parts, strict=True))
         square = features.T @ features
         square.diagonal().add_(ridge * square.diagonal().mean())
@@ -270,9 +287,11 @@ def refit(module: Taught, taught: Lesson, device: str, count: int = 12_000, ridg
 
 
 @torch.no_grad()
-def _seen(encoder: Encoder, k: int, taught: Lesson, rows: np.ndarray, device: str) -> tuple[Tensor, Tensor]:
+def _seen(
+    encoder: Encoder, k: int, taught: Lesson, held: Faces, rows: np.ndarray, device: str
+) -> tuple[Tensor, Tensor]:
     """Features of the `k`th encoder with a 1 behind them; what it should answer with the landmarks behind it."""
-    images, *known, points = cut(taught.held, rows, taught.stage.size)
+    images, *known, points = cut(held, rows, taught.stage.size)
     features = encoder.features(crops.tensor(images, 0, 255, device)).cpu()
     answers = np.concatenate([known[k], taught.standard(points)], 1)
     return torch.cat([features, torch.ones(len(rows), 1)], 1), torch.from_numpy(answers)
@@ -284,9 +303,9 @@ def _put(linear: Any, solved: Tensor) -> None:
     linear.bias.copy_(solved[-1])
 
 
-def train(held: Faces, plan: Plan) -> Taught:
-    """Trains both encoders at once, on small pictures first."""
-    small, large = (lesson(held, stage) for stage in STAGES)
+def train(sources: Sequence[Faces], plan: Plan) -> Taught:
+    """Trains both encoders at once, on small pictures of the first source, then on larger ones of all."""
+    small, large = lesson(sources[:1], STAGES[0]), lesson(sources, STAGES[1])
     module = _fit(Taught, small, plan)
     settle(module, large, plan)
     refit(module, large, plan.device)
@@ -306,7 +325,8 @@ def _fit(make: Callable[[], Taught], taught: Lesson, plan: Plan) -> Any:
         expressed = ((guess - expression).square() / spread).sum(1).mean() / len(SHOWN)
         turned = F.smooth_l1_loss(turn, pose[::every], beta=0.1) * 5
         seen = zip(places, (points, points[::every]), strict=True)
-        return expressed + turned + sum(F.smooth_l1_loss(place, known, beta=0.1) for place, known in seen)
+        placed = sum(F.smooth_l1_loss(place, known, beta=0.1) for place, known in seen)
+        return expressed + turned + taught.stage.places * placed
 
     return fit(taught.stage.name, make, taught.draw, loss, taught.stage.course, plan)
 
@@ -340,7 +360,7 @@ def determination(guess: np.ndarray, known: np.ndarray) -> float:
 def run(plan: Plan) -> dict[str, float]:
     """Trains and exports it; returns R² on people that it never saw."""
     path = plan.out / "smirk.pt"
-    trained = train(faces(TRAIN, plan.work), plan)
+    trained = train([faces(cast, plan.work) for cast in CASTS], plan)
     state = {name: value for name, value in trained.state_dict().items() if name.startswith("smirk_encoder.")}
     export.torch_file(state, path)
     return measure(path, faces(EVAL, plan.work))
