@@ -143,7 +143,7 @@ def test_landmarks_change_sides_in_the_mirrored_picture():
 
 def test_expression_and_pose_are_read(held):
     quality = smirk.measure(WEIGHTS / "smirk.pt", held, 150)
-    assert quality["expression_r2"] >= 0.85
+    assert quality["expression_r2"] >= 0.88
     assert quality["pose_r2"] >= 0.95
 
 
