@@ -39,15 +39,17 @@ def test_the_second_stage_goes_on_from_the_first_and_its_first_layers_stand_stil
 @pytest.mark.usefixtures("_small")
 def test_refit_answers_the_truth_where_there_are_more_features_than_pictures(held):
     torch.manual_seed(0)
-    module, taught = smirk.Taught(), smirk.lesson([held], smirk.STAGES[1])
+    more = draw(Cast("train", 4, 4, 6))
+    module, taught = smirk.Taught(), smirk.lesson([held, more], smirk.STAGES[1])
     smirk.settle(module, taught, Plan(Path(), Path()), steps=2)
     smirk.refit(module, taught, "cpu", ridge=1e-9)
-    images, expression, pose, points = smirk.cut(held, np.arange(len(held)), 32)
-    with torch.no_grad():
-        (guess, turn), places = module(crops.tensor(images, 0, 255, "cpu"))
-    np.testing.assert_allclose(guess.numpy(), expression, atol=0.02)
-    np.testing.assert_allclose(turn.numpy(), pose, atol=0.02)
-    np.testing.assert_allclose(places[0].numpy(), taught.standard(points), atol=0.05)
+    for source in held, more:
+        images, expression, pose, points = smirk.cut(source, np.arange(len(source)), 32)
+        with torch.no_grad():
+            (guess, turn), places = module(crops.tensor(images, 0, 255, "cpu"))
+        np.testing.assert_allclose(guess.numpy(), expression, atol=0.02)
+        np.testing.assert_allclose(turn.numpy(), pose, atol=0.02)
+        np.testing.assert_allclose(places[0].numpy(), taught.standard(points), atol=0.05)
 
 
 def test_the_pose_s_encoder_reads_one_picture_in_so_many():

@@ -225,7 +225,7 @@ class Lesson:
             _mirror(expression, pose, points)
         return crops.blur(images, rng, 0.35, self.stage.soft), expression, pose, self.standard(points)
 
-    def every(self, step: int) -> Iterator[tuple[Faces, np.ndarray]]:
+    def parts(self, step: int) -> Iterator[tuple[Faces, np.ndarray]]:
         """Each `step`th of all renders, in parts of at most 64: whose they are, and which (n,)."""
         for source in self.sources:
             index = np.arange(0, len(source), step)
@@ -273,28 +273,28 @@ def refit(module: Taught, taught: Lesson, device: str, count: int = 72_000, ridg
         ridge: of the features' mean square; keeps rare features from getting large weights.
     """
     module.to(device).eval()
-    step = -(-len(taught) // count)
-    for k, encoder in enumerate(module.smirk_encoder.both()):
-        parts = [_seen(encoder, k, taught, source, rows, device) for source, rows in taught.every(step)]
-        features, known = (torch.cat(part).double() for part in zip(*parts, strict=True))
+    parts = taught.parts(-(-len(taught) // count))
+    seen = zip(*(_seen(module, taught, source, rows, device) for source, rows in parts), strict=True)
+    for encoder, places, pairs in zip(module.smirk_encoder.both(), module.landmarks, seen, strict=True):
+        features, known = (torch.cat(part).double() for part in zip(*pairs, strict=True))
         square = features.T @ features
         square.diagonal().add_(ridge * square.diagonal().mean())
         solved = torch.linalg.solve(square, features.T @ known).float()
-        answer, places = getattr(encoder, encoder.layers)[0], module.landmarks[k]
+        answer = getattr(encoder, encoder.layers)[0]
         _put(answer, solved[:, : answer.out_features])
         _put(places, solved[:, answer.out_features :])
     module.cpu()
 
 
 @torch.no_grad()
-def _seen(
-    encoder: Encoder, k: int, taught: Lesson, held: Faces, rows: np.ndarray, device: str
-) -> tuple[Tensor, Tensor]:
-    """Features of the `k`th encoder with a 1 behind them; what it should answer with the landmarks behind it."""
+def _seen(module: Taught, taught: Lesson, held: Faces, rows: np.ndarray, device: str) -> list[tuple[Tensor, Tensor]]:
+    """Of each encoder the features with a 1 behind them, and what it should answer with the landmarks behind it."""
     images, *known, points = cut(held, rows, taught.stage.size)
-    features = encoder.features(crops.tensor(images, 0, 255, device)).cpu()
-    answers = np.concatenate([known[k], taught.standard(points)], 1)
-    return torch.cat([features, torch.ones(len(rows), 1)], 1), torch.from_numpy(answers)
+    values, places, ones = crops.tensor(images, 0, 255, device), taught.standard(points), torch.ones(len(rows), 1)
+    return [
+        (torch.cat([encoder.features(values).cpu(), ones], 1), torch.from_numpy(np.concatenate([answers, places], 1)))
+        for encoder, answers in zip(module.smirk_encoder.both(), known, strict=True)
+    ]
 
 
 @torch.no_grad()
@@ -308,7 +308,7 @@ def train(sources: Sequence[Faces], plan: Plan) -> Taught:
     small, large = lesson(sources[:1], STAGES[0]), lesson(sources, STAGES[1])
     module = _fit(Taught, small, plan)
     settle(module, large, plan)
-    refit(module, large, plan.device)
+    refit(module, large, plan.device, count=12_000)
     module.smirk_encoder.expression_encoder.hold_still()
     module = _fit(lambda: deepcopy(module), large, plan)
     refit(module, large, plan.device)
