@@ -56,7 +56,7 @@ def reads_targets(spec: RunSpec, name: str) -> bool:
 
 def is_pairwise(part: Part) -> bool:
     """Whether a network answers with distances between pictures of one item."""
-    return hasattr(registry.get("extractors", part.name), "distances")
+    return bool(registry.get("extractors", part.name).pairwise)
 
 
 def read_faces(pictures: Pictures, spec: RunSpec) -> pd.DataFrame:
