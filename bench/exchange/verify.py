@@ -30,7 +30,7 @@ from bench.metrics.copying import mean_over_samples
 from bench.metrics.failure_to_acquire import compute as failures
 from bench.metrics.functional.cosine import Floats
 from bench.metrics.protocol import Evaluation, Score
-from bench.metrics.shared.eligibility import Mask, Standing, item_rows, subjects
+from bench.metrics.shared.eligibility import Mask, Eligibility, item_rows, subjects
 from bench.metrics.shared.frechet_scores import REPLICATE, replicated
 from bench.metrics.shared.scores import item_values, mean_score, with_interval
 from bench.metrics.verification import Threshold, fnmr, matches
@@ -213,7 +213,7 @@ def evaluation_of(bundle: Bundle) -> Evaluation:
     return Evaluation(bundle.samples, references, references[:0], {}, {}, seed=seed)
 
 
-def standing_of(bundle: Bundle, evaluation: Evaluation, name: Name, values: Floats) -> Standing:
+def standing_of(bundle: Bundle, evaluation: Evaluation, name: Name, values: Floats) -> Eligibility:
     """Who counted, read from the tables: an item without a row per item was not eligible.
 
     Args:
@@ -229,7 +229,7 @@ def standing_of(bundle: Bundle, evaluation: Evaluation, name: Name, values: Floa
     valid = tried & np.isfinite(values)
     item = item_rows(evaluation)
     none = _not_eligible(evaluation, listed, unavailable)
-    return Standing(item, valid, tried & ~valid, unavailable, ~(tried | unavailable), none)
+    return Eligibility(item, valid, tried & ~valid, unavailable, ~(tried | unavailable), none)
 
 
 def _not_eligible(evaluation: Evaluation, listed: Mask, unavailable: Mask) -> int:
@@ -257,9 +257,9 @@ def _similarity(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | 
     values = _column(bundle, column)
     if values is None:
         return None
-    who = standing_of(bundle, evaluation, (metric, variant, "mean_failures_as_zero"), values)
-    scores = id_similarity.scores_of(evaluation, values, who, variant)
-    return Again(scores, ALL, id_similarity.item_tables(evaluation, values, who, metric, variant))
+    eligibility = standing_of(bundle, evaluation, (metric, variant, "mean_failures_as_zero"), values)
+    scores = id_similarity.scores_of(evaluation, values, eligibility, variant)
+    return Again(scores, ALL, id_similarity.item_tables(evaluation, values, eligibility, metric, variant))
 
 
 def _targets(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | None:
@@ -267,9 +267,9 @@ def _targets(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | Non
     values = _column(bundle, column)
     if values is None:
         return None
-    who = standing_of(bundle, evaluation, (metric, variant, "mean_failures_as_zero"), values)
-    scores = id_similarity.aggregates(evaluation, values, who, metric, variant)
-    return Again(list(scores), TRIALS, id_similarity.item_tables(evaluation, values, who, metric, variant))
+    eligibility = standing_of(bundle, evaluation, (metric, variant, "mean_failures_as_zero"), values)
+    scores = id_similarity.aggregates(evaluation, values, eligibility, metric, variant)
+    return Again(list(scores), TRIALS, id_similarity.item_tables(evaluation, values, eligibility, metric, variant))
 
 
 def _sample_mean(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | None:
@@ -277,8 +277,8 @@ def _sample_mean(bundle: Bundle, evaluation: Evaluation, column: str) -> Again |
     values = _column(bundle, column)
     if values is None:
         return None
-    who = standing_of(bundle, evaluation, (metric, variant, "mean_detected"), values)
-    score, table = mean_over_samples(evaluation, who, values, (metric, variant), "")
+    eligibility = standing_of(bundle, evaluation, (metric, variant, "mean_detected"), values)
+    score, table = mean_over_samples(evaluation, eligibility, values, (metric, variant), "")
     return Again([score], ("value", "low", "high", "n"), [table])
 
 
@@ -288,16 +288,19 @@ def _retrieval(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | N
     values, stored = _column(bundle, column), bundle.by_name.get((metric, variant, "rank1"))
     if values is None or stored is None or math.isnan(stored["value"]) or "drawn by seed" in stored["note"]:
         return None
-    who, people = standing_of(bundle, evaluation, (metric, variant, "rank1"), values), subjects(evaluation.samples)
-    trial, hit = who.eligible, values > 0
-    counts: dict[str, Any] = {"n": int(trial.sum()), **who.counts()}
+    eligibility, people = (
+        standing_of(bundle, evaluation, (metric, variant, "rank1"), values),
+        subjects(evaluation.samples),
+    )
+    trial, hit = eligibility.trial, values > 0
+    counts: dict[str, Any] = {"n": int(trial.sum()), **eligibility.counts()}
     rank1 = with_interval(
         (metric, variant, "rank1"), hit[trial].mean(), clustered_rate(hit[trial], people[trial]), **counts
     )
     name = (metric, variant, "margin")
-    counts |= {"n": int(who.valid.sum())}
-    margin = mean_score(name, values[who.valid], people[who.valid], evaluation.seed, empty="", **counts)
-    table = item_values(evaluation, who.item[trial], hit[trial].astype(np.float64), (metric, variant, "rank1"))
+    counts |= {"n": int(eligibility.valid.sum())}
+    margin = mean_score(name, values[eligibility.valid], people[eligibility.valid], evaluation.seed, empty="", **counts)
+    table = item_values(evaluation, eligibility.item[trial], hit[trial].astype(np.float64), (metric, variant, "rank1"))
     return Again([rank1, margin], ALL, [table])
 
 
@@ -307,15 +310,15 @@ def _verification(bundle: Bundle, evaluation: Evaluation, column: str) -> Again 
     values = _column(bundle, f"{id_similarity.NAME}[{variant}]")
     if values is None:
         return None
-    who = standing_of(bundle, evaluation, (id_similarity.NAME, variant, "mean_failures_as_zero"), values)
+    eligibility = standing_of(bundle, evaluation, (id_similarity.NAME, variant, "mean_failures_as_zero"), values)
     scores, tables = [], []
     for level, cut in _thresholds(bundle, variant).items():
         name = (metric, variant, f"fnmr@{level}")
         threshold = Threshold(cut, 0, 0)
-        scores.append(fnmr(evaluation, values, who.eligible, name, threshold, **who.counts()))
+        scores.append(fnmr(evaluation, values, eligibility.trial, name, threshold, **eligibility.counts()))
         if cut is not None:
             errors = 1.0 - matches(values, cut)
-            tables.append(item_values(evaluation, who.item[who.eligible], errors[who.eligible], name))
+            tables.append(item_values(evaluation, eligibility.item[eligibility.trial], errors[eligibility.trial], name))
     return Again(scores, ALL, tables)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -11,21 +11,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench import registry
+from bench.data.photos import group_columns
 from bench.identity import identity
-from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
-from bench.metrics.shared.scores import named
+from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Result, Score
 from bench.spec import RunSpec, detector_id, feature_id
-from bench.stages.plan import Job
-from bench.stages.tables import feature_table, is_pairwise, parts, read_faces, read_features, view_of
+from bench.stages.plan import Job, Pictures
+from bench.stages.tables import feature_table, is_pairwise, parts, read_faces, read_features, role_of, view_of
+from bench.status import SampleStatus
 from bench.store import write_atomic, write_json, write_table
 
-GROUP_COLUMNS = ("gender", "age", "ancestry")
-DISTRIBUTIONS = ("inception", "dinov2", "clip")
-"""Roles of extractors whose features are compared as distributions."""
+OF_METRIC = ("version", "unit", "higher_is_better")
+"""What a row of `scores.parquet` says of its metric."""
 
 
 def score(job: Job) -> None:
-    """Computes every metric whose networks are there and writes `scores/`."""
+    """Compute every metric whose networks are there and write `scores/`."""
     evaluation = assemble(job)
     metrics = wanted(job.spec)
     results = {metric.name: metric.compute(evaluation) for metric in metrics}
@@ -39,30 +39,40 @@ def score(job: Job) -> None:
 
 
 def wanted(spec: RunSpec) -> list[Metric]:
-    """The protocol's metrics, or all whose networks the evaluator has."""
+    """Return the protocol's metrics, or all whose networks the evaluator has."""
     names = spec.protocol.metrics or sorted(registry.targets("metrics"))
-    metrics = [registry.get("metrics", name) for name in names]
-    roles = {*spec.evaluator.extractors, "recognition"}
-    return [m for m in metrics if spec.protocol.metrics or set(m.needs) <= roles]
+    metrics: list[Metric] = [registry.get("metrics", name) for name in names]
+    roles = {role_of(part) for part in parts(spec).values()}
+    return [metric for metric in metrics if spec.protocol.metrics or set(metric.needs) <= roles]
+
+
+def population_names(spec: RunSpec) -> list[str]:
+    """Return the extractors whose features some metric compares as distributions."""
+    roles = {role for metric in wanted(spec) if metric.distribution for role in metric.needs}
+    return [name for name, part in parts(spec).items() if role_of(part) in roles]
 
 
 def assemble(job: Job) -> Evaluation:
-    """The evaluation of a run, from its tables and those of its dataset's photos."""
-    spec, photos, targets = job.spec, job.photo_pictures(), _targets(job)
-    groups = tuple(c for c in GROUP_COLUMNS if c in job.photos)
-    samples = job.sample_pictures()
-    roles = photos.frame["role"].to_numpy()
-    photo_faces = read_faces(photos, spec)
-    photo_rows = photos.frame[["item", "subject", "image", *groups]].assign(status=photo_faces["status"].to_numpy())
-    references = photo_rows[roles == "reference"].reset_index(drop=True)
-    single = [name for name, part in parts(spec).items() if not is_pairwise(part)]
-    features = {name: _features(job, name, roles == "reference", targets) for name in single}
+    """Return the evaluation of a run, from its tables and those of its dataset's photos; each is read once."""
+    spec, photos, samples = job.spec, job.photo_pictures(), job.sample_pictures()
+    references = (photos.frame["role"] == "reference").to_numpy()
+    targets = _targets(job)
+    groups = _groups(job)
+    columns = photos.frame[["item", "subject", "image", *groups]]
+    rows = columns.assign(status=read_faces(photos, spec)["status"].to_numpy())
+    networks = parts(spec)
+    single = [name for name, part in networks.items() if not is_pairwise(part)]
+    distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
     return Evaluation(
-        samples=_samples(samples.frame, read_faces(samples, spec), references, groups),
-        references=references,
-        targets=photo_rows[targets].reset_index(drop=True),
-        features=features,
-        pairs=_pairs(job, [name for name, part in parts(spec).items() if is_pairwise(part)]),
+        samples=_samples(samples.frame, read_faces(samples, spec), rows[references], groups),
+        references=rows[references].reset_index(drop=True),
+        targets=rows[targets].reset_index(drop=True),
+        features={name: _features(samples, photos, spec, name, references, targets) for name in single},
+        pairs={name: table[table["j"] >= 0].reset_index(drop=True) for name, table in distances.items()},
+        to_reference={
+            name: table[table["j"] < 0].drop(columns="j").reset_index(drop=True) for name, table in distances.items()
+        },
+        roles={name: role_of(part) for name, part in networks.items()},
         recognisers={name: spec.method.card.relation(name) for name in spec.evaluator.recognisers},
         groups=groups,
         seed=spec.protocol.seed,
@@ -70,13 +80,14 @@ def assemble(job: Job) -> Evaluation:
     )
 
 
-def population_names(spec: RunSpec) -> list[str]:
-    """The extractors whose features are compared as distributions."""
-    return [name for role in DISTRIBUTIONS for name in named(spec.evaluator.extractors, role)]
+def _groups(job: Job) -> tuple[str, ...]:
+    """Return the list's columns that say something of a reference: by them numbers are also given apart."""
+    references = job.photos[job.photos["role"] == "reference"]
+    return tuple(column for column in group_columns(job.photos) if (references[column].astype(str) != "").any())
 
 
 def _population(job: Job) -> dict[str, NDArray[np.float32]]:
-    """Features of the protocol's reference set; those of pictures without a face are NaN."""
+    """Return the features of the protocol's reference set; those of images without a face are NaN."""
     pictures = job.reference_set()
     if pictures is None:
         return {}
@@ -87,31 +98,38 @@ def _population(job: Job) -> dict[str, NDArray[np.float32]]:
 def _samples(
     made: pd.DataFrame, faces: pd.DataFrame, references: pd.DataFrame, groups: tuple[str, ...]
 ) -> pd.DataFrame:
-    """A row per sample with the status that it has in the end: the face's where a picture was made."""
+    """Return a row per sample with its final status: the face's where an image was made."""
     rows = made[["item", "subject", "index", "seed", "prompt_id", "sha256", "reason"]].assign(path=made["file"])
-    rows["status"] = np.where(made["status"] == "ok", faces["status"], made["status"])
-    rows["reason"] = np.where(made["status"] == "ok", faces["reason"], made["reason"])
+    is_made = made["status"] == SampleStatus.OK
+    rows["status"] = np.where(is_made, faces["status"], made["status"])
+    rows["reason"] = np.where(is_made, faces["reason"], made["reason"])
     for column in ("n_faces", "score", "box", "keypoints", "det_size"):
         rows[column] = faces[column].to_numpy()
     return rows.merge(references[["item", *groups]], on="item", how="left", validate="many_to_one")
 
 
 def _targets(job: Job) -> NDArray[np.bool_]:
-    """Which photos are targets that the method never saw."""
+    """Return which photos are targets that the method never saw."""
     targets: NDArray[np.bool_] = (job.photos["role"] == "target").to_numpy()
     return targets & (not job.spec.method.card.sees_targets)
 
 
-def _features(job: Job, name: str, references: NDArray[np.bool_], targets: NDArray[np.bool_]) -> Features:
-    photos, samples = job.photo_pictures(), job.sample_pictures()
-    of_photos = read_features(feature_table(photos, job.spec, name), photos.shards)
-    of_samples = read_features(feature_table(samples, job.spec, name), samples.shards)
+def _features(
+    samples: Pictures,
+    photos: Pictures,
+    spec: RunSpec,
+    name: str,
+    references: NDArray[np.bool_],
+    targets: NDArray[np.bool_],
+) -> Features:
+    of_photos = read_features(feature_table(photos, spec, name), photos.shards)
+    of_samples = read_features(feature_table(samples, spec, name), samples.shards)
     of_samples, of_photos = equally_wide(of_samples, of_photos)
     return Features(of_samples, of_photos[references], of_photos[targets])
 
 
 def equally_wide(*tables: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """(n, d) tables of one network; one in which no row has a feature does not know its d, and takes the others'.
+    """Return (n, d) tables of one network; one in which no row has a feature takes the d of the others.
 
     >>> [table.shape for table in equally_wide(np.zeros((2, 56)), np.full((3, 1), np.nan))]
     [(2, 56), (3, 56)]
@@ -120,49 +138,42 @@ def equally_wide(*tables: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return [t if t.shape[1] == width else np.full((len(t), width), np.nan, np.float32) for t in tables]
 
 
-def _pairs(job: Job, names: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """By pair extractor: item, i, j, value among samples; as "<name>_reference": item, i, value to the reference."""
-    samples, found = job.sample_pictures(), {}
-    for name in names:
-        rows = feature_table(samples, job.spec, name).read(samples.shards)
-        rows = rows.loc[rows["status"] == "ok"].drop(columns=["row", "status"])
-        found[name] = rows[rows["j"] >= 0].reset_index(drop=True)
-        found[f"{name}_reference"] = rows[rows["j"] < 0].drop(columns="j").reset_index(drop=True)
-    return found
+def _distances(samples: Pictures, spec: RunSpec, name: str) -> pd.DataFrame:
+    """Return the distances that a pair extractor found: item, i, j (-1 for the item's reference), value."""
+    rows = feature_table(samples, spec, name).read(samples.shards)
+    return rows.loc[rows["status"] == SampleStatus.OK].drop(columns=["row", "status"])
 
 
-def scores_table(metrics: list[Metric], results: dict[str, Result], evaluation: Evaluation) -> pd.DataFrame:
-    """The aggregates: a row per number, with the metric's version, unit and direction and the recogniser's relation."""
+def scores_table(metrics: Sequence[Metric], results: dict[str, Result], evaluation: Evaluation) -> pd.DataFrame:
+    """Return the aggregates: a row per number, with its metric's declaration and the recogniser's relation."""
     rows = [
         {
-            **asdict(one),
-            "version": metric.version,
-            "unit": metric.unit,
-            "higher_is_better": metric.higher_is_better,
-            "relation": evaluation.recognisers.get(one.variant, ""),
+            **one.row(),
+            **{name: getattr(metric, name) for name in OF_METRIC},
+            "relation": evaluation.recognisers.get(one.number.variant, ""),
         }
         for metric in metrics
         for one in results[metric.name].scores
     ]
-    columns = [field.name for field in fields(Score)] + ["version", "unit", "higher_is_better", "relation"]
-    return pd.DataFrame(rows, columns=columns)
+    of_score = [field.name for field in fields(Score) if field.name != "number"]
+    return pd.DataFrame(rows, columns=[*NUMBER, *of_score, *OF_METRIC, "relation"])
 
 
 def samples_table(evaluation: Evaluation, results: dict[str, Result]) -> pd.DataFrame:
-    """A row per sample: what it is, its status, and every per-sample number."""
+    """Return a row per sample: what it is, its status, and every per-sample number."""
     columns = [r.per_sample for r in results.values() if r.per_sample is not None]
     return pd.concat([evaluation.samples.reset_index(drop=True), *columns], axis=1)
 
 
 def items_table(results: dict[str, Result]) -> pd.DataFrame:
-    """A row per item and number: what `compare` pairs."""
+    """Return a row per item and number: what `compare` pairs."""
     tables = [r.per_item for r in results.values() if r.per_item is not None]
-    empty = pd.DataFrame(columns=["item", "subject", "metric", "variant", "statistic", "value"])
+    empty = pd.DataFrame(columns=["item", "subject", *NUMBER, "value"])
     return pd.concat(tables, ignore_index=True) if tables else empty
 
 
-def provenance(job: Job, metrics: list[Metric]) -> dict[str, Any]:
-    """What makes these scores comparable with others: list, protocol, extractor identities, metric versions.
+def provenance(job: Job, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """Return what makes these scores comparable with others: list, protocol, extractor identities, metric versions.
 
     `identity` says the same at length, for `check`: every setting that changes a number, files by their sha256.
     """

@@ -54,6 +54,11 @@ def reads_targets(spec: RunSpec, name: str) -> bool:
     return name in spec.evaluator.recognisers
 
 
+def role_of(part: Part) -> str:
+    """Return what metrics ask a network for, as its class declares."""
+    return str(registry.get("extractors", part.name).role)
+
+
 def is_pairwise(part: Part) -> bool:
     """Whether a network answers with distances between pictures of one item."""
     return bool(registry.get("extractors", part.name).pairwise)

@@ -7,6 +7,9 @@ import pandas as pd
 
 from bench.metrics.protocol import Evaluation, Features
 
+ROLES = {"arcface": "recognition", "adaface": "recognition"} | {
+    name: name for name in ("lpips", "flame", "inception", "dinov2", "clip")
+}
 TINY = {"arcface": 16, "adaface": 12, "flame": 56, "inception": 10, "dinov2": 14, "clip": 9}
 OFFICIAL = {"arcface": 512, "adaface": 512, "flame": 56, "inception": 2048, "dinov2": 1024, "clip": 768}
 
@@ -40,7 +43,8 @@ def evaluation(items=24, per_item=5, per_subject=1, targets=2, dims=None, seed=0
         references=references,
         targets=photos,
         features=features,
-        pairs=_pairs(rng, samples, per_item),
+        **_pairs(rng, samples, per_item),
+        roles=ROLES,
         recognisers={"arcface": "conditioned", "adaface": "none"},
         groups=("gender",),
         seed=7,
@@ -77,7 +81,7 @@ def _pairs(rng, samples, per_item):
     to_reference = pd.DataFrame(
         {"item": samples["item"], "i": samples["index"], "value": rng.uniform(0.2, 0.6, len(samples))}
     )
-    return {"lpips": between, "lpips_reference": to_reference}
+    return {"pairs": {"lpips": between}, "to_reference": {"lpips": to_reference}}
 
 
 def fail(given, rows, status):
@@ -91,7 +95,8 @@ def fail(given, rows, status):
         features[name] = Features(values, part.references, part.targets)
     gone = set(zip(samples["item"][rows], samples["index"][rows], strict=True))
     pairs = {name: _without(table, gone) for name, table in given.pairs.items()}
-    return replace(given, samples=samples, features=features, pairs=pairs)
+    to_reference = {name: _without(table, gone) for name, table in given.to_reference.items()}
+    return replace(given, samples=samples, features=features, pairs=pairs, to_reference=to_reference)
 
 
 def _without(table, gone):
@@ -116,6 +121,7 @@ def reorder(given, order_samples, order_references, order_targets):
         targets=given.targets.iloc[order_targets].reset_index(drop=True),
         features=features,
         pairs={name: table.iloc[::-1].reset_index(drop=True) for name, table in given.pairs.items()},
+        to_reference={name: table.iloc[::-1].reset_index(drop=True) for name, table in given.to_reference.items()},
     )
 
 
@@ -140,6 +146,7 @@ def by_hand(samples, references, targets=(), role="net", pairs=None, **fields):
         ),
         features={role: features},
         pairs=pairs or {},
+        roles={role: "recognition" if role == "net" else role} | dict.fromkeys(pairs or {}, "lpips"),
         recognisers={"net": "none"} if role == "net" else {},
         **fields,
     )
@@ -151,5 +158,8 @@ def _matrix(vectors, size):
 
 
 def scores(result):
-    """(variant, statistic) -> Score."""
-    return {(score.variant, score.statistic): score for score in result.scores}
+    """(variant, the rest of the number's name as golden files spell it) -> Score."""
+    return {
+        (score.number.variant, str(score.number._replace(variant="")).partition(".")[2]): score
+        for score in result.scores
+    }

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.shared.eligibility import Rows
-
-Floats = NDArray[np.float64]
+from bench.metrics.functional.arrays import Floats, Rows
 
 _BLOCK = 4096
 DECIMALS = 9

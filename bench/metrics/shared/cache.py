@@ -13,7 +13,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def once(function: Callable[Concatenate[Evaluation, P], T]) -> Callable[Concatenate[Evaluation, P], T]:
+def cached(function: Callable[Concatenate[Evaluation, P], T]) -> Callable[Concatenate[Evaluation, P], T]:
     """Remembers a pure function's answers for as long as the evaluation lives; further arguments must be hashable.
 
     The answer is shared between callers: none may change it.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.metrics.functional.cosine import Floats
-from bench.metrics.protocol import Evaluation, Score
-from bench.metrics.shared.eligibility import Mask, Rows, Standing, subjects
+from bench.metrics.functional.arrays import Floats, Mask, Rows
+from bench.metrics.protocol import Evaluation, Number, Score
+from bench.metrics.shared.eligibility import Eligibility, subjects
 from bench.metrics.shared.scores import absent, item_values, mean_score
+from bench.metrics.shared.thresholds import Verified
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +26,12 @@ class Pairs:
     values: Floats
 
     def where(self, mask: NDArray[np.bool_]) -> Pairs:
-        """The pairs for which the mask holds."""
+        """Return the pairs for which the mask holds."""
         return Pairs(self.first[mask], self.second[mask], self.values[mask])
 
 
 def pairs_within(item: Rows, valid: Mask) -> tuple[Rows, Rows]:
-    """All unordered pairs of valid rows that have the same item.
+    """Return all unordered pairs of valid rows that have the same item.
 
     >>> pairs_within(np.array([7, 7, 8, 7]), np.array([True, True, True, True]))
     (array([0, 1, 0]), array([1, 3, 3]))
@@ -47,7 +49,7 @@ def pairs_within(item: Rows, valid: Mask) -> tuple[Rows, Rows]:
 
 
 def listed_pairs(evaluation: Evaluation, table: pd.DataFrame, valid: Mask) -> Pairs:
-    """The pairs of a distance table (item, i, j, value) whose samples are both valid and whose value is finite.
+    """Return the pairs of a distance table (item, i, j, value) whose samples are both valid and whose value is finite.
 
     A pair is taken once, whichever way round it is listed; rows that name no sample are left out.
     """
@@ -65,61 +67,62 @@ def listed_pairs(evaluation: Evaluation, table: pd.DataFrame, valid: Mask) -> Pa
 
 
 def diversity_scores(
-    evaluation: Evaluation, who: Standing, pairs: Pairs, name: tuple[str, str], statistic: str = "", note: str = ""
+    evaluation: Evaluation, eligibility: Eligibility, pairs: Pairs, number: Number, statistic: str = "", note: str = ""
 ) -> list[Score]:
-    """`mean_items`: over an item's pairs, then over items; `mean_pairs`: over all pairs. Both clustered by subject.
+    """Return `mean_items` (over an item's pairs, then over items) and `mean_pairs` (over all pairs), by subject.
 
     Args:
         evaluation: names and subjects.
-        who: who counts.
+        eligibility: who counts.
         pairs: of valid samples.
-        name: metric and variant.
+        number: metric and variant.
         statistic: prefix of the statistics' names.
         note: what the reader must know.
     """
     size = len(evaluation.references)
-    item, people = who.item[pairs.first], pd.factorize(subjects(evaluation.references))[0]
-    number = np.bincount(item, minlength=size)
-    rows = np.flatnonzero(number)
-    means = np.bincount(item, pairs.values, minlength=size)[rows] / number[rows]
-    counts = {"n": int(who.valid.sum()), "n_items": len(rows), "n_pairs": len(item), **who.counts()}
-    reason, seed = "no item with 2 valid samples", evaluation.seed
-    per_pair = (*name, f"{statistic}mean_pairs")
+    item, people = eligibility.item[pairs.first], pd.factorize(subjects(evaluation.references))[0]
+    sizes = np.bincount(item, minlength=size)
+    rows = np.flatnonzero(sizes)
+    means = np.bincount(item, pairs.values, minlength=size)[rows] / sizes[rows]
+    counts = {"n": int(eligibility.valid.sum()), "n_items": len(rows), "n_pairs": len(item), **eligibility.counts()}
+    common: dict[str, Any] = {"empty": "no item with 2 valid samples", "note": note, **counts}
+    per_item = number._replace(statistic=f"{statistic}mean_items")
+    per_pair = number._replace(statistic=f"{statistic}mean_pairs")
     return [
-        mean_score((*name, f"{statistic}mean_items"), means, people[rows], seed, empty=reason, note=note, **counts),
-        mean_score(per_pair, pairs.values, people[item], seed, empty=reason, note=note, **counts),
+        mean_score(per_item, means, people[rows], evaluation.seed, **common),
+        mean_score(per_pair, pairs.values, people[item], evaluation.seed, **common),
     ]
 
 
 def verified_scores(
     evaluation: Evaluation,
-    who: Standing,
+    eligibility: Eligibility,
     pairs: Pairs,
-    name: tuple[str, str],
-    passed: list[tuple[str, Mask | None, str]],
+    number: Number,
+    passed: Sequence[Verified],
     statistic: str = "",
 ) -> Iterator[Score]:
-    """`mean_items[verified <recogniser>@<level>]`: over the pairs in which both samples verify as their person.
+    """Yield `mean_items` over the pairs in which both samples verify as their person, per recogniser and level.
 
     Losing the person then doesn't pay.
     """
-    for label, mask, reason in passed:
-        suffix = f"[verified {label}]"
-        if mask is None:
-            counts = {"n": int(who.valid.sum()), **who.counts()}
-            yield absent((*name, f"{statistic}mean_items{suffix}"), f"no threshold: {reason}", **counts)
+    for one in passed:
+        name = number._replace(statistic=f"{statistic}mean_items", level=one.level, subset=f"verified {one.recogniser}")
+        if one.samples is None:
+            counts = {"n": int(eligibility.valid.sum()), **eligibility.counts()}
+            yield absent(name, f"no threshold: {one.note}", **counts)
             continue
-        both = pairs.where(mask[pairs.first] & mask[pairs.second])
-        score = diversity_scores(evaluation, who, both, name, statistic)[0]
+        both = pairs.where(one.samples[pairs.first] & one.samples[pairs.second])
+        score = diversity_scores(evaluation, eligibility, both, number, statistic)[0]
         empty = "no item with 2 verified samples" if score.value is None else score.note
-        yield replace(score, statistic=f"{score.statistic}{suffix}", note=empty)
+        yield replace(score, number=name, note=empty)
 
 
 def item_table(
-    evaluation: Evaluation, who: Standing, pairs: Pairs, name: tuple[str, str], statistic: str = ""
+    evaluation: Evaluation, eligibility: Eligibility, pairs: Pairs, number: Number, statistic: str = ""
 ) -> pd.DataFrame:
-    """What `compare` pairs: the mean over an item's pairs, NaN for an eligible item without one."""
-    trial = np.flatnonzero(who.eligible)
-    item = np.concatenate([who.item[pairs.first], who.item[trial]])
+    """Return what `compare` pairs: the mean over an item's pairs, NaN for an eligible item without one."""
+    trial = np.flatnonzero(eligibility.trial)
+    item = np.concatenate([eligibility.item[pairs.first], eligibility.item[trial]])
     values = np.concatenate([pairs.values, np.full(len(trial), np.nan)])
-    return item_values(evaluation, item, values, (*name, f"{statistic}mean_items"))
+    return item_values(evaluation, item, values, number._replace(statistic=f"{statistic}mean_items"))

@@ -1,4 +1,4 @@
-"""Who counts: every sample of an evaluation is valid, failed, unavailable or ineligible, for one feature."""
+"""Which samples count: each is valid, failed, unavailable or ineligible, for one feature."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.metrics.functional.arrays import Mask, Rows
 from bench.metrics.protocol import Evaluation, Features
+from bench.status import SampleStatus
 
-Mask = NDArray[np.bool_]
-Rows = NDArray[np.int64]
 Test = Callable[[NDArray[Any]], Mask]
 
 
@@ -27,17 +27,17 @@ def finite(matrix: NDArray[Any]) -> Mask:
         return np.isfinite(matrix.sum(axis=1, dtype=np.float64))
 
 
-def directed(matrix: NDArray[Any]) -> Mask:
+def nonzero(matrix: NDArray[Any]) -> Mask:
     """(n,) finite rows that are not all zeros: those that have a cosine.
 
-    >>> directed(np.array([[1.0, 2.0], [0.0, 0.0], [np.nan, 1.0]]))
+    >>> nonzero(np.array([[1.0, 2.0], [0.0, 0.0], [np.nan, 1.0]]))
     array([ True, False, False])
     """
     return finite(matrix) & matrix.any(axis=1)
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
+class Eligibility:
     """How each sample enters a metric (the design's rule on failures). The four masks are disjoint and cover all.
 
     Attributes:
@@ -59,43 +59,43 @@ class Standing:
     note: str = ""
 
     @property
-    def eligible(self) -> Mask:
+    def trial(self) -> Mask:
         """(n_samples,) valid or failed: the trials of a rate."""
         return self.valid | self.failed
 
-    def counts(self) -> dict[str, int]:
-        """`n_failed` and `n_unavailable` of a score."""
+    def counts(self) -> dict[str, Any]:
+        """Return `n_failed` and `n_unavailable` of a score."""
         return {"n_failed": int(self.failed.sum()), "n_unavailable": int(self.unavailable.sum())}
 
 
-def standing(
+def eligibility_of(
     evaluation: Evaluation, features: Features | None = None, *, against_reference: bool = False, usable: Test = finite
-) -> Standing:
-    """Sorts the samples into valid, failed, unavailable and ineligible.
+) -> Eligibility:
+    """Sort the samples into valid, failed, unavailable and ineligible.
 
     Args:
         evaluation: its tables.
         features: where given, a sample with a face but without a usable feature has failed.
         against_reference: the metric compares a sample with its own reference; references without a usable
             feature are then ineligible too.
-        usable: which rows of a feature matrix are: `finite`, or `directed` for cosines.
+        usable: which rows of a feature matrix are: `finite`, or `nonzero` for cosines.
     """
     good = usable_references(evaluation, features if against_reference else None, usable)
     samples = evaluation.samples
     item, status = item_rows(evaluation), samples["status"].to_numpy(dtype=object)
-    ineligible = (item < 0) | (status == "reference_failed") | ~np.append(good, False)[item]
-    unavailable = ~ineligible & (status == "unavailable")
-    found = ~ineligible & (status == "ok")
+    ineligible = (item < 0) | (status == SampleStatus.REFERENCE_FAILED) | ~np.append(good, False)[item]
+    unavailable = ~ineligible & (status == SampleStatus.UNAVAILABLE)
+    found = ~ineligible & (status == SampleStatus.OK)
     valid = found if features is None else found & usable(features.samples)
     lost = int((found & ~valid).sum())
     note = f"{lost} samples with a face but without this feature count as failed" if lost else ""
     failed = ~(valid | unavailable | ineligible)
-    return Standing(item, valid, failed, unavailable, ineligible, int((~good).sum()), note)
+    return Eligibility(item, valid, failed, unavailable, ineligible, int((~good).sum()), note)
 
 
 def usable_references(evaluation: Evaluation, features: Features | None = None, usable: Test = finite) -> Mask:
     """(n_items,) references with a face and, where `features` is given, with a usable feature."""
-    ok = (evaluation.references["status"] == "ok").to_numpy(dtype=bool)
+    ok = (evaluation.references["status"] == SampleStatus.OK).to_numpy(dtype=bool)
     return ok if features is None else ok & usable(features.references)
 
 

@@ -32,18 +32,21 @@ def example() -> Evaluation:
             "flame": _features(_flame(), np.zeros((2, 56)), np.zeros((2, 56))),
             "inception": _features([[1], [3], [5], [np.nan]], [[0], [2]], [[1], [1]]),
         },
-        pairs={
-            "lpips": pd.DataFrame({"item": ["ann"], "i": [0], "j": [1], "value": [0.3]}),
-            "lpips_reference": pd.DataFrame({"item": ["ann", "ann", "bob"], "i": [0, 1, 0], "value": [0.0, 0.4, 0.2]}),
-        },
+        pairs={"lpips": pd.DataFrame({"item": ["ann"], "i": [0], "j": [1], "value": [0.3]})},
+        to_reference={"lpips": pd.DataFrame({"item": ["ann", "ann", "bob"], "i": [0, 1, 0], "value": [0.0, 0.4, 0.2]})},
+        roles={"arcface": "recognition"} | {name: name for name in ("dinov2", "flame", "inception", "lpips")},
         recognisers={"arcface": "conditioned"},
         groups=("gender",),
     )
 
 
-def numbers(result: Result, *statistics: str) -> list[float | None]:
-    """The values of some statistics, to four decimals."""
-    found = {score.statistic: score.value for score in result.scores}
+def numbers(result: Result, *statistics: str, member: str = "") -> list[float | None]:
+    """Return the values of some statistics over all samples (or over those of a group), to four decimals."""
+    found = {
+        one.number.statistic: one.value
+        for one in result.scores
+        if not one.number.subset and one.number.member == member
+    }
     return [None if (value := found[name]) is None else round(value, 4) for name in statistics]
 
 

@@ -36,7 +36,7 @@ def real_side(evaluation: Evaluation, variant: str, usable: Test = finite, limit
     Args:
         evaluation: whole, or cut down by `subset`.
         variant: name of the extractor.
-        usable: which rows of a feature matrix are: `finite`, or `directed` for cosines.
+        usable: which rows of a feature matrix are: `finite`, or `nonzero` for cosines.
         limit: rows of a reference set to take at most, drawn by the evaluation's seed (`LIMIT` in quadratic metrics).
     """
     population = evaluation.population.get(variant)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.metrics.functional.arrays import Rows
 from bench.metrics.protocol import Evaluation, Features
-from bench.metrics.shared.eligibility import Rows, subjects
+from bench.metrics.shared.eligibility import subjects
 
 LIMIT = 10_000
 """Samples up to which a quadratic metric compares all."""

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.functional.cosine import Floats
+from bench.metrics.functional.arrays import Floats, Rows
 from bench.metrics.protocol import Evaluation, Features
-from bench.metrics.shared.eligibility import Rows, Standing, directed, subjects
+from bench.metrics.shared.eligibility import Eligibility, nonzero, subjects
 from bench.metrics.shared.scores import notes
 
 
@@ -18,7 +18,7 @@ def usable_targets(evaluation: Evaluation, features: Features) -> Rows:
     if not len(evaluation.targets):
         return np.empty(0, dtype=np.int64)
     ok = (evaluation.targets["status"] == "ok").to_numpy(dtype=bool)
-    return np.flatnonzero(ok & directed(features.targets))
+    return np.flatnonzero(ok & nonzero(features.targets))
 
 
 def _owners(evaluation: Evaluation, features: Features) -> list[tuple[object, int]]:
@@ -27,7 +27,7 @@ def _owners(evaluation: Evaluation, features: Features) -> list[tuple[object, in
     return list(zip(subjects(evaluation.targets)[rows], rows.tolist(), strict=True)) if len(rows) else []
 
 
-def beside_targets(people: NDArray[np.object_], evaluation: Evaluation, features: Features) -> tuple[Rows, Rows]:
+def target_pairs(people: NDArray[np.object_], evaluation: Evaluation, features: Features) -> tuple[Rows, Rows]:
     """All pairs of a row and a usable target of the same subject.
 
     Args:
@@ -56,16 +56,16 @@ def mean_by(position: Rows, values: Floats, size: int) -> Floats:
         return np.bincount(position, values, minlength=size) / np.bincount(position, minlength=size)
 
 
-def with_targets(evaluation: Evaluation, features: Features, who: Standing) -> Standing:
+def with_targets(evaluation: Evaluation, features: Features, eligibility: Eligibility) -> Eligibility:
     """`who`, with the samples whose subject has no usable target made ineligible, and their items noted."""
     known = {name for name, _ in _owners(evaluation, features)}
     some = np.array([name in known for name in subjects(evaluation.samples)], dtype=bool)
-    without = len(set(who.item[who.eligible & ~some]))
+    without = len(set(eligibility.item[eligibility.trial & ~some]))
     return replace(
-        who,
-        valid=who.valid & some,
-        failed=who.failed & some,
-        unavailable=who.unavailable & some,
-        ineligible=who.ineligible | ~some,
-        note=notes(who.note, f"{without} items have no target" if without else ""),
+        eligibility,
+        valid=eligibility.valid & some,
+        failed=eligibility.failed & some,
+        unavailable=eligibility.unavailable & some,
+        ineligible=eligibility.ineligible | ~some,
+        note=notes(eligibility.note, f"{without} items have no target" if without else ""),
     )
