@@ -30,7 +30,7 @@ from bench.metrics.copying import mean_over_samples
 from bench.metrics.failure_to_acquire import compute as failures
 from bench.metrics.functional.cosine import Floats
 from bench.metrics.protocol import Evaluation, Score
-from bench.metrics.shared.eligibility import Mask, Eligibility, item_rows, subjects
+from bench.metrics.shared.eligibility import Eligibility, Mask, item_rows, subjects
 from bench.metrics.shared.frechet_scores import REPLICATE, replicated
 from bench.metrics.shared.scores import item_values, mean_score, with_interval
 from bench.metrics.verification import Threshold, fnmr, matches

@@ -9,8 +9,9 @@ import pandas as pd
 
 from bench.metrics.functional.arrays import Floats, Rows
 from bench.metrics.functional.cosine import cosines
-from bench.metrics.protocol import Evaluation, Features, Metric, Result, Statistic
+from bench.metrics.protocol import Evaluation, Features, Metric, Recomputed, Result, Statistic, Tables
 from bench.metrics.shared.eligibility import Eligibility, eligibility_of, nonzero, subjects
+from bench.metrics.shared.recompute import eligibility_from, sample_means
 from bench.metrics.shared.sample_means import mean_over_samples
 from bench.metrics.shared.scores import concat, notes, recognisers
 from bench.metrics.shared.targets import mean_by, target_pairs, with_targets
@@ -79,6 +80,15 @@ def compute(evaluation: Evaluation) -> Result:
     return Result(tuple(scores), pd.DataFrame(columns) if columns else None, concat(tables))
 
 
+def recompute(tables: Tables) -> Recomputed | None:
+    """Compute the mean again from the score of each sample; None where some sample was left out of it."""
+    values = tables.samples.get(tables.column)
+    counted = eligibility_from(tables, tables.variant, against_reference=True).valid
+    if values is None or not np.isfinite(values[counted]).all():
+        return None
+    return sample_means(tables, tables.variant)
+
+
 METRIC = Metric(
     name=NAME,
     version=1,
@@ -90,4 +100,5 @@ METRIC = Metric(
     needs=("recognition",),
     statistics=(Statistic("mean_detected", "mean"),),
     compute=compute,
+    recompute=recompute,
 )

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.functional.arrays import Floats
-from bench.metrics.protocol import Evaluation, Metric, Number, Result, Score, Statistic
+from bench.metrics.protocol import Evaluation, Metric, Number, Recomputed, Result, Score, Statistic, Tables
+from bench.metrics.shared.recompute import sample_means
 from bench.metrics.shared.sample_means import mean_over_samples
 from bench.metrics.shared.scores import absent, concat
 from bench.metrics.shared.similarity import similarities
@@ -37,6 +38,15 @@ def compute(evaluation: Evaluation) -> Result:
     return Result(tuple(scores), pd.DataFrame(columns, index=np.arange(len(evaluation.samples))), concat(tables))
 
 
+def recompute(tables: Tables) -> Recomputed:
+    """Compute the mean again from the cosine of each sample.
+
+    Raises:
+        Contradiction: a sample that counts has no cosine, or another one has.
+    """
+    return sample_means(tables, tables.variant)
+
+
 METRIC = Metric(
     name=NAME,
     version=1,
@@ -48,4 +58,5 @@ METRIC = Metric(
     needs=("dinov2",),
     statistics=(Statistic("mean_detected", "mean"),),
     compute=compute,
+    recompute=recompute,
 )

@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.functional.arrays import Floats
-from bench.metrics.protocol import Evaluation, Metric, Number, Result, Score, Statistic, Tolerance
+from bench.metrics.protocol import Evaluation, Metric, Number, Recomputed, Result, Score, Statistic, Tables, Tolerance
 from bench.metrics.shared.eligibility import Eligibility, eligibility_of
+from bench.metrics.shared.recompute import eligibility_from, sample_means
 from bench.metrics.shared.sample_means import mean_over_samples
 from bench.metrics.shared.scores import absent, concat, notes
 
 NAME = "copying_lpips"
+TO_REFERENCE = "_reference"
+"""Ends the name of the variant: the distance is to the reference, not between samples."""
 
 
 def listed_values(evaluation: Evaluation, table: pd.DataFrame) -> tuple[Floats, Eligibility]:
@@ -49,7 +52,7 @@ def compute(evaluation: Evaluation) -> Result:
     columns: dict[str, Floats] = {}
     tables: list[pd.DataFrame] = []
     for name in evaluation.of_role("lpips", evaluation.to_reference):
-        variant = f"{name}_reference"
+        variant = f"{name}{TO_REFERENCE}"
         values, eligibility = listed_values(evaluation, evaluation.to_reference[name])
         score, table = mean_over_samples(evaluation, eligibility, values, NAME, variant)
         scores.append(score)
@@ -58,6 +61,19 @@ def compute(evaluation: Evaluation) -> Result:
     if not scores:
         return Result((absent(Number(NAME, "", "mean_detected"), "LPIPS to the reference was not run"),))
     return Result(tuple(scores), pd.DataFrame(columns, index=np.arange(len(evaluation.samples))), concat(tables))
+
+
+def recompute(tables: Tables) -> Recomputed | None:
+    """Compute the mean again from the distance of each sample; None where some sample has none to its reference.
+
+    Raises:
+        Contradiction: a sample that does not count has a distance.
+    """
+    network = tables.variant.removesuffix(TO_REFERENCE)
+    values = tables.samples.get(tables.column)
+    if values is None or not np.isfinite(values[eligibility_from(tables, network).valid]).all():
+        return None
+    return sample_means(tables, network, against_reference=False)
 
 
 METRIC = Metric(
@@ -72,4 +88,5 @@ METRIC = Metric(
     statistics=(Statistic("mean_detected", "mean"),),
     compute=compute,
     tolerance=Tolerance(relative=3e-3),
+    recompute=recompute,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.metrics.functional.flame import EXPRESSION, l2
 from bench.metrics.protocol import Evaluation, Metric, Result, Statistic, Tolerance
 from bench.metrics.shared.flame_scores import flame_diversity
+from bench.metrics.shared.recompute import item_means
 
 NAME = "expression_diversity"
 
@@ -34,4 +35,5 @@ METRIC = Metric(
     ),
     compute=compute,
     tolerance=Tolerance(relative=5e-2),
+    recompute=item_means,
 )

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.protocol import Evaluation, Metric, Number, Result, Score, Statistic
+from bench.metrics.protocol import Evaluation, Metric, Number, Recomputed, Result, Score, Statistic, Tables
 from bench.metrics.shared.eligibility import eligibility_of, subjects
+from bench.metrics.shared.recompute import ALL
 from bench.metrics.shared.scores import absent, item_values, with_interval
 from bench.statistics import clustered_rate
 from bench.status import SampleStatus
@@ -42,6 +43,12 @@ def _score(statistic: str, case: NDArray[np.bool_], people: NDArray[Any], counts
     return with_interval(Number(NAME, "", statistic), case.mean(), clustered_rate(case, people), **counts)
 
 
+def recompute(tables: Tables) -> Recomputed:
+    """Compute every rate again: statuses are all that it needs."""
+    result = compute(tables.evaluation)
+    return Recomputed(result.scores, ALL, result.per_item)
+
+
 METRIC = Metric(
     name=NAME,
     version=1,
@@ -56,4 +63,5 @@ METRIC = Metric(
         *(Statistic(f"rate_{reason}", reason.replace("_", " ")) for reason in REASONS),
     ),
     compute=compute,
+    recompute=recompute,
 )

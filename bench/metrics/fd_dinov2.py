@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.metrics.protocol import Evaluation, Metric, Pairing, Result
-from bench.metrics.shared.frechet_scores import STATISTICS, frechet_result
+from bench.metrics.shared.frechet_scores import STATISTICS, frechet_result, recompute
 
 NAME = "fd_dinov2"
 
@@ -31,4 +31,5 @@ METRIC = Metric(
     compute=compute,
     pairing=Pairing.JACKKNIFE,
     distribution=True,
+    recompute=recompute,
 )

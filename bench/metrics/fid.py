@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.metrics.protocol import Evaluation, Metric, Pairing, Result
-from bench.metrics.shared.frechet_scores import STATISTICS, frechet_result
+from bench.metrics.shared.frechet_scores import STATISTICS, frechet_result, recompute
 
 NAME = "fid"
 
@@ -33,4 +33,5 @@ METRIC = Metric(
     compute=compute,
     pairing=Pairing.JACKKNIFE,
     distribution=True,
+    recompute=recompute,
 )

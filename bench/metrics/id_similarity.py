@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.functional.arrays import Floats
-from bench.metrics.protocol import Evaluation, Metric, Number, Result, Score, Statistic
+from bench.metrics.protocol import Evaluation, Metric, Number, Recomputed, Result, Score, Statistic, Tables
 from bench.metrics.shared.eligibility import Eligibility
+from bench.metrics.shared.recompute import ALL, eligibility_from, values_of
 from bench.metrics.shared.scores import absent, concat, notes, recognisers
 from bench.metrics.shared.similarity import aggregates, detection_rate, item_tables, similarities
 
@@ -65,6 +66,19 @@ def compute(evaluation: Evaluation) -> Result:
     return Result(tuple(scores), pd.DataFrame(columns) if columns else None, concat(tables))
 
 
+def recompute(tables: Tables) -> Recomputed:
+    """Compute every aggregate again from the similarity of each sample.
+
+    Raises:
+        Contradiction: a sample that counts has no similarity, or another one has.
+    """
+    eligibility = eligibility_from(tables, tables.variant, against_reference=True)
+    values = values_of(tables, tables.column, eligibility)
+    scores = scores_of(tables.evaluation, values, eligibility, tables.variant)
+    items = concat(item_tables(tables.evaluation, values, eligibility, NAME, tables.variant))
+    return Recomputed(scores, ALL, items)
+
+
 METRIC = Metric(
     name=NAME,
     version=1,
@@ -86,4 +100,5 @@ METRIC = Metric(
         Statistic("ineligible_items", "references without a face", range=(0.0, None)),
     ),
     compute=compute,
+    recompute=recompute,
 )

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bench.metrics.functional.arrays import Floats
 from bench.metrics.functional.mmd import Terms, terms
-from bench.metrics.protocol import Evaluation, Metric, Number, Pairing, Result, Score, Statistic
+from bench.metrics.protocol import (
+    REPLICATE,
+    Evaluation,
+    Metric,
+    Number,
+    Pairing,
+    Recomputed,
+    Result,
+    Score,
+    Statistic,
+    Tables,
+)
 from bench.metrics.shared.eligibility import eligibility_of, subjects
-from bench.metrics.shared.frechet_scores import folds, ranking, replicate_table
+from bench.metrics.shared.frechet_scores import check_place, folds, ranking, replicate_table
 from bench.metrics.shared.kernel_scores import excluded_score
 from bench.metrics.shared.population import real_side
 from bench.metrics.shared.scores import absent, concat, notes, plain
@@ -80,6 +92,18 @@ def _variant(evaluation: Evaluation, number: Number, note: str, drawn: bool) -> 
     return [excluded, every_pair], replicate_table(number, sums.without_groups())
 
 
+def recompute(tables: Tables) -> Recomputed | None:
+    """Check that the distance lies where its replicates allow it; nothing of it can be computed again.
+
+    Raises:
+        Contradiction: it does not.
+    """
+    number = Number(NAME, tables.variant, "excluded")
+    replicates = tables.items.loc[tables.items["statistic"] == REPLICATE, "value"].to_numpy(dtype=np.float64)
+    check_place(number, float(tables.scores[number]["value"]), replicates)
+    return None
+
+
 METRIC = Metric(
     name=NAME,
     version=1,
@@ -96,4 +120,5 @@ METRIC = Metric(
     compute=compute,
     pairing=Pairing.JACKKNIFE,
     distribution=True,
+    recompute=recompute,
 )

@@ -8,6 +8,7 @@ import pandas as pd
 from bench.metrics.protocol import Evaluation, Metric, Number, Result, Score, Statistic, Tolerance
 from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, listed_pairs, verified_scores
 from bench.metrics.shared.eligibility import Eligibility, eligibility_of
+from bench.metrics.shared.recompute import item_means
 from bench.metrics.shared.scores import absent, concat, notes
 from bench.metrics.shared.thresholds import verified
 
@@ -73,4 +74,5 @@ METRIC = Metric(
     ),
     compute=compute,
     tolerance=Tolerance(relative=2e-3),
+    recompute=item_means,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.metrics.functional.flame import DISTANCES
 from bench.metrics.protocol import Evaluation, Metric, Result, Statistic, Tolerance
 from bench.metrics.shared.flame_scores import flame_diversity
+from bench.metrics.shared.recompute import item_means
 
 NAME = "pose_diversity"
 
@@ -43,4 +44,5 @@ METRIC = Metric(
     ),
     compute=compute,
     tolerance=Tolerance(relative=4e-2),
+    recompute=item_means,
 )

@@ -145,6 +145,7 @@ class Evaluation:
         seed: of every resampling.
         population: by extractor name, (n, d) features of a reference set that distances between distributions compare
             with; where it is empty they compare with the references.
+        statuses: by extractor name, (n_samples,) why a sample has no feature (`bench.status`); "ok" where it has one.
     """
 
     samples: pd.DataFrame
@@ -158,6 +159,7 @@ class Evaluation:
     groups: tuple[str, ...] = ()
     seed: int = 0
     population: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    statuses: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
 
     def of_role(self, role: str, among: Mapping[str, Any]) -> list[str]:
         """Return the names of a role's extractors that are among the keys of a mapping, in the evaluator's order."""
@@ -216,17 +218,23 @@ class Result:
     per_item: pd.DataFrame | None = None
 
 
+class Contradiction(ValueError):
+    """Rows of a bundle that cannot be those of one run; the text says which."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tables:
     """What a bundle holds of one metric and variant: its numbers can be computed again from these rows.
 
     Attributes:
-        evaluation: tables of samples and references; no features.
+        evaluation: its samples, references and statuses; no features.
         metric: the metric's name.
         variant: the network by which it was read; "" for none.
         samples: the columns of numbers per sample of the whole run, "<metric>[<variant>]" -> (n_samples,) float64.
         items: the rows per item of this metric and variant.
         scores: the stated numbers of this metric and variant, each as the fields of `Score`.
+        usable: by extractor name, (n_items,) whether the reference has a feature.
+        targets: by extractor name, (n_items,) number of the subject's targets that have a feature.
     """
 
     evaluation: Evaluation
@@ -235,6 +243,13 @@ class Tables:
     samples: Mapping[str, NDArray[np.float64]]
     items: pd.DataFrame
     scores: Mapping[Number, Mapping[str, Any]]
+    usable: Mapping[str, NDArray[np.bool_]]
+    targets: Mapping[str, NDArray[np.int64]]
+
+    @property
+    def column(self) -> str:
+        """Name of the column that holds the number per sample."""
+        return f"{self.metric}[{self.variant}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,13 +260,11 @@ class Recomputed:
         scores: the numbers, computed again.
         fields: the fields of each score that the rows decide; the others are not compared.
         items: the rows per item, computed again; None where they are the source.
-        consistent: only error, correction and interval follow from the rows, not the value itself.
     """
 
     scores: Sequence[Score]
     fields: tuple[str, ...]
     items: pd.DataFrame | None = None
-    consistent: bool = False
 
 
 @dataclass(frozen=True)
@@ -273,7 +286,9 @@ class Metric:
         distribution: it compares all detected samples together with the references or the reference set; a method that
             has a face in too few of its samples is then not ranked.
         tolerance: across platforms.
-        recompute: its numbers from the rows of a bundle; None where they need features.
+        sample_range: smallest and largest possible number per sample, where it differs from `range`.
+        recompute: its numbers from the rows of a bundle, or None where these do not decide them; it raises
+            `Contradiction`. None where its numbers need features.
     """
 
     name: str
@@ -289,6 +304,7 @@ class Metric:
     pairing: Pairing = Pairing.ITEMS
     distribution: bool = False
     tolerance: Tolerance = Tolerance()
+    sample_range: Range | None = None
     recompute: Callable[[Tables], Recomputed | None] | None = None
 
     def statistic(self, name: str) -> Statistic:

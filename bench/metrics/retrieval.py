@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from bench.metrics.functional.arrays import Floats, Mask, Rows
 from bench.metrics.functional.cosine import DECIMALS, blocks, unit
-from bench.metrics.protocol import Evaluation, Metric, Number, Result, Score, Statistic
+from bench.metrics.protocol import Evaluation, Metric, Number, Recomputed, Result, Score, Statistic, Tables
 from bench.metrics.shared.eligibility import Eligibility, nonzero, subjects, usable_references
+from bench.metrics.shared.recompute import ALL, eligibility_from, values_of
 from bench.metrics.shared.scores import absent, concat, item_values, mean_score, notes, recognisers, with_interval
 from bench.metrics.shared.similarity import similarities
 from bench.metrics.shared.subset import subset
@@ -120,6 +121,26 @@ def compute(evaluation: Evaluation) -> Result:
     return Result(tuple(scores), pd.DataFrame(columns) if columns else None, concat(tables))
 
 
+def recompute(tables: Tables) -> Recomputed | None:
+    """Compute rank 1 and margin again from the margin of each sample; None where only a part was compared.
+
+    Raises:
+        Contradiction: a sample that counts has no margin, or another one has.
+    """
+    if tables.scores[Number(NAME, tables.variant, "rank1")]["drawn"]:
+        return None
+    evaluation = tables.evaluation
+    eligibility = eligibility_from(tables, tables.variant, against_reference=True)
+    margin = values_of(tables, tables.column, eligibility)
+    trial = eligibility.trial
+    counts = {"n": int(trial.sum()), **eligibility.counts()}
+    rank1 = rank1_score(evaluation, tables.variant, margin, trial, **counts)
+    counts |= {"n": int(eligibility.valid.sum())}
+    mean = margin_score(evaluation, tables.variant, margin, eligibility, **counts)
+    hits = (margin[trial] > 0).astype(np.float64)
+    return Recomputed([rank1, mean], ALL, item_values(evaluation, eligibility.item[trial], hits, rank1.number))
+
+
 METRIC = Metric(
     name=NAME,
     version=1,
@@ -135,4 +156,6 @@ METRIC = Metric(
         Statistic("margin", "margin to the nearest other", range=(-2.0, 2.0)),
     ),
     compute=compute,
+    sample_range=(-2.0, 2.0),
+    recompute=recompute,
 )

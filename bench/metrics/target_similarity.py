@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bench.metrics.functional.arrays import Floats
+from bench.metrics.functional.arrays import Floats, Mask
 from bench.metrics.functional.cosine import cosines
-from bench.metrics.protocol import Evaluation, Features, Metric, Number, Result, Score, Statistic
+from bench.metrics.protocol import Evaluation, Features, Metric, Number, Recomputed, Result, Score, Statistic, Tables
 from bench.metrics.shared.eligibility import Eligibility, eligibility_of, nonzero, subjects, usable_references
+from bench.metrics.shared.recompute import ALL, eligibility_from, values_of
 from bench.metrics.shared.scores import concat, mean_score, recognisers
 from bench.metrics.shared.similarity import aggregates, item_tables
 from bench.metrics.shared.targets import mean_by, target_pairs, with_targets
@@ -91,6 +92,33 @@ def compute(evaluation: Evaluation) -> Result:
     return Result(tuple(scores), pd.DataFrame(columns) if columns else None, concat(tables))
 
 
+def recompute(tables: Tables) -> Recomputed:
+    """Compute both means again from the mean similarity of each sample to the targets.
+
+    The largest similarity and the level of the references need embeddings.
+
+    Raises:
+        Contradiction: a sample that counts has no similarity, or another one has.
+    """
+    network = tables.variant
+    eligibility = _only_with_targets(eligibility_from(tables, network), tables.targets[network] > 0)
+    values = values_of(tables, tables.column, eligibility)
+    scores = aggregates(tables.evaluation, values, eligibility, NAME, network)
+    return Recomputed(scores, ALL, concat(item_tables(tables.evaluation, values, eligibility, NAME, network)))
+
+
+def _only_with_targets(eligibility: Eligibility, known: Mask) -> Eligibility:
+    """Return the eligibility with the samples of items without a target made ineligible."""
+    some = np.append(known, False)[eligibility.item]
+    return replace(
+        eligibility,
+        valid=eligibility.valid & some,
+        failed=eligibility.failed & some,
+        unavailable=eligibility.unavailable & some,
+        ineligible=eligibility.ineligible | ~some,
+    )
+
+
 METRIC = Metric(
     name=NAME,
     version=1,
@@ -107,4 +135,5 @@ METRIC = Metric(
         Statistic("real_level", "level of the references"),
     ),
     compute=compute,
+    recompute=recompute,
 )

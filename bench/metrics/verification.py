@@ -12,8 +12,9 @@ from bench.metrics.functional.arrays import Floats
 from bench.metrics.functional.block_sums import Codes, shared_codes
 from bench.metrics.functional.cosine import blocks, unit
 from bench.metrics.functional.thresholds import matches
-from bench.metrics.protocol import Evaluation, Metric, Number, Result, Score, Statistic
+from bench.metrics.protocol import Evaluation, Metric, Number, Recomputed, Result, Score, Statistic, Tables
 from bench.metrics.shared.eligibility import Eligibility, nonzero, subjects, usable_references
+from bench.metrics.shared.recompute import ALL, eligibility_from, values_of
 from bench.metrics.shared.scores import absent, concat, item_values, notes, recognisers, with_interval
 from bench.metrics.shared.similarity import similarities
 from bench.metrics.shared.subset import subset
@@ -122,6 +123,28 @@ def _false_matches(
     }
 
 
+def recompute(tables: Tables) -> Recomputed:
+    """Compute FNMR again at the thresholds that the bundle states.
+
+    Bundles of one list must state the same thresholds; the thresholds themselves need embeddings.
+
+    Raises:
+        Contradiction: a sample that counts has no similarity, or another one has.
+    """
+    evaluation = tables.evaluation
+    eligibility = eligibility_from(tables, tables.variant, against_reference=True)
+    values = values_of(tables, f"id_similarity[{tables.variant}]", eligibility)
+    scores: list[Score] = []
+    items: list[pd.DataFrame] = []
+    for number, stated in tables.scores.items():
+        if number.statistic != "threshold" or not np.isfinite(stated["value"]):
+            continue
+        missed, threshold = number._replace(statistic="fnmr"), Threshold(float(stated["value"]), 0, 0)
+        scores.append(fnmr(evaluation, values, eligibility.trial, missed, threshold, **eligibility.counts()))
+        items += _items(evaluation, values, eligibility, missed, threshold)
+    return Recomputed(scores, ALL, concat(items))
+
+
 METRIC = Metric(
     name=NAME,
     version=1,
@@ -137,4 +160,5 @@ METRIC = Metric(
         Statistic("achieved_fmr", "achieved FMR"),
     ),
     compute=compute,
+    recompute=recompute,
 )

@@ -8,6 +8,7 @@ from bench.metrics.functional.cosine import cosines
 from bench.metrics.protocol import Evaluation, Metric, Number, Result, Statistic
 from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, pairs_within
 from bench.metrics.shared.eligibility import eligibility_of, nonzero
+from bench.metrics.shared.recompute import item_means
 from bench.metrics.shared.scores import concat, recognisers
 
 NAME = "within_similarity"
@@ -47,4 +48,5 @@ METRIC = Metric(
         Statistic("mean_pairs", "mean over all pairs"),
     ),
     compute=compute,
+    recompute=item_means,
 )

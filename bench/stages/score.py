@@ -14,10 +14,21 @@ from bench import registry
 from bench.data.photos import group_columns
 from bench.identity import identity
 from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Result, Score
+from bench.metrics.shared.eligibility import nonzero, subjects, usable_references
+from bench.metrics.shared.targets import usable_targets
 from bench.spec import RunSpec, detector_id, feature_id
 from bench.stages.plan import Job, Pictures
-from bench.stages.tables import feature_table, is_pairwise, parts, read_faces, read_features, role_of, view_of
-from bench.status import SampleStatus
+from bench.stages.tables import (
+    feature_matrix,
+    feature_table,
+    is_pairwise,
+    parts,
+    read_faces,
+    read_features,
+    role_of,
+    view_of,
+)
+from bench.status import SampleStatus, ViewStatus
 from bench.store import write_atomic, write_json, write_table
 
 OF_METRIC = ("version", "unit", "higher_is_better")
@@ -35,6 +46,7 @@ def score(job: Job) -> None:
     write_atomic(folder / "scores.csv", table.to_csv(index=False, lineterminator="\n").encode())
     write_table(folder / "samples.parquet", samples_table(evaluation, results))
     write_table(folder / "items.parquet", items_table(results))
+    write_table(folder / "references.parquet", references_table(evaluation))
     write_json(folder / "scores.json", provenance(job, metrics))
 
 
@@ -61,22 +73,23 @@ def assemble(job: Job) -> Evaluation:
     columns = photos.frame[["item", "subject", "image", *groups]]
     rows = columns.assign(status=read_faces(photos, spec)["status"].to_numpy())
     networks = parts(spec)
-    single = [name for name, part in networks.items() if not is_pairwise(part)]
     distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
+    of_samples = {name: _table(samples, spec, name) for name, part in networks.items() if not is_pairwise(part)}
+    of_photos = {name: _table(photos, spec, name) for name in of_samples}
     return Evaluation(
         samples=_samples(samples.frame, read_faces(samples, spec), rows[references], groups),
         references=rows[references].reset_index(drop=True),
         targets=rows[targets].reset_index(drop=True),
-        features={name: _features(samples, photos, spec, name, references, targets) for name in single},
-        pairs={name: table[table["j"] >= 0].reset_index(drop=True) for name, table in distances.items()},
-        to_reference={
-            name: table[table["j"] < 0].drop(columns="j").reset_index(drop=True) for name, table in distances.items()
-        },
+        features={name: _features(of_samples[name], of_photos[name], references, targets) for name in of_samples},
+        pairs={name: _good(table[table["j"] >= 0]) for name, table in distances.items()},
+        to_reference={name: _good(table[table["j"] < 0]).drop(columns="j") for name, table in distances.items()},
         roles={name: role_of(part) for name, part in networks.items()},
         recognisers={name: spec.method.card.relation(name) for name in spec.evaluator.recognisers},
         groups=groups,
         seed=spec.protocol.seed,
         population=_population(job),
+        statuses={name: _statuses(table) for name, table in of_samples.items()}
+        | {name: _pair_statuses(samples.frame, table) for name, table in distances.items()},
     )
 
 
@@ -114,17 +127,15 @@ def _targets(job: Job) -> NDArray[np.bool_]:
     return targets & (not job.spec.method.card.sees_targets)
 
 
+def _table(pictures: Pictures, spec: RunSpec, name: str) -> pd.DataFrame:
+    """Return status and feature of each image under one extractor."""
+    return feature_table(pictures, spec, name).read(pictures.shards)[["status", "feature"]]
+
+
 def _features(
-    samples: Pictures,
-    photos: Pictures,
-    spec: RunSpec,
-    name: str,
-    references: NDArray[np.bool_],
-    targets: NDArray[np.bool_],
+    samples: pd.DataFrame, photos: pd.DataFrame, references: NDArray[np.bool_], targets: NDArray[np.bool_]
 ) -> Features:
-    of_photos = read_features(feature_table(photos, spec, name), photos.shards)
-    of_samples = read_features(feature_table(samples, spec, name), samples.shards)
-    of_samples, of_photos = equally_wide(of_samples, of_photos)
+    of_samples, of_photos = equally_wide(feature_matrix(samples["feature"]), feature_matrix(photos["feature"]))
     return Features(of_samples, of_photos[references], of_photos[targets])
 
 
@@ -139,9 +150,33 @@ def equally_wide(*tables: NDArray[np.float32]) -> list[NDArray[np.float32]]:
 
 
 def _distances(samples: Pictures, spec: RunSpec, name: str) -> pd.DataFrame:
-    """Return the distances that a pair extractor found: item, i, j (-1 for the item's reference), value."""
-    rows = feature_table(samples, spec, name).read(samples.shards)
-    return rows.loc[rows["status"] == SampleStatus.OK].drop(columns=["row", "status"])
+    """Return the distances that a pair extractor found: item, i, j (-1 for the item's reference), status, value."""
+    return feature_table(samples, spec, name).read(samples.shards).drop(columns="row")
+
+
+def _statuses(table: pd.DataFrame) -> NDArray[np.object_]:
+    """Return the status of each sample under an extractor; a feature without a direction is not a feature."""
+    usable = nonzero(feature_matrix(table["feature"]))
+    status = table["status"].to_numpy(dtype=object)
+    return np.where((status == ViewStatus.OK) & ~usable, str(ViewStatus.NOT_FINITE), status)
+
+
+def _good(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs that have a distance."""
+    return table[table["status"] == SampleStatus.OK].drop(columns="status").reset_index(drop=True)
+
+
+def _pair_statuses(samples: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.object_]:
+    """Return the status of each sample under a pair extractor: "ok" where it is in a pair that has a distance.
+
+    A sample that is in none has the status of its pair with the reference.
+    """
+    good = table[table["status"] == SampleStatus.OK]
+    paired = {*zip(good["item"], good["i"], strict=True), *zip(good["item"], good["j"], strict=True)}
+    own = table[table["j"] < 0]
+    otherwise = dict(zip(zip(own["item"], own["i"], strict=True), own["status"], strict=True))
+    keys = zip(samples["item"], samples["index"], strict=True)
+    return np.array([str(SampleStatus.OK) if key in paired else otherwise[key] for key in keys], dtype=object)
 
 
 def scores_table(metrics: Sequence[Metric], results: dict[str, Result], evaluation: Evaluation) -> pd.DataFrame:
@@ -160,9 +195,25 @@ def scores_table(metrics: Sequence[Metric], results: dict[str, Result], evaluati
 
 
 def samples_table(evaluation: Evaluation, results: dict[str, Result]) -> pd.DataFrame:
-    """Return a row per sample: what it is, its status, and every per-sample number."""
+    """Return a row per sample: what it is, its status, its status under each network, and every per-sample number."""
     columns = [r.per_sample for r in results.values() if r.per_sample is not None]
-    return pd.concat([evaluation.samples.reset_index(drop=True), *columns], axis=1)
+    statuses = pd.DataFrame({f"status[{name}]": values for name, values in evaluation.statuses.items()})
+    return pd.concat([evaluation.samples.reset_index(drop=True), statuses, *columns], axis=1)
+
+
+def references_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return a row per item: its reference's status and groups, and what each network found of it and its targets.
+
+    `usable[<network>]` is whether the reference has a feature, `targets[<network>]` the number of the subject's targets
+    that have one.
+    """
+    columns: dict[str, Any] = {}
+    for name, features in evaluation.features.items():
+        columns[f"usable[{name}]"] = usable_references(evaluation, features, nonzero)
+        owners = subjects(evaluation.targets)[usable_targets(evaluation, features)]
+        numbers = pd.Series(owners, dtype=object).value_counts()
+        columns[f"targets[{name}]"] = evaluation.references["subject"].map(numbers).fillna(0).astype(int).to_numpy()
+    return pd.concat([evaluation.references.drop(columns="image"), pd.DataFrame(columns)], axis=1)
 
 
 def items_table(results: dict[str, Result]) -> pd.DataFrame:

@@ -71,7 +71,11 @@ def read_faces(pictures: Pictures, spec: RunSpec) -> pd.DataFrame:
 
 def read_features(table: Table, shards: int) -> NDArray[np.float32]:
     """(n, d) float32 features in the order of the pictures; a row without a feature (or one not read) is NaN."""
-    column = table.read(shards)["feature"]
+    return feature_matrix(table.read(shards)["feature"])
+
+
+def feature_matrix(column: pd.Series) -> NDArray[np.float32]:
+    """Return (n, d) float32 features of a column of vectors; a row without one is NaN."""
     found = [f for f in column if f is not None]
     width = len(found[0]) if found else 1
     out = np.full((len(column), width), np.nan, np.float32)

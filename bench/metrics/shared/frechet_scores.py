@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 
 from bench.metrics.functional.arrays import Mask, Rows
 from bench.metrics.functional.frechet import ALWAYS, NEVER, frechet
-from bench.metrics.protocol import REPLICATE, Evaluation, Features, Number, Result, Score, Statistic
+from bench.metrics.protocol import (
+    REPLICATE,
+    Contradiction,
+    Evaluation,
+    Features,
+    Number,
+    Recomputed,
+    Result,
+    Score,
+    Statistic,
+    Tables,
+)
 from bench.metrics.shared.eligibility import Eligibility, eligibility_of, subjects
 from bench.metrics.shared.population import Real, real_side
 from bench.metrics.shared.scores import absent, concat, notes, plain
@@ -119,3 +130,35 @@ def replicate_table(number: Number, replicates: NDArray[np.float64] | None = Non
     labels = [f"without group {group}" for group in range(len(values))]
     frame = pd.DataFrame({"item": labels, "subject": labels})
     return frame.assign(**number._replace(statistic=REPLICATE)._asdict(), value=values)
+
+
+def recompute(tables: Tables) -> Recomputed | None:
+    """Compute error, correction and interval again from the jackknife's replicates; the distance needs features.
+
+    Raises:
+        Contradiction: the distance lies where leaving out a part of the people cannot bring it.
+    """
+    number = Number(tables.metric, tables.variant, "distance")
+    value = float(tables.scores[number]["value"])
+    replicates = tables.items.loc[tables.items["statistic"] == REPLICATE, "value"].to_numpy(dtype=np.float64)
+    check_place(number, value, replicates)
+    result = jackknife(value, replicates)
+    if result is None:
+        return None
+    return Recomputed(_scores(number, value, result, "", {}), ("value", "low", "high"))
+
+
+def check_place(number: Number, value: float, replicates: NDArray[np.float64]) -> None:
+    """Refuse a distance that does not belong to its replicates.
+
+    Leaving out one group of g changes a distance, bias included, by about its g-th part, plus their spread.
+
+    Raises:
+        Contradiction: it does not.
+    """
+    if len(replicates) < 2 or not np.isfinite([value, *replicates]).all():
+        return
+    middle = float(replicates.mean())
+    spread = float(np.ptp(replicates))
+    if abs(value - middle) > 2 * abs(middle) / (len(replicates) - 1) + spread:
+        raise Contradiction(f"{number}: {value:.4f} does not belong to its replicates, whose mean is {middle:.4f}")
