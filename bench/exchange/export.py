@@ -13,7 +13,17 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UserError
-from bench.exchange.schema import ITEMS, MANIFEST, PAGE, RECORD, SAMPLES, SCHEMA, SCORES, VERSION
+from bench.exchange.schema import (
+    ITEMS,
+    MANIFEST,
+    PAGE,
+    RECORD,
+    REFERENCES_FILE,
+    SAMPLES,
+    SCHEMA,
+    SCORES,
+    VERSION,
+)
 from bench.hashing import sha256_bytes
 from bench.version import __version__
 
@@ -28,14 +38,15 @@ def bundle(run: Any, *, thumbnails: bool = False, statement: str = "") -> bytes:
     Raises:
         UserError: pictures of people are asked for that must not be passed on, without a statement in words.
     """
-    from bench.exchange.public import public
+    from bench.exchange.public import public, public_references
     from bench.report.page.facts import redistributable
 
     _check_people(run, thumbnails, statement)
     shown = public(run, pictures=thumbnails)
     page, pictures = _page(shown, thumbnails, statement)
     people = {"pictures": thumbnails, "redistributable": redistributable(run), "statement": statement}
-    files = {RECORD: _json(_record(shown)), **_tables(shown, pictures), PAGE: page}
+    tables = {**_tables(shown, pictures), REFERENCES_FILE: _csv(public_references(run))}
+    files = {RECORD: _json(_record(shown)), **tables, PAGE: page}
     return _zip(files | {f"thumbnails/{name}": data for name, data in sorted(pictures.items())}, people)
 
 
