@@ -15,10 +15,9 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
 
 from bench import registry
 from bench.errors import UserError
+from bench.faces.views import View, ViewOptions, view_named
 from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity
 
-Label = Annotated[int, Field(ge=0, le=18)]
-Level = Annotated[int, Field(ge=0, le=255)]
 Relation = Literal["conditioned", "trained_against", "same_training_data", "none", "unknown"]
 
 
@@ -59,17 +58,6 @@ class DatasetSpec(Part):
     label: Annotated[str, IDENTITY]
 
 
-class Views(Spec):
-    """How a face becomes the crops that networks see."""
-
-    alignment: Annotated[Literal["ffhq68", "facexlib5"], IDENTITY] = "ffhq68"  # of the 512 crop
-    transform_size: Annotated[int, Field(ge=512), IDENTITY] = 4096  # of the FFHQ crop's intermediate image
-    background: Annotated[tuple[Label, ...], IDENTITY] = (0,)  # parsing labels that are removed
-    fill: Annotated[tuple[Level, Level, Level], IDENTITY] = (0, 0, 0)  # RGB in their place
-    min_foreground: Annotated[float, Field(ge=0, le=1), IDENTITY] = 0.05  # below: status empty_mask
-    flame_landmarks: Annotated[Literal["mapped", "again"], IDENTITY] = "mapped"  # again: found in the aligned crop
-
-
 class Protocol(Spec):
     """What is made and what is measured; the same for every method.
 
@@ -82,7 +70,7 @@ class Protocol(Spec):
     samples_per_item: Annotated[int, Field(ge=1), IDENTITY] = 5
     prompt: Annotated[str, IDENTITY] = "photo of a person"
     prompt_id: Annotated[str, IDENTITY] = "neutral"
-    views: Annotated[Views, IDENTITY] = Views()
+    views: Annotated[ViewOptions, IDENTITY] = ViewOptions()
     metrics: Annotated[tuple[str, ...] | None, IDENTITY] = None  # None: all whose networks are there
     reference_set: Annotated[Path | None, CONTENT] = None
 
@@ -98,6 +86,11 @@ class Evaluator(Spec):
     extractors: Annotated[dict[str, Part], IDENTITY] = Field(default_factory=dict)
     only_for: Annotated[tuple[str, ...], RECORDED] = ()
     licences: Annotated[tuple[str, ...], RECORDED] = ()
+
+    @property
+    def all_extractors(self) -> dict[str, Part]:
+        """Return every network that reads views, by name: the recognisers, then the others."""
+        return {**self.recognisers, **self.extractors}
 
 
 class Execution(Spec):
@@ -247,34 +240,47 @@ def run_id(spec: RunSpec, content_id: str, needs: frozenset[str] = frozenset()) 
     samples, the detector (it decides which references are eligible and where their faces are) and the recognisers
     whose embeddings the method is given. Nothing that only measures, and nothing of `Execution`.
     """
-    recognisers = sorted(n.removeprefix("embedding:") for n in needs if n.startswith("embedding:"))
     return digest(
         {
             "method": identity(spec.method),
             "dataset": {"label": spec.dataset.label, "content": content_id},
             "protocol": identity(spec.protocol, only=("seed", "samples_per_item", "prompt", "prompt_id")),
             "detector": detector_id(spec),
-            "embeddings": {name: feature_id(spec, name, "arcface112") for name in recognisers},
+            "embeddings": {name: feature_id(spec, name) for name in recognisers_needed(needs)},
         }
     )
 
 
-def feature_id(spec: RunSpec, name: str, view: str) -> str:
-    """Identity of one extractor's features: its options and weights, the view, and what finds the face."""
-    part: Part = {**spec.evaluator.recognisers, **spec.evaluator.extractors}[name]
-    return digest({"extractor": identity(part, only=("name", "options")), "view": view_id(spec, view)})
+def recognisers_needed(needs: frozenset[str]) -> list[str]:
+    """Return the recognisers whose embeddings a method is given, in the order of their names.
+
+    >>> recognisers_needed(frozenset({"image", "embedding:arcface"}))
+    ['arcface']
+    """
+    return sorted(need.removeprefix("embedding:") for need in needs if need.startswith("embedding:"))
 
 
-FLAME_VIEWS = ("flame224", "smirk224")
+def view_of(extractor: Part) -> View:
+    """Return the view that an extractor reads.
+
+    Raises:
+        UserError: there is none of that name; the message has the nearest name.
+    """
+    return view_named(str(extractor.options.view))  # type: ignore[attr-defined]
 
 
-def view_id(spec: RunSpec, view: str) -> dict[str, Any]:
-    """What decides the pixels of a view: detector, and for aligned views landmarks, crop and mask."""
-    if view == "arcface112":
-        return {"view": view, "faces": detector_id(spec)}
-    views, masked = spec.protocol.views, view.endswith("masked")
-    crop = ("alignment", "transform_size") + (("background", "fill", "min_foreground") if masked else ())
-    crop += ("flame_landmarks",) if view in FLAME_VIEWS else ()
-    parser = identity(spec.evaluator.parser) if masked and spec.evaluator.parser else None
-    faces = landmarks_id(spec) or detector_id(spec)
-    return {"view": view, "faces": faces, "crop": identity(views, only=crop), "parser": parser}
+def feature_id(spec: RunSpec, name: str) -> str:
+    """Return the identity of one extractor's features: its options and weights, its view, and what finds the face."""
+    extractor = spec.evaluator.all_extractors[name]
+    options = identity(extractor, only=("name", "options"))
+    return digest({"extractor": options, "view": view_id(spec, view_of(extractor))})
+
+
+def view_id(spec: RunSpec, view: View) -> dict[str, Any]:
+    """Return what decides the pixels of a view: what finds the face, and where it has options, crop and mask."""
+    finder = (landmarks_id(spec) if view.aligned else None) or detector_id(spec)
+    if not view.options:
+        return {"view": view.name, "faces": finder}
+    parser = identity(spec.evaluator.parser) if view.masked and spec.evaluator.parser else None
+    crop = identity(spec.protocol.views, only=view.options)
+    return {"view": view.name, "faces": finder, "crop": crop, "parser": parser}

@@ -199,10 +199,11 @@ def _unknown_key(path: str) -> str:
 def known_keys() -> list[str]:
     """Every key of the default configuration, as it would be overridden, and every option of every method."""
     from bench import registry
-    from bench.spec import Evaluator, Execution, Protocol, Views
+    from bench.faces.views import ViewOptions
+    from bench.spec import Evaluator, Execution, Protocol
 
     groups: list[tuple[str, Any]] = [
-        ("protocol", Protocol), ("protocol.views", Views), ("evaluator", Evaluator), ("execution", Execution),
+        ("protocol", Protocol), ("protocol.views", ViewOptions), ("evaluator", Evaluator), ("execution", Execution),
     ]  # fmt: skip
     for group, table in (("method", "methods"), ("dataset", "datasets")):
         groups += [(group, registry.get(table, name).Options) for name in sorted(registry.targets(table))]

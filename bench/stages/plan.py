@@ -12,8 +12,9 @@ from bench import spec as specs
 from bench.data.folder import Folder, FolderOptions
 from bench.data.photos import content_id
 from bench.errors import UserError
+from bench.faces.views import View
 from bench.identity import files
-from bench.spec import RunSpec
+from bench.spec import RunSpec, recognisers_needed, view_of
 from bench.store import Table, table
 
 PHOTO_ROWS = 64  # in a shard of a dataset's photos, which runs with other shard sizes share
@@ -169,20 +170,22 @@ def validate(spec: RunSpec) -> None:
         if not path.exists():
             raise assets.missing_file(path)
     evaluator = spec.evaluator
-    for need in sorted(needs_of(spec)):
-        name = need.removeprefix("embedding:")
-        if name != need and name not in evaluator.recognisers:
+    for name in recognisers_needed(needs_of(spec)):
+        if name not in evaluator.recognisers:
             known = ", ".join(evaluator.recognisers)
             raise UserError(
                 f"method {spec.method.name} needs embeddings of recogniser {name!r}; "
                 f"evaluator {evaluator.name} has: {known}"
             )
-    for name, part in {**evaluator.recognisers, **evaluator.extractors}.items():
-        view = part.options.view  # type: ignore[attr-defined]
-        if view.endswith("masked") and evaluator.parser is None:
-            raise UserError(f"extractor {name} reads {view}: evaluator.parser must name a face parser")
-        if view != "arcface112" and evaluator.landmarker is None and spec.protocol.views.alignment == "ffhq68":
-            raise UserError(
-                f"extractor {name} reads {view}: evaluator.landmarker must name a landmark network "
-                "(or protocol.views.alignment=facexlib5)"
-            )
+    for name, extractor in evaluator.all_extractors.items():
+        _validate_view(spec, name, view_of(extractor))
+
+
+def _validate_view(spec: RunSpec, extractor: str, view: View) -> None:
+    if view.masked and spec.evaluator.parser is None:
+        raise UserError(f"extractor {extractor} reads {view.name}: evaluator.parser must name a face parser")
+    if spec.evaluator.landmarker is None and view.needs_landmarks(spec.protocol.views):
+        otherwise = "" if view.from_landmarks else " (or protocol.views.alignment=facexlib5)"
+        raise UserError(
+            f"extractor {extractor} reads {view.name}: evaluator.landmarker must name a landmark network{otherwise}"
+        )

@@ -16,13 +16,13 @@ from bench.errors import UserError
 from bench.identity import weights
 from bench.provenance import environment
 from bench.report.run import write_report
-from bench.spec import RunSpec
+from bench.spec import RunSpec, recognisers_needed
 from bench.stages.extract import extract
 from bench.stages.generate import generate
 from bench.stages.networks import Networks
 from bench.stages.plan import Job, Pictures, plan, warnings
 from bench.stages.score import population_names, score
-from bench.stages.tables import is_pairwise, parts
+from bench.stages.tables import is_pairwise
 from bench.store import locked, read_json, sweep, write_json, write_table
 
 
@@ -59,17 +59,17 @@ def _stages(job: Job, stages: Sequence[str]) -> None:
 
 
 def _generate(job: Job) -> None:
-    needed = [need.removeprefix("embedding:") for need in sorted(job.needs) if need.startswith("embedding:")]
-    extract_photos(job, needed, Networks(job.spec))
+    extract_photos(job, recognisers_needed(job.needs), Networks(job.spec))
     generate(job)
 
 
 def _extract(job: Job) -> None:
-    names, networks = list(parts(job.spec)), Networks(job.spec)
-    extract_photos(job, [name for name in names if not is_pairwise(parts(job.spec)[name])], networks)
+    extractors = job.spec.evaluator.all_extractors
+    networks = Networks(job.spec)
+    extract_photos(job, [name for name, part in extractors.items() if not is_pairwise(part)], networks)
     extract_reference_set(job, networks)
     what = f"extract {job.folder.name}"
-    extract(job.sample_pictures(), job.spec, names, what, networks, job.photo_pictures())
+    extract(job.sample_pictures(), job.spec, list(extractors), what, networks, job.photo_pictures())
 
 
 def extract_photos(job: Job, names: Sequence[str], networks: Networks) -> None:

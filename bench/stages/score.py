@@ -16,7 +16,7 @@ from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
 from bench.metrics.shared.scores import named
 from bench.spec import RunSpec, detector_id, feature_id
 from bench.stages.plan import Job
-from bench.stages.tables import feature_table, is_pairwise, parts, read_faces, read_features, view_of
+from bench.stages.tables import feature_table, is_pairwise, read_faces, read_features
 from bench.store import write_atomic, write_json, write_table
 
 GROUP_COLUMNS = ("gender", "age", "ancestry")
@@ -55,14 +55,14 @@ def assemble(job: Job) -> Evaluation:
     photo_faces = read_faces(photos, spec)
     photo_rows = photos.frame[["item", "subject", "image", *groups]].assign(status=photo_faces["status"].to_numpy())
     references = photo_rows[roles == "reference"].reset_index(drop=True)
-    single = [name for name, part in parts(spec).items() if not is_pairwise(part)]
+    single = [name for name, part in spec.evaluator.all_extractors.items() if not is_pairwise(part)]
     features = {name: _features(job, name, roles == "reference", targets) for name in single}
     return Evaluation(
         samples=_samples(samples.frame, read_faces(samples, spec), references, groups),
         references=references,
         targets=photo_rows[targets].reset_index(drop=True),
         features=features,
-        pairs=_pairs(job, [name for name, part in parts(spec).items() if is_pairwise(part)]),
+        pairs=_pairs(job, [name for name, part in spec.evaluator.all_extractors.items() if is_pairwise(part)]),
         recognisers={name: spec.method.card.relation(name) for name in spec.evaluator.recognisers},
         groups=groups,
         seed=spec.protocol.seed,
@@ -173,7 +173,7 @@ def provenance(job: Job, metrics: list[Metric]) -> dict[str, Any]:
         "protocol": identity(spec.protocol),
         "evaluator": spec.evaluator.name,
         "detector": detector_id(spec),
-        "extractors": {name: feature_id(spec, name, view_of(part)) for name, part in parts(spec).items()},
+        "extractors": {name: feature_id(spec, name) for name in spec.evaluator.all_extractors},
         "metrics": {metric.name: metric.version for metric in metrics},
         "identity": identity(spec),
     }
