@@ -48,7 +48,7 @@ _EIGHT_OF_SIXTEEN = ((np.arange(2**16, dtype=np.uint32) * 255 + 32767) // 65535)
 
 
 class ImageError(Exception):
-    """A picture that cannot be used.
+    """An image that cannot be used.
 
     Its `reason` is a short text that begins with one of: no such file, empty file, not a file, not an image, truncated,
     broken, too large, unsupported, unreadable.
@@ -57,6 +57,13 @@ class ImageError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class MissingImageError(ImageError):
+    """There is no file of that name."""
+
+    def __init__(self) -> None:
+        super().__init__("no such file")
 
 
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -99,7 +106,7 @@ def read_bytes(path: Path) -> bytes:
         finally:
             os.close(handle)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError("no such file") from error
+        raise MissingImageError from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ImageError(f"unreadable: {(getattr(error, 'strerror', None) or str(error)).lower()}") from error
 

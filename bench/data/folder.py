@@ -10,7 +10,17 @@ import pandas as pd
 from pydantic import Field
 
 from bench.data.lists import Listing, read_list, remarks_of
-from bench.data.photos import first_items, is_picture, listing, look, natural, pictures_in, printable, root_folder
+from bench.data.photos import (
+    PhotoStatus,
+    first_items,
+    is_picture,
+    listing,
+    look,
+    natural,
+    pictures_in,
+    printable,
+    root_folder,
+)
 from bench.identity import IDENTITY, RECORDED, Spec
 
 
@@ -80,5 +90,5 @@ def folder_list(root: Path) -> Listing:
         UserError: no folder at `root`, or no photo in it.
     """
     photos = look(root, layout(root_folder(root)))
-    odd = photos[photos["status"] != "ok"]
+    odd = photos[photos["status"] != PhotoStatus.OK]
     return Listing(photos, remarks_of(list(zip(odd["image"], odd["reason"], strict=True))))

@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic import Field
 
 from bench.data.lists import Listing, read_list, remarks_of
-from bench.data.photos import first_items, is_picture, listing, look, printable, root_folder
+from bench.data.photos import PhotoStatus, first_items, is_picture, listing, look, printable, root_folder
 from bench.errors import UserError
 from bench.identity import IDENTITY, RECORDED, Spec
 
@@ -118,5 +118,5 @@ def london(root: Path, *, profiles: bool = False) -> Listing:
         UserError: as `layout`.
     """
     photos = look(root, layout(root_folder(root), profiles))
-    odd = photos[photos["status"] != "ok"]
+    odd = photos[photos["status"] != PhotoStatus.OK]
     return Listing(photos, remarks_of(list(zip(odd["image"], odd["reason"], strict=True))))

@@ -25,8 +25,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -34,9 +35,17 @@ from bench.assets import origin
 from bench.errors import UserError
 from bench.hashing import sha256_bytes
 from bench.identity import digest
-from bench.images import ImageError, header_size, read_bytes
+from bench.images import ImageError, MissingImageError, header_size, read_bytes
 
-Status = Literal["ok", "undecodable", "refused", "missing"]
+
+class PhotoStatus(StrEnum):
+    """Whether a photo of a list can be used, as far as its file and header say."""
+
+    OK = "ok"
+    UNDECODABLE = "undecodable"
+    REFUSED = "refused"
+    MISSING = "missing"
+
 
 ROLES = ("reference", "target")
 LIST_COLUMNS = ("item", "subject", "role", "image", "sha256", "width", "height")
@@ -55,7 +64,7 @@ class Seen(NamedTuple):
     sha256: str = ""
     width: int = 0
     height: int = 0
-    status: Status = "ok"
+    status: PhotoStatus = PhotoStatus.OK
     reason: str = ""
 
 
@@ -83,6 +92,7 @@ def look(root: Path, listed: pd.DataFrame) -> pd.DataFrame:
         seen = list(pool.map(lambda image, sha: _look(top, image, sha), listed["image"], expected))
     named = listed[["item", "subject", "role", "image"]].reset_index(drop=True)
     photos = named.join(pd.DataFrame(seen, columns=Seen._fields))
+    photos["status"] = photos["status"].map(str)
     photos["key"] = _keys_column(photos)
     groups = listed[group_columns(listed)].reset_index(drop=True)
     return _refuse_copies(photos).join(groups)
@@ -108,13 +118,14 @@ def group_columns(photos: pd.DataFrame) -> list[str]:
 def _look(top: Path, image: str, expected: str) -> Seen:
     path = _inside(top, image)
     if path is None:
-        return Seen("", status="refused", reason="lies outside the root")
+        return Seen("", status=PhotoStatus.REFUSED, reason="lies outside the root")
     try:
         data = read_bytes(path)
+    except MissingImageError as error:
+        hint = " (a name that is not UTF-8 cannot be used)" if "\\x" in image else ""
+        return Seen(str(path), status=PhotoStatus.MISSING, reason=error.reason + hint)
     except ImageError as error:
-        missing = error.reason == "no such file"
-        hint = " (a name that is not UTF-8 cannot be used)" if missing and "\\x" in image else ""
-        return Seen(str(path), status="missing" if missing else "undecodable", reason=error.reason + hint)
+        return Seen(str(path), status=PhotoStatus.UNDECODABLE, reason=error.reason)
     return _judge(str(path), data, expected)
 
 
@@ -130,11 +141,11 @@ def _inside(top: Path, image: str) -> Path | None:
 def _judge(path: str, data: bytes, expected: str) -> Seen:
     sha256 = sha256_bytes(data)
     if expected and expected != sha256:
-        return Seen("", status="refused", reason=f"sha256 differs from the list: the file has {sha256}")
+        return Seen("", status=PhotoStatus.REFUSED, reason=f"sha256 differs from the list: the file has {sha256}")
     try:
         width, height = header_size(data)
     except ImageError as error:
-        return Seen(path, sha256, status="undecodable", reason=error.reason)
+        return Seen(path, sha256, status=PhotoStatus.UNDECODABLE, reason=error.reason)
     return Seen(path, sha256, width, height)
 
 
@@ -144,7 +155,7 @@ def _refuse_copies(photos: pd.DataFrame) -> pd.DataFrame:
     shown = {pair for pair, role in zip(pairs, photos["role"], strict=True) if role == "reference" and pair[1]}
     same = [pair in shown for pair in zip(photos["subject"], photos["sha256"], strict=True)]
     copies = pd.Series(same, index=photos.index) & (photos["role"] == "target")
-    photos.loc[copies, ["path", "sha256", "status"]] = ["", "", "refused"]
+    photos.loc[copies, ["path", "sha256", "status"]] = ["", "", str(PhotoStatus.REFUSED)]
     photos.loc[copies, "reason"] = "the same bytes as a reference"
     return photos
 

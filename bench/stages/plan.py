@@ -10,11 +10,12 @@ import pandas as pd
 from bench import assets, registry
 from bench import spec as specs
 from bench.data.folder import Folder, FolderOptions
-from bench.data.photos import content_id
+from bench.data.photos import PhotoStatus, content_id
 from bench.errors import UserError
 from bench.faces.views import View
 from bench.identity import files
 from bench.spec import RunSpec, recognisers_needed, view_of
+from bench.status import SampleStatus
 from bench.store import Table, table
 
 PHOTO_ROWS = 64  # in a shard of a dataset's photos, which runs with other shard sizes share
@@ -118,7 +119,7 @@ class Job:
 
 def _pictures(photos: pd.DataFrame, folder: Path) -> Pictures:
     frame = photos.assign(row=range(len(photos)), index=-1)
-    frame["status"] = frame["status"].where(frame["status"] == "ok", "undecodable")
+    frame["status"] = frame["status"].where(frame["status"] == PhotoStatus.OK, str(SampleStatus.UNDECODABLE))
     return Pictures(folder, frame, PHOTO_ROWS)
 
 

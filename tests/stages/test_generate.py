@@ -26,4 +26,4 @@ def test_what_a_method_notes_is_recorded(monkeypatch):
     job = SimpleNamespace(spec=SimpleNamespace(protocol=SimpleNamespace(prompt="")))
     found = generate._batch(job, Halved(), [None, None], [(0, 0), (0, 1), (1, 0)])
     assert found["note"].tolist() == ["in batches of 2", "in batches of 2", ""]
-    assert "note" in generate.RECORDED
+    assert "note" in generate.TIMING_COLUMNS
