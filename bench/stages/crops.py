@@ -19,7 +19,7 @@ from bench.images import ImageError, read_image
 from bench.spec import RunSpec, view_of
 from bench.stages.face_finder import FaceFinder
 from bench.stages.networks import Networks
-from bench.stages.plan import Pictures
+from bench.stages.plan import ImageList
 from bench.stages.tables import by_row, faces_table, landmarks_table, read_by
 from bench.status import SampleStatus, ViewStatus
 
@@ -150,7 +150,7 @@ def _masked(networks: Networks, spec: RunSpec, crops: Sequence[Crop]) -> list[Cr
 class ReferenceCrops:
     """Crops of the references, for what compares samples with them; cut where they are needed, never stored."""
 
-    def __init__(self, networks: Networks, references: Pictures, spec: RunSpec) -> None:
+    def __init__(self, networks: Networks, references: ImageList, spec: RunSpec) -> None:
         self._networks = networks
         self._spec = spec
         self._faces = by_row(faces_table(references, spec), range(references.shards))

@@ -1,7 +1,7 @@
-"""Extract: each picture is decoded once, its face found once, each view cut once, for all networks that miss it.
+"""Extract: each image is decoded once, its face found once, each view cut once, for all networks that miss it.
 
-Works alike on a run's samples and on a dataset's photos (`Pictures`). A shard is made whole: first the crops of all
-its pictures (decoding and warping in threads, detection meanwhile), then every missing network over the shard's
+Works alike on a run's samples and on a dataset's photos (`ImageList`). A shard is made whole: first the crops of all
+its images (decoding and warping in threads, detection meanwhile), then every missing network over the shard's
 crops, at its declared batch, the last one padded; membership of a batch depends on the list alone. While the networks
 run over one shard, the crops of the next are cut.
 """
@@ -23,65 +23,65 @@ from bench.spec import Part, RunSpec, view_of
 from bench.stages.crops import CropsByView, ReferenceCrops, batches, cut_all, needs_landmarks, wanted_views
 from bench.stages.face_finder import FaceFinder
 from bench.stages.networks import Networks
-from bench.stages.plan import Pictures
+from bench.stages.plan import ImageList
 from bench.stages.tables import KEYS, by_row, faces_table, feature_table, is_pairwise, landmarks_table, read_by
 from bench.status import ViewStatus
 
 
 def extract(
-    pictures: Pictures,
+    images: ImageList,
     spec: RunSpec,
     names: Sequence[str],
     what: str,
     networks: Networks,
-    references: Pictures | None = None,
+    references: ImageList | None = None,
 ) -> None:
-    """Find the faces of all pictures and run the networks `names` where their results are missing.
+    """Find the faces of all images and run the networks `names` where their results are missing.
 
     Args:
-        pictures: a run's samples or a dataset's photos.
+        images: a run's samples or a dataset's photos.
         spec: protocol, evaluator and execution.
         names: extractors; a pair extractor needs `references`.
         what: the progress bar's label.
         networks: of the spec's evaluator; those that were loaded before are not loaded again.
         references: the dataset's photos, extracted before: a pair extractor also compares each sample with its item's.
     """
-    tables = [faces_table(pictures, spec), *(feature_table(pictures, spec, name) for name in names)]
-    landmarks = landmarks_table(pictures, spec)
+    tables = [faces_table(images, spec), *(feature_table(images, spec, name) for name in names)]
+    landmarks = landmarks_table(images, spec)
     views = [view_of(spec.evaluator.all_extractors[name]) for name in names]
     if landmarks is not None and needs_landmarks(spec, views):
         tables.append(landmarks)
-    todo = [s for s in range(pictures.shards) if not all(t.has(s) for t in tables)]
-    setup = partial(_setup, networks, pictures, spec, tuple(names), references)
-    run_shards(setup, todo, pictures.sizes(), spec.execution, what)
+    todo = [s for s in range(images.shards) if not all(t.has(s) for t in tables)]
+    setup = partial(_setup, networks, images, spec, tuple(names), references)
+    run_shards(setup, todo, images.sizes(), spec.execution, what)
 
 
 def _setup(
-    networks: Networks, pictures: Pictures, spec: RunSpec, names: tuple[str, ...], references: Pictures | None
+    networks: Networks, images: ImageList, spec: RunSpec, names: tuple[str, ...], references: ImageList | None
 ) -> Work:
     reference_crops = ReferenceCrops(networks, references, spec) if references is not None else None
-    begin = partial(_begin, networks, pictures, spec, names)
-    return Work(partial(_finish, networks, pictures, spec, reference_crops), begin)
+    begin = partial(_begin, networks, images, spec, names)
+    return Work(partial(_finish, networks, images, spec, reference_crops), begin)
 
 
 def _begin(
-    networks: Networks, pictures: Pictures, spec: RunSpec, names: Sequence[str], shard: int, advance: Advance
+    networks: Networks, images: ImageList, spec: RunSpec, names: Sequence[str], shard: int, advance: Advance
 ) -> tuple[list[str], CropsByView]:
     """Return the extractors that a shard misses, and all crops that they read."""
-    missing = [name for name in names if not feature_table(pictures, spec, name).has(shard)]
-    return missing, _crops(networks, pictures, spec, shard, missing, advance)
+    missing = [name for name in names if not feature_table(images, spec, name).has(shard)]
+    return missing, _crops(networks, images, spec, shard, missing, advance)
 
 
 def _finish(
     networks: Networks,
-    pictures: Pictures,
+    images: ImageList,
     spec: RunSpec,
     references: ReferenceCrops | None,
     shard: int,
     begun: tuple[list[str], CropsByView],
     _: Advance,
 ) -> None:
-    rows = pictures.shard(shard)
+    rows = images.shard(shard)
     missing, crops = begun
     for name in missing:
         extractor = spec.evaluator.all_extractors[name]
@@ -92,15 +92,15 @@ def _finish(
             found = _pairs(network, rows, crops[view], of_references)
         else:
             found = _features(network, extractor, rows, crops[view], read_by(spec, name, rows))
-        feature_table(pictures, spec, name).write(shard, found)
+        feature_table(images, spec, name).write(shard, found)
 
 
 def _crops(
-    networks: Networks, pictures: Pictures, spec: RunSpec, shard: int, names: Sequence[str], advance: Advance
+    networks: Networks, images: ImageList, spec: RunSpec, shard: int, names: Sequence[str], advance: Advance
 ) -> CropsByView:
-    """Return all crops of a shard's pictures that the networks `names` read; commit its faces and landmarks."""
-    rows = pictures.shard(shard)
-    faces, landmarks = faces_table(pictures, spec), landmarks_table(pictures, spec)
+    """Return all crops of a shard's images that the networks `names` read; commit its faces and landmarks."""
+    rows = images.shard(shard)
+    faces, landmarks = faces_table(images, spec), landmarks_table(images, spec)
     finder = FaceFinder(networks, spec, by_row(faces, [shard]), by_row(landmarks, [shard]))
     wanted = wanted_views(spec, names, rows)
     crops = cut_all(networks, spec, rows, finder, wanted, advance)
@@ -113,7 +113,7 @@ def _features(
 ) -> pd.DataFrame:
     """Return the feature table of a shard: keys, status, what the crop recorded, and the network's columns.
 
-    Pictures outside `read` are not shown to the network; they have the status "not_read".
+    Images outside `read` are not shown to the network; they have the status "not_read".
     """
     table = _keys(rows, crops)
     table["status"] = table["status"].where(read, str(ViewStatus.NOT_READ))

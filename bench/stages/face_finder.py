@@ -15,7 +15,7 @@ from bench.spec import RunSpec
 from bench.stages.networks import Networks
 from bench.stages.tables import KEYS
 from bench.status import SampleStatus, ViewStatus
-from bench.store import Table
+from bench.store import ShardTable
 
 Row = dict[str, Any]
 
@@ -80,7 +80,7 @@ class FaceFinder:
             return _landmarks_row(found, ViewStatus.NO_LANDMARKS)
         return _landmarks_row(found, ViewStatus.OK, points)
 
-    def commit(self, shard: int, faces: Table, landmarks: Table | None) -> None:
+    def commit(self, shard: int, faces: ShardTable, landmarks: ShardTable | None) -> None:
         """Write what was found in a shard's images, where it was not known.
 
         Args:

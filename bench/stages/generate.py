@@ -24,7 +24,7 @@ from bench.stages.plan import Job
 from bench.stages.seeds import sample_seed
 from bench.stages.tables import feature_table, read_faces, read_features
 from bench.status import SampleStatus
-from bench.store import table, write_atomic
+from bench.store import shard_table, write_atomic
 
 AI_GENERATED = {"Comment": "AI-generated", "Software": "idbench"}
 TIMING_COLUMNS = ["seconds", "note"]
@@ -32,15 +32,15 @@ TIMING_COLUMNS = ["seconds", "note"]
 
 
 def generate(job: Job) -> None:
-    """Makes every sample that is not there yet."""
-    samples = table(job.folder, "samples")
+    """Make every sample that is not there yet."""
+    samples = shard_table(job.folder, "samples")
     todo = [s for s in range(job.shards) if not samples.has(s)]
     sizes = [len(_requests_of(job, s)) for s in range(job.shards)]
     run_shards(partial(_setup, job), todo, sizes, job.spec.execution, f"generate {job.folder.name}")
 
 
 def _requests_of(job: Job, shard: int) -> list[tuple[int, int]]:
-    """(position of the item in the list, index of the sample) for every sample of a shard."""
+    """Return (position of the item in the list, index of the sample) for every sample of a shard."""
     size = job.spec.execution.shard_size
     items = range(shard * size, min((shard + 1) * size, len(job.items)))
     return [(item, index) for item in items for index in range(job.spec.protocol.samples_per_item)]
@@ -55,20 +55,21 @@ def _setup(job: Job) -> Work:
 
 
 def _shard(job: Job, method: Method, references: References, shard: int, _: None, advance: Advance) -> None:
-    samples, places = table(job.folder, "samples"), _requests_of(job, shard)
+    samples = shard_table(job.folder, "samples")
+    places = _requests_of(job, shard)
     size = getattr(job.spec.method.options, "batch", None) or job.spec.protocol.samples_per_item
-    parts = []
+    batches = []
     for number, start in enumerate(range(0, len(places), size)):
         batch = places[start : start + size]
-        parts.append(samples.batch(shard, number, partial(_batch, job, method, references, batch)))
+        batches.append(samples.batch(shard, number, partial(_batch, job, method, references, batch)))
         advance(len(batch))
-    rows = pd.concat(parts, ignore_index=True)
-    table(job.folder, "timings").write(shard, rows[["row", "item", "subject", "index", *TIMING_COLUMNS]])
+    rows = pd.concat(batches, ignore_index=True)
+    shard_table(job.folder, "timings").write(shard, rows[["row", "item", "subject", "index", *TIMING_COLUMNS]])
     samples.write(shard, rows.drop(columns=TIMING_COLUMNS))
 
 
 def _batch(job: Job, method: Method, references: References, places: Sequence[tuple[int, int]]) -> pd.DataFrame:
-    """Makes one batch: PNGs first, then (by the caller) the rows that vouch for them."""
+    """Make one batch: PNGs first, then (by the caller) the rows that vouch for them."""
     rows = [_row(job, references, item, index) for item, index in places]
     asked = [row for row in rows if row["status"] == SampleStatus.OK]
     requests = [
@@ -107,12 +108,13 @@ def _row(job: Job, references: References, item: int, index: int) -> dict[str, A
 
 
 def _ask(method: Method, requests: Sequence[Request]) -> list[Output]:
-    """The method's outputs; whatever it raises becomes the reason of every sample of the batch."""
+    """Return the method's outputs; whatever it raises becomes the reason of every sample of the batch."""
     if not requests:
         return []
     try:
         outputs = method.generate(requests)
-    except Exception as error:  # noqa: BLE001  a method may fail in any way: each sample keeps the reason
+    # A method may fail in any way: each sample keeps the reason.
+    except Exception as error:  # noqa: BLE001
         return [Output(error=f"{type(error).__name__}: {error}")] * len(requests)
     if len(outputs) != len(requests):
         return [Output(error=f"the method gave {len(outputs)} outputs for {len(requests)} requests")] * len(requests)
@@ -120,12 +122,13 @@ def _ask(method: Method, requests: Sequence[Request]) -> list[Output]:
 
 
 def _commit(job: Job, row: dict[str, Any], output: Output) -> dict[str, Any]:
-    """Writes the picture; returns the fields of the row that tell what came out."""
+    """Write the image; return the fields of the row that say what came out."""
     if output.unavailable:
         return {"status": str(SampleStatus.UNAVAILABLE), "reason": output.error or ""}
-    image, wrong = output.image, output.error
-    if wrong is None and not _is_picture(image):
-        wrong = f"the method gave no (H, W, 3) uint8 picture but {_describe(image)}"
+    image = output.image
+    wrong = output.error
+    if wrong is None and not _is_image(image):
+        wrong = f"the method gave no (H, W, 3) uint8 image but {_describe(image)}"
     if wrong is not None or image is None:
         return {"status": str(SampleStatus.GENERATION_ERROR), "reason": str(wrong)}
     generates = getattr(registry.get("methods", job.spec.method.name), "generates", True)
@@ -136,7 +139,7 @@ def _commit(job: Job, row: dict[str, Any], output: Output) -> dict[str, Any]:
     return {"path": path.as_posix(), "sha256": sha256_bytes(data), "width": width, "height": height}
 
 
-def _is_picture(image: Any) -> bool:
+def _is_image(image: Any) -> bool:
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
 
 
@@ -145,16 +148,16 @@ def _describe(image: Any) -> str:
 
 
 class References:
-    """What the method may see of each item, read when it is asked for."""
+    """The references as the method may see them, each read when it is asked for."""
 
     def __init__(self, job: Job) -> None:
-        pictures = job.photo_pictures()
+        images = job.photo_images()
         self._job = job
         self._rows = np.flatnonzero((job.photos["role"] == "reference").to_numpy())
-        self._faces = read_faces(pictures, job.spec)
+        self._faces = read_faces(images, job.spec)
         self.status = [SampleStatus(status) for status in self._faces["status"].iloc[self._rows]]
         self._embeddings = {
-            name: read_features(feature_table(pictures, job.spec, name), pictures.shards)
+            name: read_features(feature_table(images, job.spec, name), images.shards)
             for name in recognisers_needed(job.needs)
         }
         self._gallery = self._make_gallery() if "gallery" in job.needs else None
@@ -164,7 +167,9 @@ class References:
         return self._one(item)
 
     def _read(self, item: int) -> Reference:
-        job, photo, row = self._job, self._job.items.iloc[item], self._rows[item]
+        job = self._job
+        photo = job.items.iloc[item]
+        row = self._rows[item]
         path = Path(photo["path"])
         return Reference(
             item=photo["item"],
@@ -178,7 +183,8 @@ class References:
         )
 
     def _make_gallery(self) -> Gallery:
-        job, photos = self._job, self._job.photos
+        job = self._job
+        photos = job.photos
         targets = photos[(photos["role"] == "target") & (photos["status"] == PhotoStatus.OK)]
         eligible = [i for i, status in enumerate(self.status) if status == SampleStatus.OK]
         rows = job.items.iloc[eligible]

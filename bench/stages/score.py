@@ -48,9 +48,9 @@ def wanted(spec: RunSpec) -> list[Metric]:
 
 def assemble(job: Job) -> Evaluation:
     """The evaluation of a run, from its tables and those of its dataset's photos."""
-    spec, photos, targets = job.spec, job.photo_pictures(), _targets(job)
+    spec, photos, targets = job.spec, job.photo_images(), _targets(job)
     groups = tuple(c for c in GROUP_COLUMNS if c in job.photos)
-    samples = job.sample_pictures()
+    samples = job.sample_images()
     roles = photos.frame["role"].to_numpy()
     photo_faces = read_faces(photos, spec)
     photo_rows = photos.frame[["item", "subject", "image", *groups]].assign(status=photo_faces["status"].to_numpy())
@@ -103,7 +103,7 @@ def _targets(job: Job) -> NDArray[np.bool_]:
 
 
 def _features(job: Job, name: str, references: NDArray[np.bool_], targets: NDArray[np.bool_]) -> Features:
-    photos, samples = job.photo_pictures(), job.sample_pictures()
+    photos, samples = job.photo_images(), job.sample_images()
     of_photos = read_features(feature_table(photos, job.spec, name), photos.shards)
     of_samples = read_features(feature_table(samples, job.spec, name), samples.shards)
     of_samples, of_photos = equally_wide(of_samples, of_photos)
@@ -122,7 +122,7 @@ def equally_wide(*tables: NDArray[np.float32]) -> list[NDArray[np.float32]]:
 
 def _pairs(job: Job, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """By pair extractor: item, i, j, value among samples; as "<name>_reference": item, i, value to the reference."""
-    samples, found = job.sample_pictures(), {}
+    samples, found = job.sample_images(), {}
     for name in names:
         rows = feature_table(samples, job.spec, name).read(samples.shards)
         rows = rows.loc[rows["status"] == "ok"].drop(columns=["row", "status"])

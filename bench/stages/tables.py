@@ -11,33 +11,33 @@ from numpy.typing import NDArray
 
 from bench import registry
 from bench.spec import Part, RunSpec, detector_id, feature_id, landmarks_id
-from bench.stages.plan import Pictures
+from bench.stages.plan import ImageList
 from bench.status import ViewStatus
-from bench.store import Table
+from bench.store import ShardTable
 
 KEYS = ["row", "item", "subject", "index"]
 """Columns of every table that say which image a row is of."""
 
 
-def faces_table(pictures: Pictures, spec: RunSpec) -> Table:
-    """Return the table of what the detector found in each picture."""
-    return pictures.table(f"faces-{detector_id(spec)[:8]}")
+def faces_table(images: ImageList, spec: RunSpec) -> ShardTable:
+    """Return the table of what the detector found in each image."""
+    return images.table(f"faces-{detector_id(spec)[:8]}")
 
 
-def landmarks_table(pictures: Pictures, spec: RunSpec) -> Table | None:
-    """Return the table of 68 landmarks of each picture's face; None where no landmark network is configured."""
+def landmarks_table(images: ImageList, spec: RunSpec) -> ShardTable | None:
+    """Return the table of 68 landmarks of each image's face; None where no landmark network is configured."""
     identity = landmarks_id(spec)
-    return None if identity is None else pictures.table(f"landmarks-{identity[:8]}")
+    return None if identity is None else images.table(f"landmarks-{identity[:8]}")
 
 
-def feature_table(pictures: Pictures, spec: RunSpec, name: str) -> Table:
+def feature_table(images: ImageList, spec: RunSpec, name: str) -> ShardTable:
     """Return the table of one extractor's features (or, of a pair extractor, its distances)."""
     kind = "pairs" if is_pairwise(spec.evaluator.all_extractors[name]) else "features"
-    return pictures.table(f"{kind}/{name}-{feature_id(spec, name)[:8]}")
+    return images.table(f"{kind}/{name}-{feature_id(spec, name)[:8]}")
 
 
 def is_pairwise(extractor: Part) -> bool:
-    """Return whether a network answers with distances between pictures of one item."""
+    """Return whether a network answers with distances between images of one item."""
     return bool(registry.get("extractors", extractor.name).pairwise)
 
 
@@ -47,19 +47,19 @@ def reads_targets(spec: RunSpec, name: str) -> bool:
 
 
 def read_by(spec: RunSpec, name: str, rows: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return which pictures a network must read: (n,), True where it must."""
+    """Return which images a network must read: (n,), True where it must."""
     if "role" not in rows or reads_targets(spec, name):
         return np.ones(len(rows), bool)
     return (rows["role"] != "target").to_numpy(bool)
 
 
-def read_faces(pictures: Pictures, spec: RunSpec) -> pd.DataFrame:
-    """Return the faces table, a row per picture."""
-    return faces_table(pictures, spec).read(pictures.shards)
+def read_faces(images: ImageList, spec: RunSpec) -> pd.DataFrame:
+    """Return the faces table, a row per image."""
+    return faces_table(images, spec).read(images.shards)
 
 
-def read_features(table: Table, shards: int) -> NDArray[np.float32]:
-    """Return (n, d) float32 features in the order of the pictures; a row without a feature (or not read) is NaN."""
+def read_features(table: ShardTable, shards: int) -> NDArray[np.float32]:
+    """Return (n, d) float32 features in the order of the images; a row without a feature (or not read) is NaN."""
     column = table.read(shards)["feature"]
     found = [f for f in column if f is not None]
     width = len(found[0]) if found else 1
@@ -70,8 +70,8 @@ def read_features(table: Table, shards: int) -> NDArray[np.float32]:
     return out
 
 
-def by_row(table: Table | None, shards: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Return the committed rows of some shards of a table by the picture's row, without those that were not read."""
+def by_row(table: ShardTable | None, shards: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Return the committed rows of some shards of a table by the image's row, without those that were not read."""
     if table is None:
         return {}
     records = [r for shard in shards if table.has(shard) for r in table.read_shard(shard).to_dict("records")]
