@@ -98,14 +98,14 @@ class BiSeNet:
         self.network.to(self.device)
 
     def labels(self, crops: Crops) -> NDArray[np.uint8]:
-        """(b, 512, 512) `Label` values of (b, 512, 512, 3) uint8 RGB crops."""
+        """Return (b, 512, 512) `Label` values of (b, 512, 512, 3) uint8 RGB crops."""
         import torch
 
         with torch.inference_mode():
             return _argmax(self.logits(pixels(crops, self.device)))
 
     def logits(self, images: Tensor) -> Tensor:
-        """(b, 19, H, W), in the order of `Label`, of (b, 3, H, W) float32 RGB in [0, 1]."""
+        """Return (b, 19, H, W), in the order of `Label`, of (b, 3, H, W) float32 RGB in [0, 1]."""
         from torch.nn.functional import interpolate
 
         context = self.network.cp(standardise(images, IMAGENET_MEAN, IMAGENET_STD))
@@ -139,7 +139,7 @@ class ParseNet:
         self.device, self.size = runtime.device, options.size
 
     def labels(self, crops: Crops) -> NDArray[np.uint8]:
-        """(b, 512, 512) `Label` values of (b, 512, 512, 3) uint8 RGB crops."""
+        """Return (b, 512, 512) `Label` values of (b, 512, 512, 3) uint8 RGB crops."""
         import torch
 
         with torch.inference_mode():
@@ -147,7 +147,7 @@ class ParseNet:
         return np.array(PARSENET_ORDER, dtype=np.uint8)[own]
 
     def logits(self, images: Tensor) -> Tensor:
-        """(b, 19, H, W), in ParseNet's own order, of (b, 3, H, W) float32 RGB in [0, 1]."""
+        """Return (b, 19, H, W), in ParseNet's own order, of (b, 3, H, W) float32 RGB in [0, 1]."""
         from torch.nn.functional import interpolate
 
         square, side = (self.size, self.size), images.shape[2:]
@@ -158,7 +158,7 @@ class ParseNet:
 
 
 def parsenet(state: State, source: str) -> nn.Module:
-    """facexlib's ParseNet in the configuration that the shapes of `state` tell, filled with it.
+    """Return facexlib's ParseNet in the configuration that the shapes of `state` give, filled with it.
 
     Raises:
         UserError: not a ParseNet; `source` names it.
@@ -197,7 +197,7 @@ def mask_background(
     background: frozenset[Label] = frozenset({Label.BACKGROUND}),
     fill: tuple[int, int, int] = (0, 0, 0),
 ) -> tuple[NDArray[np.uint8], float]:
-    """The crop with every background pixel replaced, and the fraction of pixels that are foreground.
+    """Return the crop with every background pixel replaced, and the fraction of pixels that are foreground.
 
     Args:
         crop: (H, W, 3) uint8 RGB.

@@ -1,4 +1,4 @@
-"""Feature tables of a shard: whose picture goes into the network, and whose row its answer comes to."""
+"""Feature tables of a shard: whose image goes into the network, and whose row its answer comes to."""
 
 import pickle
 from types import SimpleNamespace
@@ -32,13 +32,13 @@ class Broken(Brightness):
         return found
 
 
-def pictures(count):
+def images(count):
     rows = pd.DataFrame({"row": range(count), "item": "a", "subject": "a", "index": -1})
     return rows, [Crop(np.full((2, 2, 3), k + 1, np.uint8)) for k in range(count)]
 
 
-def test_only_pictures_to_be_read_are_shown_and_each_answer_lands_in_its_row():
-    rows, crops = pictures(9)
+def test_only_images_to_be_read_are_shown_and_each_answer_lands_in_its_row():
+    rows, crops = images(9)
     crops[2] = Crop(np.zeros((2, 2, 3), np.uint8), SampleStatus.NO_FACE)
     network, read = Brightness(), np.array([True, False, True, False, True, True, True, True, False])
     table = _features(network, PART, rows, crops, read)
@@ -53,7 +53,7 @@ def test_only_pictures_to_be_read_are_shown_and_each_answer_lands_in_its_row():
 
 
 def test_a_shard_of_which_nothing_is_read_has_its_rows_all_the_same():
-    rows, crops = pictures(3)
+    rows, crops = images(3)
     network = Brightness()
     table = _features(network, PART, rows, crops, np.zeros(3, bool))
     assert network.batches == []
@@ -62,7 +62,7 @@ def test_a_shard_of_which_nothing_is_read_has_its_rows_all_the_same():
 
 
 def test_a_number_that_is_not_finite_is_a_status():
-    table = _features(Broken(), PART, *pictures(3), np.ones(3, bool))
+    table = _features(Broken(), PART, *images(3), np.ones(3, bool))
     assert table["status"].tolist() == ["ok", "not_finite", "ok"]
     assert table["feature"][1] is None
 
@@ -86,7 +86,7 @@ def test_networks_are_loaded_once_and_go_to_other_processes_unloaded(monkeypatch
 
 @pytest.mark.parametrize("name", ["norm", "feature"])
 def test_every_column_has_a_value_exactly_where_the_status_is_ok(name):
-    rows, crops = pictures(5)
+    rows, crops = images(5)
     table = _features(Brightness(), PART, rows, crops, np.array([True, True, False, True, False]))
     assert table[name].notna().tolist() == (table["status"] == "ok").tolist()
 
