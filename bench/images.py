@@ -162,13 +162,15 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     """Open as Pillow's `open` does, which hides why a header is broken and depends on a global limit."""
     if not data:
         raise ImageError("empty file")
-    for load in (Pil.preinit, Pil.init):  # the common formats, then all: that takes a while the first time
+    # The common formats, then all: that takes a while the first time.
+    for load in (Pil.preinit, Pil.init):
         load()
         for name in FORMATS:
             factory, accept = Pil.OPEN.get(name, (None, None))
             if factory and accept and accept(data[:16]) is True:
                 return _checked(factory(io.BytesIO(data), ""), max_pixels)
-    if data[4:8] == b"ftyp":  # the container of HEIC, which telephones write, and of films
+    # The container of HEIC, which telephones write, and of films.
+    if data[4:8] == b"ftyp":
         raise ImageError("unsupported: HEIF; convert it to JPEG or PNG")
     raise ImageError("not an image")
 
@@ -191,7 +193,8 @@ def _check_sums(data: bytes) -> None:
 def _orientation(opened: ImageFile.ImageFile) -> int:
     """Return EXIF's orientation, 1 where there is none or where the EXIF data are damaged."""
     try:
-        value = Pil.Image.getexif(opened).get(_ORIENTATION)  # a PNG's own method would read all its pixels
+        # A PNG's own method would read all its pixels.
+        value = Pil.Image.getexif(opened).get(_ORIENTATION)
     except (SyntaxError, ValueError, KeyError, IndexError, TypeError, OSError, struct.error):
         return 1
     return value if value in _TURNS else 1
@@ -216,7 +219,8 @@ def _grey(values: Image) -> Pil.Image:
 
 
 def _within(values: NDArray[np.generic], top: int) -> NDArray[np.generic]:
-    if not (values.min() >= 0 and values.max() <= top):  # also where they are not a number
+    # Also where they are not a number.
+    if not (values.min() >= 0 and values.max() <= top):
         raise ImageError(f"unsupported: values from {values.min()} to {values.max()}, not from 0 to {top}")
     return values
 
@@ -241,7 +245,8 @@ def _reason(error: Exception) -> str:
     return f"broken: {text.removeprefix('broken ')}"
 
 
-_ENDS_EARLY = (EOFError, IndexError, struct.error)  # what Pillow meets where it reads past the end
+# What Pillow meets where it reads past the end.
+_ENDS_EARLY = (EOFError, IndexError, struct.error)
 _SAYS_ENDS_EARLY = "(?i)truncated|only got|EOF|not enough image data|incomplete checksum"
 
 _lock = threading.Lock()
@@ -282,7 +287,8 @@ def encode_png(image: Image, metadata: Mapping[str, str]) -> bytes:
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(f"an image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
-    texts, sink = PngInfo(), io.BytesIO()
+    texts = PngInfo()
+    sink = io.BytesIO()
     for key in sorted(metadata):
         texts.add_text(key, metadata[key])
     Pil.fromarray(np.ascontiguousarray(image)).save(sink, "PNG", pnginfo=texts, compress_type=zlib.Z_RLE)

@@ -254,7 +254,8 @@ def _validated(model: type[Any], data: Any, where: str, also: set[str] = frozens
 
 def _explain(error: ValidationError, model: type[BaseModel], where: str, also: set[str]) -> str:
     """Return one line for the first thing that pydantic found wrong (and how many more there are)."""
-    first, more = error.errors()[0], error.error_count() - 1
+    first = error.errors()[0]
+    more = error.error_count() - 1
     path = ".".join([where, *(str(p) for p in first["loc"])]).strip(".").replace(".options.", ".")
     tail = f" (and {more} more)" if more else ""
     if first["type"] == "extra_forbidden":

@@ -135,7 +135,9 @@ def _folder(options: argparse.Namespace) -> Said:
 def _written(made: Listing, out: Path) -> Said:
     write_list(made.photos, out)
     references = made.photos["role"] == "reference"
-    items, targets, subjects = int(references.sum()), int((~references).sum()), made.photos["subject"].nunique()
+    items = int(references.sum())
+    targets = int((~references).sum())
+    subjects = made.photos["subject"].nunique()
     remarks = made.remarks.to_dict("records")
     summary = {"list": str(out), "items": items, "subjects": subjects, "targets": targets, "remarks": remarks}
     lines = [f"{out}: {items} items of {subjects} subjects, {targets} targets"]

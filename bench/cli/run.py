@@ -174,6 +174,7 @@ def _plain_errors() -> Iterator[None]:
 def explain(error: Exception) -> str:
     """Return one line for an error of Hydra's, with the nearest valid name where one is known."""
     from hydra.errors import MissingConfigException, OverrideParseException
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
     if isinstance(error, OverrideParseException):
         key, equals, value = error.override.partition("=")
@@ -184,9 +185,9 @@ def explain(error: Exception) -> str:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if error.options:
             return str(unknown(group or "config", name, error.options))
+    if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):
+        return _unknown_key(str(error.__cause__.full_key))
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if lines and lines[0].startswith("Could not override"):
-        return _unknown_key(lines[0].split("'")[1])
     return "; ".join(lines[:2])
 
 

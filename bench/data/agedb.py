@@ -146,7 +146,8 @@ def agedb400(
     Raises:
         UserError: no folder at `root`, or fewer than `count` photos that fit.
     """
-    root, chosen = root_folder(root), dict[str, Name]()
+    root = root_folder(root)
+    chosen = dict[str, Name]()
     remarks = [(image, "not named {id}_{Name}_{age}_{m|f}") for image in images_in(root) if not parse(image)]
     for image, name in _by_size(root, min_age, remarks):
         if len(chosen) == count:

@@ -89,7 +89,8 @@ def csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"cannot read the list {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"the list {path} is not UTF-8: {error.reason} at byte {error.start}") from error
-    reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 1
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line = 1
     try:
         for row in reader:
             if row:

@@ -22,9 +22,15 @@ from bench.data.photos import PhotoStatus, first_items, is_image_name, listing, 
 from bench.errors import UserError
 from bench.identity import IDENTITY, RECORDED, Spec
 
-REFERENCE = "03"  # neutral, front
-FRONTAL = ("08", "02", "04", "07", "09")  # smiling front; neutral and smiling three-quarter views
-PROFILES = ("01", "05", "06", "10")  # neutral and smiling, left and right
+REFERENCE = "03"
+"""Neutral, front."""
+
+FRONTAL = ("08", "02", "04", "07", "09")
+"""Smiling front; neutral and smiling three-quarter views."""
+
+PROFILES = ("01", "05", "06", "10")
+"""Neutral and smiling, left and right."""
+
 INFO = "london_faces_info.csv"
 
 
@@ -80,7 +86,8 @@ def layout(root: Path, profiles: bool = False) -> pd.DataFrame:
     if missing or not people:
         whose = f" of {', '.join(missing[:5])}" if missing else ""
         raise UserError(f"no neutral front image{whose} (NNN_{REFERENCE}.jpg) below {root}; unpack neutral_front.zip")
-    info, order = _info(root), (REFERENCE, *FRONTAL, *(PROFILES if profiles else ()))
+    info = _info(root)
+    order = (REFERENCE, *FRONTAL, *(PROFILES if profiles else ()))
     rows = [
         _row(person, view, views[person, view], info) for person in people for view in order if (person, view) in views
     ]
@@ -116,7 +123,8 @@ def _info(root: Path) -> dict[str, dict[str, str]]:
 
 
 def _groups(row: dict[str, str]) -> dict[str, str]:
-    gender = row.get("face_gender") or row.get("face_sex", "")  # the column's name changed between versions
+    # The column's name changed between versions.
+    gender = row.get("face_gender") or row.get("face_sex", "")
     return {"gender": gender, "age": row.get("face_age", ""), "ancestry": row.get("face_eth", "")}
 
 

@@ -202,7 +202,8 @@ def keys(items: Sequence[str]) -> list[str]:
         names = _keys(items, digits)
         if len({name.casefold() for name in names}) == len(set(items)):
             return names
-    raise ValueError("two items have the same key")  # sha256 would have to collide
+    # The sha256 of two items would have to collide.
+    raise ValueError("two items have the same key")
 
 
 def _keys(items: Sequence[str], digits: int) -> list[str]:

@@ -128,9 +128,9 @@ def _end_with_parent() -> None:
 
 
 def _one(shard: int) -> None:
-    for _, begun in _begun(_WORK[0], [shard], _nobody):
-        _WORK[0].finish(shard, begun, _nobody)
+    for _, begun in _begun(_WORK[0], [shard], _ignore):
+        _WORK[0].finish(shard, begun, _ignore)
 
 
-def _nobody(count: int) -> None:
+def _ignore(count: int) -> None:
     """Ignore progress: in a worker, its parent reports it."""

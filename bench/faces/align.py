@@ -227,8 +227,10 @@ def _shrink(image: Image, low: NDArray[np.int64], high: NDArray[np.int64], scale
 
     if (scale == 1).all():
         return image[low[1] : high[1], low[0] : high[0]]
-    box, lanczos = (*(low / scale), *(high / scale)), Pillow.Resampling.LANCZOS
-    box = (*box[:2], *np.minimum(box[2:], image.shape[1::-1]))  # the division may round past the edge
+    box = (*(low / scale), *(high / scale))
+    lanczos = Pillow.Resampling.LANCZOS
+    # The division may round past the edge.
+    box = (*box[:2], *np.minimum(box[2:], image.shape[1::-1]))
     return np.asarray(Pillow.fromarray(image).resize(tuple(high - low), lanczos, box=box))
 
 
@@ -278,7 +280,8 @@ def _gaussian(sigma: float) -> Points:
 
 def _ffhq_matrix(source: _Source, output: int) -> Matrix:
     right, down = (source.quad[[3, 1]] - source.quad[0]) / output
-    back = np.eye(3)  # crop to source
+    # From crop to source.
+    back = np.eye(3)
     back[:2] = np.column_stack([right, down, source.quad[0] + (right + down) / 2])
     there = np.diag([*source.scale, 1.0])
     there[:2, 2] = source.shift
@@ -293,7 +296,8 @@ def _supersample(image: Image, quad: Points, output: int, transform: int) -> Ima
     """
     import cv2
 
-    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).astype(np.float32)  # three channels warp three times slower
+    # Three channels warp three times slower.
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).astype(np.float32)
     weights = _lanczos(transform, output)
     crop = np.empty((output, output, 3), np.uint8)
     for start in range(0, output, STRIP):
@@ -306,10 +310,12 @@ def _first_pass(pixels: NDArray[np.float32], quad: Points, weights: NDArray[np.f
     """Return (k, transform, 4): k columns of the crop, still at full height, given their (k, transform) weights."""
     import cv2
 
-    transform, flags = weights.shape[1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    transform = weights.shape[1]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     right, down = (quad[[3, 1]] - quad[0]) / transform
     taps = np.flatnonzero(weights.any(0))
-    count, near = len(taps), np.ascontiguousarray(weights[:, taps])
+    count = len(taps)
+    near = np.ascontiguousarray(weights[:, taps])
     corner = quad[0] + (right + down) / 2 + taps[0] * right
     tiles = []
     for top in range(0, transform, TILE):

@@ -110,7 +110,8 @@ class Scrfd:
 
     def _find(self, bgr: Image, canvas: Canvas) -> Found:
         height, width = bgr.shape[:2]
-        if min(height, width) * min(canvas[0] / width, canvas[1] / height) < 2:  # scaled down to nothing
+        # An image that is scaled down to nothing shows no face.
+        if min(height, width) * min(canvas[0] / width, canvas[1] / height) < 2:
             return _nothing()
         found, keypoints = self._model.detect(bgr, input_size=canvas)
         return found[:, :4], found[:, 4], keypoints
@@ -191,7 +192,8 @@ class RetinaFace:
         bgr = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))).to(self._device).float()
         boxes, scores, keypoints = self._network(bgr[None] - self._network.mean_tensor.to(self._device))
         anchors = torch.from_numpy(_anchors(height, width)).to(self._device)
-        variance, size = self._network.cfg["variance"], torch.tensor([width, height], device=self._device)
+        variance = self._network.cfg["variance"]
+        size = torch.tensor([width, height], device=self._device)
         boxes = decode(boxes[0], anchors, variance) * size.repeat(2)
         return boxes, scores[0, :, 1], decode_landm(keypoints[0], anchors, variance) * size.repeat(5)
 

@@ -25,7 +25,8 @@ Landmarks = NDArray[np.float32]
 """(n, 68, 2) pixels of the image, iBUG order."""
 
 COUNT = 68
-SIDE = 192  # of insightface's crop
+SIDE = 192
+"""Pixels of a side of insightface's crop."""
 
 
 class Insightface68:
@@ -110,7 +111,7 @@ class Fan:
 
         Attributes:
             weights: `2DFAN4-11f355bf06.pth.tar` of the package's releases.
-            flip_input: whether the heat maps of the mirror image are added: the package's default since 1.5, not that of
+            flip_input: whether the heat maps of the mirror image are added: the package's default since 1.5, not in
                 the versions that EMOCA and Arc2Face were written for.
             batch: faces at a time.
         """
@@ -174,7 +175,8 @@ def _peaks(maps: NDArray[np.float32]) -> NDArray[np.float64]:
     As the package's `get_preds_fromhm`, whose compilation takes longer than most runs: the middle of the highest cell,
     a quarter of a cell towards the higher neighbour unless it lies at the edge.
     """
-    flat, side = maps.reshape(*maps.shape[:2], -1), maps.shape[-1]
+    flat = maps.reshape(*maps.shape[:2], -1)
+    side = maps.shape[-1]
     y, x = np.divmod(flat.argmax(-1), side)
     inner = (x % (side - 1) > 0) & (y % (side - 1) > 0)
     cell = np.where(inner, y * side + x, side + 1)

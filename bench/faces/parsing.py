@@ -109,7 +109,8 @@ class BiSeNet:
         from torch.nn.functional import interpolate
 
         context = self.network.cp(standardise(images, IMAGENET_MEAN, IMAGENET_STD))
-        coarse, _ = self.network.conv_out(self.network.ffm(*context[:2]))  # the other two outputs are for training
+        # The other two outputs are for training.
+        coarse, _ = self.network.conv_out(self.network.ffm(*context[:2]))
         return interpolate(coarse, images.shape[2:], mode="bilinear", align_corners=True)
 
 
@@ -150,7 +151,8 @@ class ParseNet:
         """Return (b, 19, H, W), in ParseNet's own order, of (b, 3, H, W) float32 RGB in [0, 1]."""
         from torch.nn.functional import interpolate
 
-        square, side = (self.size, self.size), images.shape[2:]
+        square = (self.size, self.size)
+        side = images.shape[2:]
         if side != square:
             images = interpolate(images, square, mode="bilinear", align_corners=False, antialias=True)
         logits: Tensor = self.network(images * 2 - 1)[0]
@@ -188,7 +190,8 @@ def _blocks(state: State, part: str) -> int:
 def _argmax(logits: Tensor) -> NDArray[np.uint8]:
     import torch
 
-    return logits.max(dim=1).indices.to(torch.uint8).cpu().numpy()  # five times as fast as argmax over channels
+    # Five times as fast as argmax over channels.
+    return logits.max(dim=1).indices.to(torch.uint8).cpu().numpy()
 
 
 def mask_background(

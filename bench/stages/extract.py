@@ -85,7 +85,8 @@ def _finish(
     missing, crops = begun
     for name in missing:
         extractor = spec.evaluator.all_extractors[name]
-        network, view = networks.part("extractors", extractor), view_of(extractor)
+        network = networks.part("extractors", extractor)
+        view = view_of(extractor)
         if is_pairwise(extractor):
             assert references is not None
             of_references = references.of([str(item) for item in rows["item"].unique()], view)
@@ -100,7 +101,8 @@ def _crops(
 ) -> CropsByView:
     """Return all crops of a shard's images that the networks `names` read; commit its faces and landmarks."""
     rows = images.shard(shard)
-    faces, landmarks = faces_table(images, spec), landmarks_table(images, spec)
+    faces = faces_table(images, spec)
+    landmarks = landmarks_table(images, spec)
     finder = FaceFinder(networks, spec, by_row(faces, [shard]), by_row(landmarks, [shard]))
     wanted = wanted_views(spec, names, rows)
     crops = cut_all(networks, spec, rows, finder, wanted, advance)

@@ -47,7 +47,8 @@ def _requests_of(job: Job, shard: int) -> list[tuple[int, int]]:
 
 
 def _setup(job: Job) -> Work:
-    execution, spec = job.spec.execution, job.spec.method
+    execution = job.spec.execution
+    spec = job.spec.method
     runtime = Runtime(execution.device, execution.threads, (job.spec.protocol.prompt,))
     method = registry.get("methods", spec.name)(spec.options, runtime)
     references = References(job)
@@ -84,7 +85,8 @@ def _batch(job: Job, method: Method, references: References, places: Sequence[tu
 
 
 def _row(job: Job, references: References, item: int, index: int) -> dict[str, Any]:
-    spec, photo = job.spec, job.items.iloc[item]
+    spec = job.spec
+    photo = job.items.iloc[item]
     eligible = references.status[item] == SampleStatus.OK
     seed = sample_seed(spec.protocol.seed, spec.dataset.label, photo["item"], index, spec.protocol.prompt)
     return {

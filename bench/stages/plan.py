@@ -156,7 +156,8 @@ def plan(spec: RunSpec) -> Job:
 
 def warnings(spec: RunSpec) -> list[str]:
     """Return what a reader of the run's numbers must know before believing them."""
-    evaluator, label = spec.evaluator, spec.dataset.label
+    evaluator = spec.evaluator
+    label = spec.dataset.label
     if evaluator.only_for and label not in evaluator.only_for:
         known = ", ".join(evaluator.only_for)
         return [

@@ -93,7 +93,8 @@ def _extract_shared(images: ImageList, spec: RunSpec, names: Sequence[str], what
 
 def _begin(job: Job) -> bool:
     """Write `run.json` of a new run; return False where an existing one is to be left alone."""
-    path, policy = job.folder / "run.json", job.spec.execution.on_existing
+    path = job.folder / "run.json"
+    policy = job.spec.execution.on_existing
     if path.exists() and policy == "never":
         say(f"{job.folder} exists and is left as it is (execution.on_existing=never)")
         return False
