@@ -125,7 +125,7 @@ def test_a_process_ends_with_that_line_and_that_code(tmp_path):
         (["ls", "runs", "--out", "no/such"], "no/such is not a folder"),
         (["report", "no/such"], "is no run"),
         (["compare", "no/such", "nor/this"], "is no run"),
-        (["compare", "--out", "no/such"], "no/such is no folder"),
+        (["compare", "--out", "no/such"], "no/such is not a folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
