@@ -14,8 +14,9 @@ from pydantic import BaseModel
 
 from bench import registry, resources
 from bench.__main__ import HYDRA_VERBS, VERBS
+from bench.faces.views import ViewOptions
 from bench.identity import Mark, mark_of
-from bench.spec import Card, Evaluator, Execution, Protocol, Views
+from bench.spec import Card, Evaluator, Execution, Protocol
 
 GROUPS = ("methods", "datasets", "detectors", "landmarkers", "parsers", "extractors")
 MARKS = {Mark.IDENTITY: "identity", Mark.CONTENT: "content", Mark.RECORDED: "recorded"}
@@ -104,7 +105,7 @@ def configuration_page() -> str:
         "## The run\n\n",
     ]
     outer: list[tuple[str, type[BaseModel]]] = [
-        ("protocol", Protocol), ("protocol.views", Views), ("evaluator", Evaluator), ("execution", Execution),
+        ("protocol", Protocol), ("protocol.views", ViewOptions), ("evaluator", Evaluator), ("execution", Execution),
         ("method.card", Card),
     ]  # fmt: skip
     parts += [f"### `{name}`\n\n{options(model)}" for name, model in outer]

@@ -1,4 +1,4 @@
-"""`python -m bench data ...`: makes lists, the embedded world's pictures, and takes people out again."""
+"""`python -m bench data ...`: makes lists, the embedded world's images, and takes people out again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.images import Image
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs one `data` command and prints what it did.
+    """Run one `data` command and prints what it did.
 
     Raises:
         UserError: what was wrong, and what is allowed.
@@ -39,15 +39,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run, text in (
         ("agedb400", _agedb400, "list of AgeDB's largest photos"),
-        ("synth500", _synth500, "list of a folder of pictures of people who don't exist"),
+        ("synth500", _synth500, "list of a folder of images of people who don't exist"),
         ("london", _london, "list of the Face Research Lab London Set"),
-        ("folder", _folder, "list of a folder: one sub-folder, or one picture, per subject"),
+        ("folder", _folder, "list of a folder: one sub-folder, or one image, per subject"),
     ):
         command = _command(commands, name, run, text)
-        command.add_argument("--root", type=Path, required=True, help="folder of the pictures")
+        command.add_argument("--root", type=Path, required=True, help="folder of the images")
         command.add_argument("--out", type=Path, required=True, help="CSV file to write")
         _OWN.get(name, lambda _: None)(command)
-    _mini_arguments(_command(commands, "mini", _mini, "pictures of the embedded world"))
+    _mini_arguments(_command(commands, "mini", _mini, "images of the embedded world"))
     _remove_arguments(_command(commands, "remove", _remove, "takes a person out of lists and runs"))
     return parser
 
@@ -75,7 +75,7 @@ def _agedb400_arguments(command: argparse.ArgumentParser) -> None:
 
 def _synth500_arguments(command: argparse.ArgumentParser) -> None:
     _detector_arguments(command)
-    command.add_argument("--count", type=_positive, default=500, help="pictures in the list (500)")
+    command.add_argument("--count", type=_positive, default=500, help="images in the list (500)")
 
 
 def _london_arguments(command: argparse.ArgumentParser) -> None:
@@ -88,8 +88,8 @@ _OWN = {"agedb400": _agedb400_arguments, "synth500": _synth500_arguments, "londo
 def _mini_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, help="folder to write")
     command.add_argument("--subjects", type=_positive, default=16, help="people (16)")
-    command.add_argument("--targets", type=int, default=3, help="further pictures of each (3)")
-    command.add_argument("--size", type=_positive, default=256, help="side of a picture in pixels (256)")
+    command.add_argument("--targets", type=int, default=3, help="further images of each (3)")
+    command.add_argument("--size", type=_positive, default=256, help="side of an image in pixels (256)")
 
 
 def _remove_arguments(command: argparse.ArgumentParser) -> None:
@@ -135,7 +135,9 @@ def _folder(options: argparse.Namespace) -> Said:
 def _written(made: Listing, out: Path) -> Said:
     write_list(made.photos, out)
     references = made.photos["role"] == "reference"
-    items, targets, subjects = int(references.sum()), int((~references).sum()), made.photos["subject"].nunique()
+    items = int(references.sum())
+    targets = int((~references).sum())
+    subjects = made.photos["subject"].nunique()
     remarks = made.remarks.to_dict("records")
     summary = {"list": str(out), "items": items, "subjects": subjects, "targets": targets, "remarks": remarks}
     lines = [f"{out}: {items} items of {subjects} subjects, {targets} targets"]
@@ -143,7 +145,7 @@ def _written(made: Listing, out: Path) -> Said:
 
 
 def counter(name: str | None, settings: Sequence[str]) -> Callable[[Image], int] | None:
-    """The function that counts faces with a registered detector; None where no name is given.
+    """Return the function that counts faces with a registered detector; None where no name is given.
 
     Args:
         name: of the registry's group "detectors".
@@ -179,7 +181,7 @@ def _settings(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """Numbers and lists as JSON has them, everything else as text."""
+    """Return a value: numbers and lists as JSON has them, everything else as text."""
     try:
         return json.loads(text)
     except ValueError:

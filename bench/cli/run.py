@@ -21,11 +21,12 @@ STAGES = {
     "extract": ("extract",),
     "score": ("score",),
 }
-FULL_ERROR = "HYDRA_FULL_ERROR"  # makes Hydra raise what it would print
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""Makes Hydra raise what it would print."""
 
 
 def main(verb: str, arguments: Sequence[str]) -> int:
-    """Runs a verb as a Hydra application.
+    """Run a verb as a Hydra application.
 
     Returns:
         0; 1 where a job of a sweep failed (the others still ran) or a run broke on our mistake.
@@ -48,7 +49,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> Any:
-    """Hydra's arguments; overrides may stand before, between and behind its flags."""
+    """Return Hydra's arguments; overrides may come before, between and after its flags."""
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
@@ -57,7 +58,7 @@ def _parse(arguments: Sequence[str]) -> Any:
 
 
 def optional(overrides: Sequence[str]) -> list[str]:
-    """The overrides, with "++" before those of options that exist but need not stand in a YAML file.
+    """Return the overrides, with "++" before those of options that exist but need not be in a YAML file.
 
     Hydra takes a plain override for keys of the YAML alone; `resolve` finds out what the chosen part does not have.
 
@@ -71,7 +72,7 @@ def optional(overrides: Sequence[str]) -> list[str]:
 
 
 def _may_be_absent(key: str, known: Collection[str]) -> bool:
-    """A card's relations name recognisers, an evaluator's parts their options: Hydra knows neither beforehand."""
+    """Return whether a key may be missing from the YAML: known options, a card's relations and an evaluator's parts."""
     return key in known or key.startswith(("evaluator.", "method.card."))
 
 
@@ -91,7 +92,7 @@ def _launch(verb: str, arguments: list[str], scratch: Path, sweep: bool) -> None
 
 
 def _job(config: Any, verb: str, scratch: Path, sweep: bool) -> None:
-    """One job; an error is told, counted and, in a sweep, does not stop the others."""
+    """Run one job; report and count an error, which in a sweep does not stop the other jobs."""
     register_resolvers()
     try:
         from bench.spec import resolve
@@ -110,14 +111,14 @@ def _job(config: Any, verb: str, scratch: Path, sweep: bool) -> None:
 
 
 def _count(scratch: Path, code: int) -> None:
-    """Leaves word of a failure where the process that started the sweep, perhaps another one, finds it."""
+    """Record a failure where the process that started the sweep, perhaps another one, finds it."""
     handle, _ = tempfile.mkstemp(prefix="failed-", dir=scratch)
     with os.fdopen(handle, "w") as file:
         file.write(str(code))
 
 
 def register_resolvers() -> None:
-    """What the configuration asks of the machine.
+    """Register what the configuration asks of the machine.
 
     `${package:mini/weights}` is a folder inside the installed package; `${weights_folder:}` is where `fetch` puts
     files; `${precision:fp16}` is a method's official precision, but fp32 where `execution.device` is the CPU.
@@ -135,7 +136,7 @@ def register_resolvers() -> None:
 
 
 def _validate_sweep(parsed: Any) -> None:
-    """Composes and checks every combination before the first job, as far as that needs no network and no image."""
+    """Compose and check every combination before the first job, as far as that needs no network and no image."""
     from hydra import compose, initialize_config_dir
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.global_hydra import GlobalHydra
@@ -147,7 +148,8 @@ def _validate_sweep(parsed: Any) -> None:
     register_resolvers()
     overrides = OverridesParser.create().parse_overrides(overrides=parsed.overrides)
     if any((o.key_or_group or "") == "hydra/sweeper" for o in overrides):
-        return  # another sweeper chooses its combinations as it goes
+        # Another sweeper chooses its combinations as it goes.
+        return
     extra = [f"hydra.searchpath=[file://{Path(parsed.config_dir).resolve()}]"] if parsed.config_dir else []
     with initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
         combinations = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
@@ -159,7 +161,7 @@ def _validate_sweep(parsed: Any) -> None:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Turns Hydra's and OmegaConf's errors into one line that says what is allowed."""
+    """Turn Hydra's and OmegaConf's errors into one line that says what is allowed."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -170,21 +172,22 @@ def _plain_errors() -> Iterator[None]:
 
 
 def explain(error: Exception) -> str:
-    """One line for an error of Hydra's, with the nearest valid name where one is known."""
+    """Return one line for an error of Hydra's, with the nearest valid name where one is known."""
     from hydra.errors import MissingConfigException, OverrideParseException
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
     if isinstance(error, OverrideParseException):
         key, equals, value = error.override.partition("=")
         if not equals:
-            return f"{error.override!r} is no override: write KEY=VALUE"
+            return f"{error.override!r} is not an override: write KEY=VALUE"
         return f"cannot read the override {error.override!r}; quote its value: '{key}=\"{value}\"'"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if error.options:
             return str(unknown(group or "config", name, error.options))
+    if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):
+        return _unknown_key(str(error.__cause__.full_key))
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if lines and lines[0].startswith("Could not override"):
-        return _unknown_key(lines[0].split("'")[1])
     return "; ".join(lines[:2])
 
 
@@ -197,12 +200,13 @@ def _unknown_key(path: str) -> str:
 
 
 def known_keys() -> list[str]:
-    """Every key of the default configuration, as it would be overridden, and every option of every method."""
+    """Return every key of the default configuration, as it would be overridden, and every option of every method."""
     from bench import registry
-    from bench.spec import Evaluator, Execution, Protocol, Views
+    from bench.faces.views import ViewOptions
+    from bench.spec import Evaluator, Execution, Protocol
 
     groups: list[tuple[str, Any]] = [
-        ("protocol", Protocol), ("protocol.views", Views), ("evaluator", Evaluator), ("execution", Execution),
+        ("protocol", Protocol), ("protocol.views", ViewOptions), ("evaluator", Evaluator), ("execution", Execution),
     ]  # fmt: skip
     for group, table in (("method", "methods"), ("dataset", "datasets")):
         groups += [(group, registry.get(table, name).Options) for name in sorted(registry.targets(table))]

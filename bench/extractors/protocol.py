@@ -21,7 +21,7 @@ class Extractor(Protocol):
 
     Attributes:
         Options: frozen spec of its options; `batch` (RECORDED) is its declared batch, `view` names the crop it reads.
-        role: what metrics ask for: "recognition", "lpips", "flame", "inception", "dinov2", "clip", or a word of your own.
+        role: what metrics ask for ("recognition", "lpips", "flame", "inception", "dinov2", "clip", or your own word).
         pairwise: False: it answers with features.
     """
 

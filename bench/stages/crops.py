@@ -1,8 +1,8 @@
-"""The views of images: each image is decoded once, each view cut once, in threads, for all networks that read it."""
+"""The crops of images: each image is decoded once, each view cut once, in threads, for all networks that read it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -14,29 +14,31 @@ from numpy.typing import NDArray
 
 from bench.execution.local import Advance
 from bench.faces.face import Face
-from bench.faces.views import View, absent, cut, cut_again, mask
+from bench.faces.views import FFHQ512, Crop, View, ViewOptions, absent, cut, cut_again, mask
 from bench.images import ImageError, read_image
-from bench.spec import FLAME_VIEWS, RunSpec
+from bench.spec import RunSpec, view_of
 from bench.stages.face_finder import FaceFinder
 from bench.stages.networks import Networks
-from bench.stages.plan import Pictures
-from bench.stages.tables import NOT_READ, by_row, faces_table, landmarks_table, parts, read_by, view_of
+from bench.stages.plan import ImageList
+from bench.stages.tables import by_row, faces_table, landmarks_table, read_by
+from bench.status import SampleStatus, ViewStatus
 
-AHEAD = 4  # pictures decoded before they are needed
+AHEAD = 4
+"""Images that are decoded before they are needed."""
 
-
-Views = dict[str, list[View]]
-
-
-def wanted_views(spec: RunSpec, names: Sequence[str], rows: pd.DataFrame) -> list[tuple[str, ...]]:
-    """For each picture the views that some network must read of it."""
-    masks = [(view_of(parts(spec)[name]), read_by(spec, name, rows)) for name in names]
-    return [tuple(sorted({view for view, mask in masks if mask[k]})) for k in range(len(rows))]
+CropsByView = dict[View, list[Crop]]
+"""View -> its crops of a list of images, in the order of the list."""
 
 
-def needs_landmarks(spec: RunSpec, views: Iterable[str]) -> bool:
-    """Return whether some view is cut by landmarks that a network finds."""
-    return spec.evaluator.landmarker is not None and any(view != "arcface112" for view in views)
+def wanted_views(spec: RunSpec, names: Sequence[str], rows: pd.DataFrame) -> list[frozenset[View]]:
+    """Return for each image the views that some of the extractors `names` must read of it."""
+    readers = [(view_of(spec.evaluator.all_extractors[name]), read_by(spec, name, rows)) for name in names]
+    return [frozenset(view for view, reads in readers if reads[k]) for k in range(len(rows))]
+
+
+def needs_landmarks(spec: RunSpec, views: Iterable[View]) -> bool:
+    """Return whether landmarks are looked for in an image of which `views` are cut."""
+    return spec.evaluator.landmarker is not None and any(view.aligned for view in views)
 
 
 def cut_all(
@@ -44,45 +46,67 @@ def cut_all(
     spec: RunSpec,
     rows: pd.DataFrame,
     finder: FaceFinder,
-    wanted: Sequence[tuple[str, ...]],
+    wanted: Sequence[Collection[View]],
     advance: Advance,
-) -> Views:
-    """View -> its crops of all pictures; blank, with the status `NOT_READ`, where it is not wanted of a picture."""
-    every = sorted({view for each in wanted for view in each})
-    again = [name for name in every if name in FLAME_VIEWS and spec.protocol.views.flame_landmarks == "again"]
+) -> CropsByView:
+    """Cut the wanted views of all images; a crop is blank, "not_read", where its view is not wanted of an image.
+
+    Args:
+        networks: of the spec's evaluator.
+        spec: protocol and evaluator.
+        rows: a row per image.
+        finder: finds the faces, or knows them.
+        wanted: for each image its views.
+        advance: called after each image with the number 1.
+    """
+    options = spec.protocol.views
     with ThreadPoolExecutor(2) as pool:
         cuts = []
-        for (_, row), image, own in zip(rows.iterrows(), _decoded(pool, rows), wanted, strict=True):
-            found, face = finder.find(row, image, needs_landmarks(spec, own))
-            first = {"ffhq512" if view in again else view for view in own}
-            cuts.append(pool.submit(_cut, image, found["status"], face, sorted(first), spec))
+        for (_, row), image, views in zip(rows.iterrows(), _decoded(pool, rows), wanted, strict=True):
+            found, face = finder.find(row, image, needs_landmarks(spec, views))
+            status = SampleStatus(found["status"])
+            cuts.append(pool.submit(_cut, image, status, face, _cut_first(views, options), options))
             advance(1)
-        views = [future.result() for future in cuts]
-
-    def column(name: str) -> list[View]:
-        return [view.get(name) or absent(name, NOT_READ) for view in views]
-
-    return {name: _cut_again(networks, spec, name, column("ffhq512")) for name in again} | {
-        name: _masked(networks, spec, name, column(name)) for name in every if name not in again
-    }
+        crops = [future.result() for future in cuts]
+    return {view: _finished(networks, spec, view, crops) for view in sorted(set().union(*wanted), key=_by_name)}
 
 
-def _cut_again(networks: Networks, spec: RunSpec, name: str, portraits: Sequence[View]) -> list[View]:
-    """A FLAME view of each aligned crop, by a detection and landmarks of its own."""
+def _by_name(view: View) -> str:
+    return view.name
+
+
+def _cut_first(views: Iterable[View], options: ViewOptions) -> set[View]:
+    """Return what is cut while the image is at hand: the aligned crop for a view whose landmarks are found in it."""
+    return {FFHQ512 if view.needs_landmarks_again(options) else view for view in views}
+
+
+def _finished(networks: Networks, spec: RunSpec, view: View, crops: Sequence[Mapping[View, Crop]]) -> list[Crop]:
+    """Return a view of all images, given what was cut of each while it was at hand."""
+
+    def of_each(one: View) -> list[Crop]:
+        return [found.get(one) or absent(one, ViewStatus.NOT_READ) for found in crops]
+
+    if view.needs_landmarks_again(spec.protocol.views):
+        return _cut_again(networks, spec, view, of_each(FFHQ512))
+    return _masked(networks, spec, of_each(view)) if view.masked else of_each(view)
+
+
+def _cut_again(networks: Networks, spec: RunSpec, view: View, aligned: Sequence[Crop]) -> list[Crop]:
+    """Cut a view of each aligned crop, by a detection and landmarks of its own."""
     assert spec.evaluator.landmarker is not None
     detector = networks.part("detectors", spec.evaluator.detector)
     landmarker = networks.part("landmarkers", spec.evaluator.landmarker)
 
-    def points(portrait: View) -> NDArray[np.float32] | None:
-        faces = detector.detect(portrait.crop).faces if portrait.status == "ok" else []
-        found = landmarker.landmarks(portrait.crop, faces[:1])[0] if faces else None
+    def landmarks(crop: Crop) -> NDArray[np.float32] | None:
+        faces = detector.detect(crop.pixels).faces if crop.status == ViewStatus.OK else []
+        found = landmarker.landmarks(crop.pixels, faces[:1])[0] if faces else None
         return found if found is not None and np.isfinite(found).all() else None
 
-    return [cut_again(name, portrait, points(portrait)) for portrait in portraits]
+    return [cut_again(view, crop, landmarks(crop)) for crop in aligned]
 
 
 def _decoded(pool: ThreadPoolExecutor, rows: pd.DataFrame) -> Iterator[NDArray[np.uint8] | str]:
-    """Pictures in order, decoded a few ahead; in place of one that cannot be had, the reason."""
+    """Yield the images in order, decoded a few ahead; in place of one that cannot be had, the reason."""
     waiting = iter(rows[["status", "path"]].itertuples(index=False, name=None))
     ahead = [pool.submit(_read, *row) for row in islice(waiting, AHEAD)]
     while ahead:
@@ -92,7 +116,7 @@ def _decoded(pool: ThreadPoolExecutor, rows: pd.DataFrame) -> Iterator[NDArray[n
 
 
 def _read(status: str, path: str) -> NDArray[np.uint8] | str:
-    if status != "ok":
+    if status != SampleStatus.OK:
         return ""
     try:
         return read_image(Path(path))
@@ -101,44 +125,48 @@ def _read(status: str, path: str) -> NDArray[np.uint8] | str:
 
 
 def _cut(
-    image: NDArray[np.uint8] | str, status: str, face: Face | None, wanted: Sequence[str], spec: RunSpec
-) -> dict[str, View]:
+    image: NDArray[np.uint8] | str,
+    status: SampleStatus,
+    face: Face | None,
+    wanted: Collection[View],
+    options: ViewOptions,
+) -> dict[View, Crop]:
     if isinstance(image, str) or face is None:
         return {view: absent(view, status) for view in wanted}
-    return cut(image, face, wanted, spec.protocol.views)
+    return cut(image, face, wanted, options)
 
 
-def _masked(networks: Networks, spec: RunSpec, view: str, views: list[View]) -> list[View]:
-    if view != "ffhq512_masked" or spec.evaluator.parser is None:
-        return views
+def _masked(networks: Networks, spec: RunSpec, crops: Sequence[Crop]) -> list[Crop]:
+    assert spec.evaluator.parser is not None
     parser = networks.part("parsers", spec.evaluator.parser)
     batch = spec.evaluator.parser.options.batch  # type: ignore[attr-defined]
 
-    def labels(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.concatenate([parser.labels(full)[:count] for full, count in batches(crops, batch)])
+    def labels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.concatenate([parser.labels(full)[:count] for full, count in batches(pixels, batch)])
 
-    return mask(views, labels, spec.protocol.views)
+    return mask(crops, labels, spec.protocol.views)
 
 
-class Portraits:
-    """Views of the references, for what compares samples with them; cut again where they are needed, never stored."""
+class ReferenceCrops:
+    """Crops of the references, for what compares samples with them; cut where they are needed, never stored."""
 
-    def __init__(self, networks: Networks, references: Pictures, spec: RunSpec) -> None:
-        self._networks, self._spec = networks, spec
-        tables = (faces_table(references, spec), landmarks_table(references, spec))
-        self._known = [by_row(table, range(references.shards)) for table in tables]
+    def __init__(self, networks: Networks, references: ImageList, spec: RunSpec) -> None:
+        self._networks = networks
+        self._spec = spec
+        self._faces = by_row(faces_table(references, spec), range(references.shards))
+        self._landmarks = by_row(landmarks_table(references, spec), range(references.shards))
         self._rows = references.frame[references.frame["role"] == "reference"].set_index("item", drop=False)
 
-    def of(self, items: Sequence[str], view: str) -> dict[str, View]:
-        """Item -> one view of its reference."""
-        finder = FaceFinder(self._networks, self._spec, *self._known)
+    def of(self, items: Sequence[str], view: View) -> dict[str, Crop]:
+        """Return item -> one view of its reference."""
+        finder = FaceFinder(self._networks, self._spec, self._faces, self._landmarks)
         rows = self._rows.loc[list(items)]
-        views = cut_all(self._networks, self._spec, rows, finder, [(view,)] * len(rows), lambda n: None)
-        return dict(zip(items, views[view], strict=True))
+        crops = cut_all(self._networks, self._spec, rows, finder, [(view,)] * len(rows), lambda n: None)
+        return dict(zip(items, crops[view], strict=True))
 
 
 def batches(crops: NDArray[Any], batch: int) -> Iterator[tuple[NDArray[Any], int]]:
-    """Crops in full batches, the last one padded with black, each with the number of crops that count."""
+    """Yield crops in full batches, the last one padded with black, each with the number of crops that count."""
     for start in range(0, len(crops), batch):
         chunk = crops[start : start + batch]
         full = np.zeros((batch, *crops.shape[1:]), crops.dtype)

@@ -14,14 +14,16 @@ class Networks:
     """The evaluator's networks, each loaded when it is first needed; in another process, once more."""
 
     def __init__(self, spec: RunSpec) -> None:
-        self._spec, self._loaded = spec, {}  # type: ignore[var-annotated]
-        self._runtime, self._loading = Runtime(spec.execution.device, spec.execution.threads), Lock()
+        self._spec = spec
+        self._loaded: dict[tuple[str, str, str], Any] = {}
+        self._runtime = Runtime(spec.execution.device, spec.execution.threads)
+        self._loading = Lock()
 
     def __reduce__(self) -> tuple[type[Networks], tuple[RunSpec]]:
         return Networks, (self._spec,)
 
     def part(self, group: str, part: Part) -> Any:
-        """The network of a part."""
+        """Return the network of a part of the registry's `group`."""
         key = (group, part.name, part.options.model_dump_json())
         with self._loading:
             if key not in self._loaded:
@@ -29,5 +31,5 @@ class Networks:
             return self._loaded[key]
 
     def load(self, group: str, part: Part) -> Any:
-        """A network of its own, from its files."""
+        """Load a network of a part from its files."""
         return registry.get(group, part.name)(part.options, self._runtime)

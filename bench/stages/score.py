@@ -17,16 +17,14 @@ from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Result,
 from bench.metrics.shared.eligibility import nonzero, subjects, usable_references
 from bench.metrics.shared.targets import usable_targets
 from bench.spec import RunSpec, detector_id, feature_id
-from bench.stages.plan import Job, Pictures
+from bench.stages.plan import ImageList, Job
 from bench.stages.tables import (
     feature_matrix,
     feature_table,
     is_pairwise,
-    parts,
     read_faces,
     read_features,
     role_of,
-    view_of,
 )
 from bench.status import SampleStatus, ViewStatus
 from bench.store import write_atomic, write_json, write_table
@@ -54,25 +52,25 @@ def wanted(spec: RunSpec) -> list[Metric]:
     """Return the protocol's metrics, or all whose networks the evaluator has."""
     names = spec.protocol.metrics or sorted(registry.targets("metrics"))
     metrics: list[Metric] = [registry.get("metrics", name) for name in names]
-    roles = {role_of(part) for part in parts(spec).values()}
+    roles = {role_of(part) for part in spec.evaluator.all_extractors.values()}
     return [metric for metric in metrics if spec.protocol.metrics or set(metric.needs) <= roles]
 
 
 def population_names(spec: RunSpec) -> list[str]:
     """Return the extractors whose features some metric compares as distributions."""
     roles = {role for metric in wanted(spec) if metric.distribution for role in metric.needs}
-    return [name for name, part in parts(spec).items() if role_of(part) in roles]
+    return [name for name, part in spec.evaluator.all_extractors.items() if role_of(part) in roles]
 
 
 def assemble(job: Job) -> Evaluation:
     """Return the evaluation of a run, from its tables and those of its dataset's photos; each is read once."""
-    spec, photos, samples = job.spec, job.photo_pictures(), job.sample_pictures()
+    spec, photos, samples = job.spec, job.photo_images(), job.sample_images()
     references = (photos.frame["role"] == "reference").to_numpy()
     targets = _targets(job)
     groups = _groups(job)
     columns = photos.frame[["item", "subject", "image", *groups]]
     rows = columns.assign(status=read_faces(photos, spec)["status"].to_numpy())
-    networks = parts(spec)
+    networks = spec.evaluator.all_extractors
     distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
     of_samples = {name: _table(samples, spec, name) for name, part in networks.items() if not is_pairwise(part)}
     of_photos = {name: _table(photos, spec, name) for name in of_samples}
@@ -101,11 +99,11 @@ def _groups(job: Job) -> tuple[str, ...]:
 
 def _population(job: Job) -> dict[str, NDArray[np.float32]]:
     """Return the features of the protocol's reference set; those of images without a face are NaN."""
-    pictures = job.reference_set()
-    if pictures is None:
+    images = job.reference_set()
+    if images is None:
         return {}
-    tables = {name: feature_table(pictures, job.spec, name) for name in population_names(job.spec)}
-    return {name: read_features(table, pictures.shards) for name, table in tables.items()}
+    tables = {name: feature_table(images, job.spec, name) for name in population_names(job.spec)}
+    return {name: read_features(table, images.shards) for name, table in tables.items()}
 
 
 def _samples(
@@ -127,9 +125,9 @@ def _targets(job: Job) -> NDArray[np.bool_]:
     return targets & (not job.spec.method.card.sees_targets)
 
 
-def _table(pictures: Pictures, spec: RunSpec, name: str) -> pd.DataFrame:
+def _table(images: ImageList, spec: RunSpec, name: str) -> pd.DataFrame:
     """Return status and feature of each image under one extractor."""
-    return feature_table(pictures, spec, name).read(pictures.shards)[["status", "feature"]]
+    return feature_table(images, spec, name).read(images.shards)[["status", "feature"]]
 
 
 def _features(
@@ -149,7 +147,7 @@ def equally_wide(*tables: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return [t if t.shape[1] == width else np.full((len(t), width), np.nan, np.float32) for t in tables]
 
 
-def _distances(samples: Pictures, spec: RunSpec, name: str) -> pd.DataFrame:
+def _distances(samples: ImageList, spec: RunSpec, name: str) -> pd.DataFrame:
     """Return the distances that a pair extractor found: item, i, j (-1 for the item's reference), status, value."""
     return feature_table(samples, spec, name).read(samples.shards).drop(columns="row")
 
@@ -235,7 +233,7 @@ def provenance(job: Job, metrics: Sequence[Metric]) -> dict[str, Any]:
         "protocol": identity(spec.protocol),
         "evaluator": spec.evaluator.name,
         "detector": detector_id(spec),
-        "extractors": {name: feature_id(spec, name, view_of(part)) for name, part in parts(spec).items()},
+        "extractors": {name: feature_id(spec, name) for name in spec.evaluator.all_extractors},
         "metrics": {metric.name: metric.version for metric in metrics},
         "identity": identity(spec),
     }

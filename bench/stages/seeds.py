@@ -7,7 +7,7 @@ import json
 
 
 def sample_seed(protocol_seed: int, dataset: str, item: str, index: int, prompt: str) -> int:
-    """A seed in [0, 2^63) from sha256 over the five values that name a sample.
+    """Return a seed in [0, 2^63) from sha256 over the five values that name a sample.
 
     >>> sample_seed(0, "mini", "s000", 0, "photo of a person") != sample_seed(0, "mini", "s000", 1, "photo of a person")
     True

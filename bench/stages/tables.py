@@ -11,66 +11,60 @@ from numpy.typing import NDArray
 
 from bench import registry
 from bench.spec import Part, RunSpec, detector_id, feature_id, landmarks_id
-from bench.stages.plan import Pictures
-from bench.store import Table
+from bench.stages.plan import ImageList
+from bench.status import ViewStatus
+from bench.store import ShardTable
 
 KEYS = ["row", "item", "subject", "index"]
+"""Columns of every table that say which image a row is of."""
 
 
-NOT_READ = "not_read"
-"""Status, in a feature or landmark table, of a picture that no metric reads there."""
+def faces_table(images: ImageList, spec: RunSpec) -> ShardTable:
+    """Return the table of what the detector found in each image."""
+    return images.table(f"faces-{detector_id(spec)[:8]}")
 
 
-def faces_table(pictures: Pictures, spec: RunSpec) -> Table:
-    """What the detector found in each picture."""
-    return pictures.table(f"faces-{detector_id(spec)[:8]}")
-
-
-def landmarks_table(pictures: Pictures, spec: RunSpec) -> Table | None:
-    """68 landmarks of each picture's face, where a landmark network is configured."""
+def landmarks_table(images: ImageList, spec: RunSpec) -> ShardTable | None:
+    """Return the table of 68 landmarks of each image's face; None where no landmark network is configured."""
     identity = landmarks_id(spec)
-    return None if identity is None else pictures.table(f"landmarks-{identity[:8]}")
+    return None if identity is None else images.table(f"landmarks-{identity[:8]}")
 
 
-def feature_table(pictures: Pictures, spec: RunSpec, name: str) -> Table:
-    """The features of one extractor (or, of a pair extractor, its distances)."""
-    part = parts(spec)[name]
-    kind = "pairs" if is_pairwise(part) else "features"
-    return pictures.table(f"{kind}/{name}-{feature_id(spec, name, view_of(part))[:8]}")
+def feature_table(images: ImageList, spec: RunSpec, name: str) -> ShardTable:
+    """Return the table of one extractor's features (or, of a pair extractor, its distances)."""
+    kind = "pairs" if is_pairwise(spec.evaluator.all_extractors[name]) else "features"
+    return images.table(f"{kind}/{name}-{feature_id(spec, name)[:8]}")
 
 
-def parts(spec: RunSpec) -> dict[str, Part]:
-    """All networks of the evaluator that read views, by name."""
-    return {**spec.evaluator.recognisers, **spec.evaluator.extractors}
+def role_of(extractor: Part) -> str:
+    """Return what metrics ask a network for, as its class declares."""
+    return str(registry.get("extractors", extractor.name).role)
 
 
-def view_of(part: Part) -> str:
-    """Name of the view that a network reads."""
-    return str(part.options.view)  # type: ignore[attr-defined]
+def is_pairwise(extractor: Part) -> bool:
+    """Return whether a network answers with distances between images of one item."""
+    return bool(registry.get("extractors", extractor.name).pairwise)
 
 
 def reads_targets(spec: RunSpec, name: str) -> bool:
-    """Whether metrics compare samples with targets by this network, and not with references alone: recognisers."""
+    """Return whether metrics compare samples with targets by this network, and not with references alone."""
     return name in spec.evaluator.recognisers
 
 
-def role_of(part: Part) -> str:
-    """Return what metrics ask a network for, as its class declares."""
-    return str(registry.get("extractors", part.name).role)
+def read_by(spec: RunSpec, name: str, rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which images a network must read: (n,), True where it must."""
+    if "role" not in rows or reads_targets(spec, name):
+        return np.ones(len(rows), bool)
+    return (rows["role"] != "target").to_numpy(bool)
 
 
-def is_pairwise(part: Part) -> bool:
-    """Whether a network answers with distances between pictures of one item."""
-    return bool(registry.get("extractors", part.name).pairwise)
+def read_faces(images: ImageList, spec: RunSpec) -> pd.DataFrame:
+    """Return the faces table, a row per image."""
+    return faces_table(images, spec).read(images.shards)
 
 
-def read_faces(pictures: Pictures, spec: RunSpec) -> pd.DataFrame:
-    """The faces table, a row per picture."""
-    return faces_table(pictures, spec).read(pictures.shards)
-
-
-def read_features(table: Table, shards: int) -> NDArray[np.float32]:
-    """(n, d) float32 features in the order of the pictures; a row without a feature (or one not read) is NaN."""
+def read_features(table: ShardTable, shards: int) -> NDArray[np.float32]:
+    """Return (n, d) float32 features in the order of the images; a row without a feature (or not read) is NaN."""
     return feature_matrix(table.read(shards)["feature"])
 
 
@@ -85,16 +79,10 @@ def feature_matrix(column: pd.Series) -> NDArray[np.float32]:
     return out
 
 
-def read_by(spec: RunSpec, name: str, rows: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which pictures a network must read."""
-    if "role" not in rows or reads_targets(spec, name):
-        return np.ones(len(rows), bool)
-    return (rows["role"] != "target").to_numpy(bool)
-
-
-def by_row(table: Table | None, shards: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """The committed rows of some shards of a table, by the picture's row; without those that were not read."""
+def by_row(table: ShardTable | None, shards: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Return the committed rows of some shards of a table by the image's row, without those that were not read."""
     if table is None:
         return {}
     records = [r for shard in shards if table.has(shard) for r in table.read_shard(shard).to_dict("records")]
-    return {int(r["row"]): {str(name): value for name, value in r.items()} for r in records if r["status"] != NOT_READ}
+    read = [record for record in records if record["status"] != ViewStatus.NOT_READ]
+    return {int(record["row"]): {str(name): value for name, value in record.items()} for record in read}

@@ -83,11 +83,11 @@ def failures_excused(samples):
     return samples.assign(status=samples["status"].replace("generation_error", "unavailable"))
 
 
-def raw_portrait(whole):
+def raw_image(whole):
     import cv2
 
     def resized(image, face, options):
-        return views.View(cv2.resize(image, (512, 512)), matrix=np.eye(2, 3))
+        return views.Crop(cv2.resize(image, (512, 512)), matrix=np.eye(2, 3))
 
     return resized
 
@@ -159,7 +159,7 @@ MUTATIONS = {
     "landmarks mirrored": Mutation(
         landmarks.Insightface68, "landmarks", on_output(mirrored), "fid", ("landmarks", *FLAME, *INCEPTION)
     ),
-    "FID on pictures that are not aligned": Mutation(views, "_portrait", raw_portrait, "fid", INCEPTION),
+    "FID on pictures that are not aligned": Mutation(views, "_aligned", raw_image, "fid", INCEPTION),
     "features one sample late": Mutation(score, "read_features", one_row_late, "id_similarity"),
     "failures excused": Mutation(score, "_samples", on_output(failures_excused), "failure_to_acquire"),
     "embeddings not normalised": Mutation(id_similarity, "cosines", not_normalised, "id_similarity"),

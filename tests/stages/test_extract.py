@@ -1,4 +1,4 @@
-"""Feature tables of a shard: whose picture goes into the network, and whose row its answer comes to."""
+"""Feature tables of a shard: whose image goes into the network, and whose row its answer comes to."""
 
 import pickle
 from types import SimpleNamespace
@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.faces.views import View
+from bench.faces.views import Crop
 from bench.stages.extract import _features, _pairs
-from bench.stages.tables import NOT_READ
+from bench.status import SampleStatus, ViewStatus
 
 PART = SimpleNamespace(options=SimpleNamespace(batch=4))
 
@@ -32,18 +32,20 @@ class Broken(Brightness):
         return found
 
 
-def pictures(count):
+def images(count):
     rows = pd.DataFrame({"row": range(count), "item": "a", "subject": "a", "index": -1})
-    return rows, [View(np.full((2, 2, 3), k + 1, np.uint8)) for k in range(count)]
+    return rows, [Crop(np.full((2, 2, 3), k + 1, np.uint8)) for k in range(count)]
 
 
-def test_only_pictures_to_be_read_are_shown_and_each_answer_lands_in_its_row():
-    rows, views = pictures(9)
-    views[2] = View(np.zeros((2, 2, 3), np.uint8), "no_face")
+def test_only_images_to_be_read_are_shown_and_each_answer_lands_in_its_row():
+    rows, crops = images(9)
+    crops[2] = Crop(np.zeros((2, 2, 3), np.uint8), SampleStatus.NO_FACE)
     network, read = Brightness(), np.array([True, False, True, False, True, True, True, True, False])
-    table = _features(network, PART, rows, views, read)
+    table = _features(network, PART, rows, crops, read)
     assert network.batches == [[1, 0, 5, 6], [7, 8, 0, 0]]
-    assert table["status"].tolist() == ["ok", NOT_READ, "no_face", NOT_READ, "ok", "ok", "ok", "ok", NOT_READ]
+    assert table["status"].tolist() == [
+        "ok", "not_read", "no_face", "not_read", "ok", "ok", "ok", "ok", "not_read",
+    ]  # fmt: skip
     assert [None if f is None else f.tolist() for f in table["feature"]] == [
         [1, 1], None, None, None, [5, 5], [6, 6], [7, 7], [8, 8], None,
     ]  # fmt: skip
@@ -51,16 +53,16 @@ def test_only_pictures_to_be_read_are_shown_and_each_answer_lands_in_its_row():
 
 
 def test_a_shard_of_which_nothing_is_read_has_its_rows_all_the_same():
-    rows, views = pictures(3)
+    rows, crops = images(3)
     network = Brightness()
-    table = _features(network, PART, rows, views, np.zeros(3, bool))
+    table = _features(network, PART, rows, crops, np.zeros(3, bool))
     assert network.batches == []
-    assert table["status"].tolist() == [NOT_READ] * 3
+    assert table["status"].tolist() == ["not_read"] * 3
     assert table["feature"].tolist() == [None] * 3
 
 
 def test_a_number_that_is_not_finite_is_a_status():
-    table = _features(Broken(), PART, *pictures(3), np.ones(3, bool))
+    table = _features(Broken(), PART, *images(3), np.ones(3, bool))
     assert table["status"].tolist() == ["ok", "not_finite", "ok"]
     assert table["feature"][1] is None
 
@@ -84,8 +86,8 @@ def test_networks_are_loaded_once_and_go_to_other_processes_unloaded(monkeypatch
 
 @pytest.mark.parametrize("name", ["norm", "feature"])
 def test_every_column_has_a_value_exactly_where_the_status_is_ok(name):
-    rows, views = pictures(5)
-    table = _features(Brightness(), PART, rows, views, np.array([True, True, False, True, False]))
+    rows, crops = images(5)
+    table = _features(Brightness(), PART, rows, crops, np.array([True, True, False, True, False]))
     assert table[name].notna().tolist() == (table["status"] == "ok").tolist()
 
 
@@ -100,8 +102,12 @@ class Difference:
 def test_pairs_of_an_item_and_with_its_reference_carry_what_the_masks_kept():
     crop = np.zeros((2, 2, 3), np.uint8)
     rows = pd.DataFrame({"row": range(3), "item": "a", "subject": "A", "index": range(3)})
-    views = [View(crop, foreground=0.5), View(crop + 3, foreground=0.7), View(crop, "empty_mask", foreground=0.01)]
-    table = _pairs(Difference(), rows, views, {"a": View(crop + 9, foreground=0.6)})
+    crops = [
+        Crop(crop, foreground=0.5),
+        Crop(crop + 3, foreground=0.7),
+        Crop(crop, ViewStatus.EMPTY_MASK, foreground=0.01),
+    ]
+    table = _pairs(Difference(), rows, crops, {"a": Crop(crop + 9, foreground=0.6)})
     of = table.set_index(["i", "j"])
     assert of["value"].dropna().to_dict() == {(0, 1): 3, (0, -1): 9, (1, -1): 6}
     assert of["status"].to_dict() == {
