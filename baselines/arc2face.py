@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from baselines import adapters, diffusion, weights
 from baselines.protocol import Output, Request
 from bench.errors import UserError
-from bench.identity import CONTENT, IDENTITY, Parts, Spec
+from bench.identity import CONTENT, IDENTITY, Parts
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ EXPRESSION = 55
 File = Annotated[Path | None, CONTENT]
 
 
-class Arc2FaceOptions(Spec):
+class Arc2FaceOptions(diffusion.DiffusionOptions):
     """Official defaults.
 
     Attributes:
@@ -48,7 +48,6 @@ class Arc2FaceOptions(Spec):
         lcm_lora: LCM-LoRA (.safetensors); wants `steps` 2 to 8 and `guidance_scale` 1.
         controlnet: the official `controlnet/` folder; normal_map: the picture it follows (FLAME normals, as RGB).
         exp_adapter: the official `exp_adapter.bin`; expression: 55 numbers (FLAME expression, eyelids, jaw).
-        width, height: pixels; None: the UNet's own.
     """
 
     model: Annotated[Path, CONTENT, Parts(("arc2face", "encoder"))]
@@ -68,14 +67,6 @@ class Arc2FaceOptions(Spec):
     expression_scale: diffusion.Scale = 1.0
     steps: diffusion.Steps = 25
     guidance_scale: diffusion.Guidance = 3.0
-    width: diffusion.Side = None
-    height: diffusion.Side = None
-    precision: diffusion.Precision = "fp32"
-    vae_precision: diffusion.Precision = "fp32"
-    batch: diffusion.Batch = 5
-    channels_last: diffusion.Switch = False
-    compile: diffusion.Switch = False
-    attention: diffusion.Attention = "auto"
 
     @model_validator(mode="after")
     def _complete(self) -> Arc2FaceOptions:

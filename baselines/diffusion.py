@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from pydantic import Field
 
 from baselines.protocol import Image, Output, Request
 from bench.errors import UserError
-from bench.identity import IDENTITY, RECORDED
+from bench.identity import IDENTITY, RECORDED, Spec
 
 if TYPE_CHECKING:
     import torch
@@ -39,25 +39,32 @@ Switch = Annotated[bool, RECORDED]
 Attention = Annotated[Literal["auto", "math"], RECORDED]
 
 
-class Execution(Protocol):
-    """The options that every diffusion method has."""
+class DiffusionOptions(Spec):
+    """The options that every diffusion method has.
 
-    @property
-    def precision(self) -> Literal["fp32", "fp16", "bf16"]: ...  # noqa: D102
-    @property
-    def vae_precision(self) -> Literal["fp32", "fp16", "bf16"]: ...  # noqa: D102
-    @property
-    def width(self) -> int | None: ...  # noqa: D102
-    @property
-    def height(self) -> int | None: ...  # noqa: D102
-    @property
-    def batch(self) -> int: ...  # noqa: D102
-    @property
-    def channels_last(self) -> bool: ...  # noqa: D102
-    @property
-    def compile(self) -> bool: ...  # noqa: D102
-    @property
-    def attention(self) -> Literal["auto", "math"]: ...  # noqa: D102
+    Attributes:
+        steps: steps of the scheduler.
+        guidance_scale: of classifier-free guidance; none at or below 1.
+        width: pixels; None: what the UNet was made for.
+        height: likewise.
+        precision: type of the networks, but for the VAE.
+        vae_precision: type of the VAE.
+        batch: samples at a time.
+        channels_last: lays the networks out with channels last in memory.
+        compile: compiles the networks with torch.
+        attention: "auto": torch's choice of kernel; "math": plain matrix products.
+    """
+
+    steps: Steps
+    guidance_scale: Guidance
+    width: Side = None
+    height: Side = None
+    precision: Precision = "fp32"
+    vae_precision: Precision = "fp32"
+    batch: Batch = 5
+    channels_last: Switch = False
+    compile: Switch = False
+    attention: Attention = "auto"
 
 
 Predict = Callable[[int, "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
@@ -77,7 +84,7 @@ def torch_dtype(precision: str, device: str) -> torch.dtype:
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
-def placed(network: Any, options: Execution, device: str) -> Any:
+def placed(network: Any, options: DiffusionOptions, device: str) -> Any:
     """A network on its device, in the memory layout and compiled as the options say."""
     import torch
 
@@ -92,7 +99,7 @@ def vae_factor(vae: Any) -> int:
     return 2 ** (len(vae.config.block_out_channels) - 1)
 
 
-def latent_size(options: Execution, unet: Any, vae: Any) -> tuple[int, int]:
+def latent_size(options: DiffusionOptions, unet: Any, vae: Any) -> tuple[int, int]:
     """Height and width of the latents.
 
     Raises:

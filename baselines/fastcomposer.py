@@ -15,9 +15,9 @@ from pydantic import Field
 
 from baselines import clip, diffusion, fusion, weights
 from baselines.protocol import Image, Output, Reference, Request
-from baselines.text_to_image import Base, BaseFolder, Text
+from baselines.text_to_image import Base, Text, TextToImageOptions
 from bench.errors import UserError
-from bench.identity import CONTENT, IDENTITY, Spec, WeightFile
+from bench.identity import IDENTITY, WeightFile
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 MARKER = "<|image|>"
 
 
-class FastComposerOptions(Spec):
+class FastComposerOptions(TextToImageOptions):
     """Official defaults of the inference script.
 
     Attributes:
         base: Stable Diffusion 1.5 in the layout of diffusers (of its UNet only the configuration is read).
-        vae: folder of another VAE; None: the base's.
         checkpoint: `pytorch_model.bin`.
         class_word: the word of the prompt that stands for the person, unless the marker "<|image|>" is in the prompt.
         clip_heads: attention heads of the CLIP inside of the checkpoint, which does not tell.
@@ -39,24 +38,13 @@ class FastComposerOptions(Spec):
         start_merge_step: last call of the UNet (from 0) that sees the text alone.
     """
 
-    base: BaseFolder
-    vae: Annotated[Path | None, CONTENT] = None
     checkpoint: WeightFile
     class_word: diffusion.Text = "person"
     clip_heads: Annotated[int, IDENTITY, Field(ge=1)] = 16
     object_resolution: Annotated[int, IDENTITY, Field(ge=32)] = 224
     start_merge_step: Annotated[int, IDENTITY, Field(ge=-1)] = 10
-    negative_prompt: diffusion.Text = ""
     steps: diffusion.Steps = 50
     guidance_scale: diffusion.Guidance = 5.0
-    width: diffusion.Side = None
-    height: diffusion.Side = None
-    precision: diffusion.Precision = "fp32"
-    vae_precision: diffusion.Precision = "fp32"
-    batch: diffusion.Batch = 5
-    channels_last: diffusion.Switch = False
-    compile: diffusion.Switch = False
-    attention: diffusion.Attention = "auto"
 
 
 class FastComposer:

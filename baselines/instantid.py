@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baselines import adapters, diffusion, weights
 from baselines.protocol import Image, Output, Reference, Request
-from baselines.text_to_image import Base, BaseFolder, euler
+from baselines.text_to_image import Base, TextToImageOptions, euler
 from bench.errors import UserError
-from bench.identity import CONTENT, Spec, WeightFile
+from bench.identity import WeightFile
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -36,18 +35,17 @@ COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
 STICKS = ((0, 2), (1, 2), (3, 2), (4, 2))
 
 
-class InstantIDOptions(Spec):
+class InstantIDOptions(TextToImageOptions):
     """Official defaults of `infer.py`, at 1024 pixels.
 
     Attributes:
-        base: Stable Diffusion XL in the layout of diffusers. vae: folder of another VAE; None: the base's.
-        checkpoint: `ip-adapter.bin`. controlnet: folder `ControlNetModel`.
+        checkpoint: `ip-adapter.bin`.
+        controlnet: folder `ControlNetModel`.
         recogniser: whose embedding it asks for; taken raw, not normalised.
-        adapter_scale: of the image-prompt attention. controlnet_scale: of the ControlNet's residuals.
+        adapter_scale: of the image-prompt attention.
+        controlnet_scale: of the ControlNet's residuals.
     """
 
-    base: BaseFolder
-    vae: Annotated[Path | None, CONTENT] = None
     checkpoint: WeightFile
     controlnet: WeightFile
     recogniser: diffusion.Text = "glintr100"
@@ -56,14 +54,6 @@ class InstantIDOptions(Spec):
     negative_prompt: diffusion.Text = NEGATIVE
     steps: diffusion.Steps = 30
     guidance_scale: diffusion.Guidance = 5.0
-    width: diffusion.Side = None
-    height: diffusion.Side = None
-    precision: diffusion.Precision = "fp32"
-    vae_precision: diffusion.Precision = "fp32"
-    batch: diffusion.Batch = 5
-    channels_last: diffusion.Switch = False
-    compile: diffusion.Switch = False
-    attention: diffusion.Attention = "auto"
 
     @property
     def needs(self) -> frozenset[str]:

@@ -16,9 +16,9 @@ from pydantic import Field, model_validator
 
 from baselines import adapters, clip, diffusion, weights
 from baselines.protocol import Image, Output, Reference, Request
-from baselines.text_to_image import Base, BaseFolder
+from baselines.text_to_image import Base, TextToImageOptions
 from bench.errors import UserError
-from bench.identity import CONTENT, IDENTITY, Spec, WeightFile
+from bench.identity import CONTENT, IDENTITY, WeightFile
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -28,23 +28,20 @@ EMBEDDING = 512
 NEGATIVE = "monochrome, lowres, bad anatomy, worst quality, low quality, blurry"
 
 
-class FaceIDOptions(Spec):
+class FaceIDOptions(TextToImageOptions):
     """Official defaults of the model card.
 
     Attributes:
         version: which of the three. Plus and Plus-v2 checkpoints have one layout and cannot be told apart.
-        base: Stable Diffusion 1.5 or XL in the layout of diffusers. vae: folder of another VAE; None: the base's.
         checkpoint: `ip-adapter-faceid*.bin`; its LoRA is inside.
         image_encoder: folder of CLIP ViT-H/14 (hidden size 1280), for the Plus versions.
         recogniser: whose embedding it asks for.
-        adapter_scale: of the adapter's attention. s_scale: of the CLIP features in Plus-v2.
+        adapter_scale: of the adapter's attention.
+        s_scale: of the CLIP features in Plus-v2.
         channel_order: of the face put to CLIP. The card's script puts BGR, which tints hair; CLIP was made for RGB.
-        width, height: pixels; None: the UNet's own.
     """
 
     version: Annotated[Literal["faceid", "plus", "plusv2"], IDENTITY]
-    base: BaseFolder
-    vae: Annotated[Path | None, CONTENT] = None
     checkpoint: WeightFile
     image_encoder: Annotated[Path | None, CONTENT] = None
     recogniser: diffusion.Text = "w600k_r50"
@@ -54,14 +51,6 @@ class FaceIDOptions(Spec):
     negative_prompt: diffusion.Text = NEGATIVE
     steps: diffusion.Steps = 30
     guidance_scale: diffusion.Guidance = 7.5
-    width: diffusion.Side = None
-    height: diffusion.Side = None
-    precision: diffusion.Precision = "fp32"
-    vae_precision: diffusion.Precision = "fp32"
-    batch: diffusion.Batch = 5
-    channels_last: diffusion.Switch = False
-    compile: diffusion.Switch = False
-    attention: diffusion.Attention = "auto"
 
     @model_validator(mode="after")
     def _complete(self) -> FaceIDOptions:

@@ -16,9 +16,9 @@ from pydantic import Field
 
 from baselines import adapters, clip, diffusion, fusion, weights
 from baselines.protocol import Output, Reference, Request
-from baselines.text_to_image import Base, BaseFolder, Text, euler
+from baselines.text_to_image import Base, Text, TextToImageOptions, euler
 from bench.errors import UserError
-from bench.identity import CONTENT, IDENTITY, Spec, WeightFile
+from bench.identity import IDENTITY, WeightFile
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -31,12 +31,11 @@ HEAD_WIDTH = 128
 NEGATIVE = "(asymmetry, worst quality, low quality, illustration, 3d, 2d, painting, cartoons, sketch), open mouth"
 
 
-class PhotoMakerOptions(Spec):
+class PhotoMakerOptions(TextToImageOptions):
     """Official defaults.
 
     Attributes:
         version: which of the two.
-        base: Stable Diffusion XL in the layout of diffusers. vae: folder of another VAE; None: the base's.
         checkpoint: `photomaker-v1.bin` or `photomaker-v2.bin`.
         recogniser: whose embedding v2 asks for; taken raw, not normalised.
         class_word: the word of the prompt that stands for the person, unless the trigger "img" is in the prompt.
@@ -45,8 +44,6 @@ class PhotoMakerOptions(Spec):
     """
 
     version: Annotated[Literal["v1", "v2"], IDENTITY]
-    base: BaseFolder
-    vae: Annotated[Path | None, CONTENT] = None
     checkpoint: WeightFile
     recogniser: diffusion.Text = "w600k_r50"
     class_word: diffusion.Text = "person"
@@ -55,14 +52,6 @@ class PhotoMakerOptions(Spec):
     negative_prompt: diffusion.Text = NEGATIVE
     steps: diffusion.Steps = 50
     guidance_scale: diffusion.Guidance = 5.0
-    width: diffusion.Side = None
-    height: diffusion.Side = None
-    precision: diffusion.Precision = "fp32"
-    vae_precision: diffusion.Precision = "fp32"
-    batch: diffusion.Batch = 5
-    channels_last: diffusion.Switch = False
-    compile: diffusion.Switch = False
-    attention: diffusion.Attention = "auto"
 
     @property
     def needs(self) -> frozenset[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 from baselines import diffusion, weights
 from baselines.protocol import Output, Request
@@ -27,17 +27,18 @@ BaseFolder = Annotated[
 """A folder in the layout of diffusers."""
 
 
-class BaseOptions(diffusion.Execution, Protocol):
-    """The options of a method on a text-to-image base."""
+class TextToImageOptions(diffusion.DiffusionOptions):
+    """The options of every method on a text-to-image base.
 
-    @property
-    def base(self) -> Path: ...  # noqa: D102
-    @property
-    def vae(self) -> Path | None: ...  # noqa: D102
-    @property
-    def steps(self) -> int: ...  # noqa: D102
-    @property
-    def guidance_scale(self) -> float: ...  # noqa: D102
+    Attributes:
+        base: Stable Diffusion 1.5 or XL in the layout of diffusers.
+        vae: folder of another VAE; None: the base's.
+        negative_prompt: the text that guidance leads away from.
+    """
+
+    base: BaseFolder
+    vae: Annotated[Path | None, CONTENT] = None
+    negative_prompt: diffusion.Text = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class Base:
     """The networks of a base and what is the same for every method on it.
 
     Args:
-        options: see `BaseOptions`.
+        options: see `TextToImageOptions`.
         runtime: where to run.
         scheduler: from the configuration of the base's own scheduler, a dict, to one of diffusers.
         method: its name, for messages.
@@ -72,7 +73,7 @@ class Base:
 
     def __init__(
         self,
-        options: BaseOptions,
+        options: TextToImageOptions,
         runtime: Runtime,
         scheduler: Callable[[dict[str, Any]], Any],
         method: str,
