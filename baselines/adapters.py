@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from baselines import diffusion, weights
+from baselines import diffusion
+from bench import weights
 from bench.errors import UserError
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from baselines import adapters, diffusion, weights
+from baselines import adapters, diffusion
 from baselines.protocol import Output, Request
+from bench import weights
 from bench.errors import UserError
 from bench.identity import CONTENT, IDENTITY, Parts
 from bench.runtime import Runtime

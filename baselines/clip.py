@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines import weights
 from baselines.protocol import Image
+from bench import weights
+from bench.networks import CLIP_MEAN, CLIP_STD, standardise
 
 if TYPE_CHECKING:
     import torch
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-
 
 def pixels(image: Image) -> torch.Tensor:
-    """An (H, W, 3) uint8 RGB picture of the right size as CLIP reads it: (1, 3, H, W) float32, ImageNet-like scale.
+    """Return an (H, W, 3) uint8 RGB image of the right size as CLIP reads it: (1, 3, H, W) float32 on CLIP's scale.
 
     >>> pixels(np.zeros((1, 1, 3), np.uint8)).flatten().tolist()[0]  # -mean / std of red
     -1.7922625541687012
@@ -27,15 +25,7 @@ def pixels(image: Image) -> torch.Tensor:
     import torch
 
     scaled = torch.tensor(np.ascontiguousarray(image), dtype=torch.float32) / 255
-    return normalised(scaled.permute(2, 0, 1)[None])
-
-
-def normalised(pictures: torch.Tensor) -> torch.Tensor:
-    """(n, 3, H, W) RGB in [0, 1] on CLIP's scale."""
-    import torch
-
-    mean, std = (torch.tensor(values, device=pictures.device)[:, None, None] for values in (MEAN, STD))
-    return (pictures - mean) / std
+    return standardise(scaled.permute(2, 0, 1)[None], CLIP_MEAN, CLIP_STD)
 
 
 def centre(image: Image, side: int = 224) -> Image:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from baselines import clip, diffusion, fusion, weights
+from baselines import clip, diffusion, fusion
 from baselines.protocol import Image, Output, Reference, Request
 from baselines.text_to_image import Base, Text, TextToImageOptions
+from bench import weights
 from bench.errors import UserError
 from bench.identity import IDENTITY, WeightFile
+from bench.networks import CLIP_MEAN, CLIP_STD, group, standardise
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class FastComposer:
         checkpoint = _read(options.checkpoint)
 
         def unet(folder: Path, dtype: torch.dtype) -> Any:
-            return load_unet(folder, fusion.group(checkpoint, "unet."), options.checkpoint, dtype)
+            return load_unet(folder, group(checkpoint, "unet."), options.checkpoint, dtype)
 
         self.base = Base(options, runtime, pndm, "fastcomposer", unet)
         if self.base.is_xl:
@@ -110,7 +112,7 @@ class FastComposer:
         pictures = pictures.to(self.base.device, torch.float32)
         if pictures.shape[-1] != side:
             pictures = torch.nn.functional.interpolate(pictures, (side, side), mode="bilinear", antialias=True)
-        return self.vision(clip.normalised(pictures).to(self.base.dtype)).image_embeds
+        return self.vision(standardise(pictures, CLIP_MEAN, CLIP_STD).to(self.base.dtype)).image_embeds
 
     def fused(self, prompt: str, objects: torch.Tensor) -> Text:
         """The prompt with objects (k, d) in it, in the order of the markers."""
@@ -136,9 +138,9 @@ class FastComposer:
 
     def _load_encoder(self, checkpoint: Mapping[str, torch.Tensor]) -> None:
         base, source = self.base, self.options.checkpoint
-        vision = fusion.group(checkpoint, "image_encoder.")
+        vision = group(checkpoint, "image_encoder.")
         self.vision = clip.vision(vision, self.options.clip_heads, source, base.dtype).to(base.device)
-        fuser = fusion.group(checkpoint, "postfuse_module.")
+        fuser = group(checkpoint, "postfuse_module.")
         weights.check_finite(fuser, source)
         self.fuser = {key: value.to(base.device, base.dtype) for key, value in fuser.items()}
         width = base.unet.config.cross_attention_dim

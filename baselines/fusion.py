@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
+from bench.networks import group
 
 if TYPE_CHECKING:
     import torch
@@ -52,15 +53,6 @@ def framed(tokenizer: Any, ids: Sequence[int]) -> torch.Tensor:
     length = tokenizer.model_max_length
     row = [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id][:length]
     return torch.tensor([row + [tokenizer.pad_token_id] * (length - len(row))])
-
-
-def group(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
-    """The tensors below a prefix, without it.
-
-    >>> group({"a.b": 1, "c": 2}, "a.")
-    {'b': 1}
-    """
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def linear(tensors: Tensors, name: str, x: torch.Tensor) -> torch.Tensor:

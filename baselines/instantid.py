@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines import adapters, diffusion, weights
+from baselines import adapters, diffusion
 from baselines.protocol import Image, Output, Reference, Request
 from baselines.text_to_image import Base, TextToImageOptions, euler
+from bench import weights
 from bench.errors import UserError
 from bench.identity import WeightFile
 from bench.runtime import Runtime

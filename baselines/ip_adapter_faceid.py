@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from baselines import adapters, clip, diffusion, weights
+from baselines import adapters, clip, diffusion
 from baselines.protocol import Image, Output, Reference, Request
 from baselines.text_to_image import Base, TextToImageOptions
+from bench import weights
 from bench.errors import UserError
 from bench.identity import CONTENT, IDENTITY, WeightFile
 from bench.runtime import Runtime

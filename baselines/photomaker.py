@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from baselines import adapters, clip, diffusion, fusion, weights
+from baselines import adapters, clip, diffusion, fusion
 from baselines.protocol import Output, Reference, Request
 from baselines.text_to_image import Base, Text, TextToImageOptions, euler
+from bench import weights
 from bench.errors import UserError
 from bench.identity import IDENTITY, WeightFile
+from bench.networks import group
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -164,11 +166,11 @@ class PhotoMaker:
     def _perceived(self, embeddings: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
         import torch
 
-        group = fusion.group(self.others, "qformer_perceiver.")
-        hidden = torch.nn.functional.gelu(fusion.linear(group, "token_proj.0", embeddings))
-        wide = fusion.linear(group, "token_proj.2", hidden)
-        tokens = fusion.norm(group, "token_norm", wide.unflatten(-1, (-1, len(group["token_norm.weight"]))))
-        return tokens + fusion.perceiver(fusion.group(group, "perceiver_resampler."), tokens, patches, HEAD_WIDTH)
+        tensors = group(self.others, "qformer_perceiver.")
+        hidden = torch.nn.functional.gelu(fusion.linear(tensors, "token_proj.0", embeddings))
+        wide = fusion.linear(tensors, "token_proj.2", hidden)
+        tokens = fusion.norm(tensors, "token_norm", wide.unflatten(-1, (-1, len(tensors["token_norm.weight"]))))
+        return tokens + fusion.perceiver(group(tensors, "perceiver_resampler."), tokens, patches, HEAD_WIDTH)
 
     def _load_encoder(self, tensors: Mapping[str, torch.Tensor]) -> None:
         base, source = self.base, self.options.checkpoint
@@ -176,7 +178,7 @@ class PhotoMaker:
         kept = {k: v for k, v in tensors.items() if k.startswith(("vision_model.", "visual_projection."))}
         self.vision = clip.vision(kept, self.options.clip_heads, source, base.dtype).to(base.device)
         self.others = {k: v.to(base.device, base.dtype) for k, v in tensors.items() if k not in kept}
-        self.fuser = fusion.group(self.others, "fuse_module.")
+        self.fuser = group(self.others, "fuse_module.")
         with weights.wrong_base(source):
             width = base.unet.config.cross_attention_dim
             weights.check_shape("fuse_module.layer_norm.weight", self.fuser["layer_norm.weight"], (width,), source)

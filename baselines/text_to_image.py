@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from baselines import diffusion, weights
+from baselines import diffusion
 from baselines.protocol import Output, Request
+from bench import weights
 from bench.errors import UserError
 from bench.identity import CONTENT, Parts
 from bench.runtime import Runtime

@@ -12,7 +12,8 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.hashing import sha256_path
-from bench.networks import cause, flatten
+from bench.networks import flatten
+from bench.weights import cause
 
 KEPT = ("E_flame.", "E_expression.", "deca.E_flame.", "deca.E_expression.", "smirk_encoder.", "model.")
 """Prefixes that our extractors read: DECA's, EMOCA's, SMIRK's and AdaFace's."""
