@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -180,6 +181,19 @@ class PromptEncoder:
             )
 
 
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """An encoded identity.
+
+    Attributes:
+        row: (d,) float32, the embedding that it is of.
+        prompt: (tokens, width), the encoder's last hidden states.
+    """
+
+    row: NDArray[np.float32]
+    prompt: torch.Tensor
+
+
 class Arc2Face:
     """The method; see the module."""
 
@@ -196,7 +210,7 @@ class Arc2Face:
         self._load_networks()
         self._given = _embedding_file(options.embedding, options.embedding_size)
         self._other = _embedding_file(options.blend_with, options.embedding_size)
-        self._known: dict[bytes, torch.Tensor] = {}
+        self._known: dict[str, Identity] = {}
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
         """See `baselines.protocol.Method`; each identity's prompt is encoded once.
@@ -205,7 +219,7 @@ class Arc2Face:
             UserError: an embedding is missing, of another length, or zero.
         """
         with diffusion.running(self.options.attention):
-            self._encode([self.condition(request) for request in requests])
+            self._encode(requests)
             return diffusion.in_batches(requests, self.options.batch, self._make)
 
     def condition(self, request: Request) -> NDArray[np.float32]:
@@ -224,7 +238,7 @@ class Arc2Face:
         import torch
 
         start = diffusion.noise([r.seed for r in requests], self.unet.config.in_channels, self.size, self.device)
-        prompts = torch.stack([self._known[self.condition(r).tobytes()] for r in requests])
+        prompts = torch.stack([self._known[self._key(r)].prompt for r in requests])
         return self.denoise(start, prompts, self.unconditional)
 
     def denoise(
@@ -248,17 +262,23 @@ class Arc2Face:
     def _make(self, requests: Sequence[Request]) -> list[Output]:
         return diffusion.decode(self.vae, self.latents(requests))
 
-    def _encode(self, conditions: Sequence[NDArray[np.float32]]) -> None:
+    def _key(self, request: Request) -> str:
+        # An embedding of the options is everybody's.
+        return request.reference.item if self._given is None else ""
+
+    def _encode(self, requests: Sequence[Request]) -> None:
         import torch
 
-        rows = {row.tobytes(): row for row in conditions}
-        new = [key for key in rows if key not in self._known]
-        self._known = {key: self._known[key] for key in rows if key in self._known}
+        rows = {self._key(request): self.condition(request) for request in requests}
+        # Items of another call may have the same name and another embedding.
+        known = {key: one for key, one in self._known.items() if key in rows and np.array_equal(one.row, rows[key])}
+        new = [key for key in rows if key not in known]
+        self._known = known
         for begin in range(0, len(new), IDENTITIES):
             keys = new[begin : begin + IDENTITIES]
             padded = [rows[key] for key in keys] + [rows[keys[-1]]] * (IDENTITIES - len(keys))
             encoded = self.prompts.identities(torch.from_numpy(np.stack(padded)))
-            self._known.update(zip(keys, encoded, strict=False))
+            self._known |= {key: Identity(rows[key], prompt) for key, prompt in zip(keys, encoded, strict=False)}
 
     def _load_networks(self) -> None:
         import torch

@@ -75,10 +75,10 @@ class FastComposer:
             UserError: an image is missing, or a prompt lacks the class word.
         """
         with diffusion.running(self.options.attention):
-            references = {id(r.reference): r.reference for r in requests}
-            objects = {key: self._object(reference) for key, reference in references.items()}
-            texts = {(id(r.reference), r.prompt): r.prompt for r in requests}
-            fused = {key: self.fused(prompt, objects[key[0]]) for key, prompt in texts.items()}
+            references = {request.reference.item: request.reference for request in requests}
+            objects = {item: self._object(reference) for item, reference in references.items()}
+            texts = dict.fromkeys((request.reference.item, request.prompt) for request in requests)
+            fused = {(item, prompt): self.fused(prompt, objects[item]) for item, prompt in texts}
             return self.base.generate(requests, lambda batch: self._plan(batch, fused))
 
     def marked(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,11 +129,11 @@ class FastComposer:
             raise UserError(f"item {reference.item!r} has no image: fastcomposer needs it")
         return self.embed(square(reference.image, self.options.object_resolution))
 
-    def _plan(self, batch: Sequence[Request], fused: Mapping[tuple[int, str], Text]) -> diffusion.Predict:
+    def _plan(self, batch: Sequence[Request], fused: Mapping[tuple[str, str], Text]) -> diffusion.Predict:
         base, last = self.base, self.options.start_merge_step
         negative = base.text(self.options.negative_prompt)
         alone = base.condition([base.text(self.without_marker(r.prompt)) for r in batch], negative)
-        person = base.condition([fused[id(r.reference), r.prompt] for r in batch], negative)
+        person = base.condition([fused[r.reference.item, r.prompt] for r in batch], negative)
         return lambda index, timestep, rows: base.predict(rows, timestep, alone if index <= last else person)
 
     def _load_encoder(self, checkpoint: Mapping[str, torch.Tensor]) -> None:

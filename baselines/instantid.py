@@ -94,7 +94,7 @@ class InstantID:
             UserError: an embedding, image or face is missing, or the embedding of another length or zero.
         """
         with diffusion.running(self.options.attention):
-            subjects = {id(r.reference): self._subject(r) for r in requests}
+            subjects = {r.reference.item: self._subject(r) for r in requests}
             return self.base.generate(requests, lambda batch: self._plan(batch, subjects))
 
     def tokens(self, embedding: NDArray[np.float32]) -> torch.Tensor:
@@ -141,13 +141,13 @@ class InstantID:
             return_dict=False,
         )
 
-    def _plan(self, batch: Sequence[Request], subjects: Mapping[int, Subject]) -> diffusion.Predict:
+    def _plan(self, batch: Sequence[Request], subjects: Mapping[str, Subject]) -> diffusion.Predict:
         import torch
 
         guidance, base = self.options.guidance_scale, self.base
         condition = base.condition([base.text(r.prompt) for r in batch], base.text(self.options.negative_prompt))
-        tokens = torch.cat([subjects[id(r.reference)].tokens for r in batch])
-        drawings = torch.cat([subjects[id(r.reference)].drawing for r in batch])
+        tokens = torch.cat([subjects[r.reference.item].tokens for r in batch])
+        drawings = torch.cat([subjects[r.reference.item].drawing for r in batch])
         return self.predictor(
             condition,
             diffusion.guided(self.unconditional, tokens, guidance),

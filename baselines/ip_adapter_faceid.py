@@ -92,8 +92,8 @@ class IPAdapterFaceID:
             UserError: an embedding, image or face is missing, or the embedding of another length or zero.
         """
         with diffusion.running(self.options.attention):
-            pairs = {id(r.reference): (self._unit(r), self._crop(r.reference)) for r in requests}
-            tokens = {key: self.tokens(unit, crop) for key, (unit, crop) in pairs.items()}
+            pairs = {r.reference.item: (self._unit(r), self._crop(r.reference)) for r in requests}
+            tokens = {item: self.tokens(unit, crop) for item, (unit, crop) in pairs.items()}
             return self.base.generate(requests, lambda batch: self._plan(batch, tokens))
 
     def tokens(self, unit: NDArray[np.float32], crop: Image | None) -> torch.Tensor:
@@ -163,10 +163,10 @@ class IPAdapterFaceID:
             )
         return network.to(self.base.device)
 
-    def _plan(self, batch: Sequence[Request], tokens: Mapping[int, torch.Tensor]) -> diffusion.Predict:
+    def _plan(self, batch: Sequence[Request], tokens: Mapping[str, torch.Tensor]) -> diffusion.Predict:
         base = self.base
         condition = base.condition([base.text(r.prompt) for r in batch], base.text(self.options.negative_prompt))
-        rows = [tokens[id(request.reference)] for request in batch]
+        rows = [tokens[request.reference.item] for request in batch]
         condition["added_cond_kwargs"] |= adapters.added(rows, self.unconditional, self.options.guidance_scale)
         return lambda _index, timestep, latents: base.predict(latents, timestep, condition)
 

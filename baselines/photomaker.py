@@ -86,10 +86,10 @@ class PhotoMaker:
             UserError: the image or, in v2, the embedding is missing or wrong, or a prompt lacks the class word.
         """
         with diffusion.running(self.options.attention):
-            references = {id(r.reference): r for r in requests}
-            objects = {key: self._objects(request) for key, request in references.items()}
-            texts = {(id(r.reference), r.prompt): r.prompt for r in requests}
-            fused = {key: self.fused(prompt, objects[key[0]]) for key, prompt in texts.items()}
+            asked = {request.reference.item: request for request in requests}
+            objects = {item: self._objects(request) for item, request in asked.items()}
+            texts = dict.fromkeys((request.reference.item, request.prompt) for request in requests)
+            fused = {(item, prompt): self.fused(prompt, objects[item]) for item, prompt in texts}
             return self.base.generate(requests, lambda batch: self._plan(batch, fused))
 
     def expanded(self, prompt: str, copies: int) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -137,10 +137,10 @@ class PhotoMaker:
         last = self.options.start_merge_step
         return lambda index, timestep, rows: self.base.predict(rows, timestep, alone if index <= last else with_person)
 
-    def _plan(self, batch: Sequence[Request], fused: Mapping[tuple[int, str], Text]) -> diffusion.Predict:
+    def _plan(self, batch: Sequence[Request], fused: Mapping[tuple[str, str], Text]) -> diffusion.Predict:
         base, negative = self.base, self.base.text(self.options.negative_prompt)
         alone = [base.text(self.without_trigger(request.prompt)) for request in batch]
-        person = [fused[id(request.reference), request.prompt] for request in batch]
+        person = [fused[request.reference.item, request.prompt] for request in batch]
         return self.predictor(base.condition(alone, negative), base.condition(person, negative))
 
     def without_trigger(self, prompt: str) -> str:
