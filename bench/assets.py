@@ -301,30 +301,37 @@ def expected_sha256(asset: Asset, path: str, lock: Mapping[str, Mapping[str, Any
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that is missing or not what it must be."""
+    """A file that is missing or not what it must be.
+
+    Attributes:
+        asset: the file.
+        detail: what is wrong with it, in words.
+        is_missing: whether there is nothing at all.
+    """
 
     asset: Asset
     detail: str
+    is_missing: bool = False
 
 
 def verify(assets: Sequence[Asset], root: Path, deep: bool = False) -> list[Fault]:
-    """What is wrong with these files: missing, another size, or (`deep`: every byte is read) another sha256."""
+    """Return what is wrong with these files: missing, another size, or (`deep`: every byte is read) another sha256."""
     lock = read_lock(root)
-    details = ((asset, _detail(asset, root, lock, deep)) for asset in assets)
-    return [Fault(asset, detail) for asset, detail in details if detail]
+    faults = (_fault(asset, root, lock, deep) for asset in assets)
+    return [fault for fault in faults if fault is not None]
 
 
-def _detail(asset: Asset, root: Path, lock: Mapping[str, Mapping[str, Any]], deep: bool) -> str | None:
+def _fault(asset: Asset, root: Path, lock: Mapping[str, Mapping[str, Any]], deep: bool) -> Fault | None:
     path = find(asset, root)
     if path is None:
-        return "missing"
+        return Fault(asset, "missing", is_missing=True)
     if asset.is_folder:
         return None
     if asset.size is not None and path.stat().st_size != asset.size:
-        return f"has {path.stat().st_size} bytes, not {asset.size}"
+        return Fault(asset, f"has {path.stat().st_size} bytes, not {asset.size}")
     expected = expected_sha256(asset, path.relative_to(root).as_posix(), lock)
     found = sha256_path(path) if deep and expected else expected
-    return None if found == expected else f"has sha256 {found}, not {expected}"
+    return None if found == expected else Fault(asset, f"has sha256 {found}, not {expected}")
 
 
 def require(path: Path, user: str | None = None) -> Path:

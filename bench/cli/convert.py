@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import pickle
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.console import Parser
 from bench.errors import UserError
 from bench.hashing import sha256_path
 from bench.networks import flatten
@@ -51,8 +51,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench convert", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m bench convert", description=__doc__)
     parser.add_argument("file", type=Path, help="the checkpoint")
     parser.add_argument("--out", type=Path, help="where to write; FILE with the ending .safetensors unless given")
     parser.add_argument("--keep", nargs="+", metavar="PREFIX", help=f"keys to keep; {' '.join(KEPT)} unless given")

@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any, NoReturn
+from typing import Any
 
 from bench import registry
 from bench.assets import ENVIRONMENT, SCRATCH, Asset, Table, find, remedy, table, verify, weights_folder
+from bench.console import Parser, say, show
 from bench.errors import UserError, unknown
 from bench.fetching.bring import Place, bring, jobs_of
 from bench.fetching.transport import SPARE, DownloadError, Progress
@@ -42,33 +43,35 @@ class _StoppedError(Exception):
     """The user pressed Ctrl-C; raised in the threads that are downloading."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; `python -m bench fetch --help` shows what there is")
-
-
 def main(argv: Sequence[str]) -> int:
-    """The verb.
+    """Fetch what the arguments name, or list it.
 
     Args:
         argv: what follows `fetch` on the command line.
 
     Returns:
-        The exit code: 0 all there, 1 some file could not be got, 2 a mistake in what was asked, 130 stopped.
+        The exit code: 0 all there, 1 some file could not be got.
+
+    Raises:
+        UserError: a mistake in what was asked.
     """
-    try:
-        return _run(_parse(argv))
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on from here\n")
-        return 130
+    options = _parse(argv)
+    known = table()
+    chosen = select(options.what, known) if options.what else list(known.assets)
+    if options.list:
+        show(_as_json(chosen, options.dir) if options.json else _as_text(chosen, options.dir))
+        return 0
+    wanted = [fault.asset for fault in verify(chosen, options.dir)]
+    fresh = [asset for asset in wanted if options.mirror is None or find(asset, options.mirror) is None]
+    _check_gates(fresh, options)
+    _check_space(wanted, options.dir)
+    _say_licences(wanted)
+    return _report(_fetch(chosen, options), chosen, options.dir)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(prog="python -m bench fetch", description=__doc__, epilog=_EPILOG, formatter_class=form)
+    parser = Parser(prog="python -m bench fetch", description=__doc__, epilog=_EPILOG, formatter_class=form)
     parser.add_argument("what", nargs="*", metavar="kind=name")
     parser.add_argument("--list", action="store_true", help="show what is there, what is missing, and the licences")
     parser.add_argument("--json", action="store_true", help="with --list: for programs")
@@ -133,20 +136,6 @@ def _without_files(kind: str) -> Collection[str]:
     return registry.targets(f"{kind}s") if kind in ("method", "dataset") else ()
 
 
-def _run(options: argparse.Namespace) -> int:
-    known = table()
-    chosen = select(options.what, known) if options.what else list(known.assets)
-    if options.list:
-        sys.stdout.write(_as_json(chosen, options.dir) if options.json else _as_text(chosen, options.dir))
-        return 0
-    wanted = [fault.asset for fault in verify(chosen, options.dir)]
-    fresh = [asset for asset in wanted if options.mirror is None or find(asset, options.mirror) is None]
-    _check_gates(fresh, options)
-    _check_space(wanted, options.dir)
-    _say_licences(wanted)
-    return _report(_fetch(chosen, options), chosen, options.dir)
-
-
 def _check_gates(wanted: Sequence[Asset], options: argparse.Namespace) -> None:
     gated = [asset for asset in wanted if asset.gate == "click-through"]
     if gated and not options.accept_licence:
@@ -168,7 +157,7 @@ def _check_space(wanted: Sequence[Asset], root: Path) -> None:
 
 def _say_licences(wanted: Sequence[Asset]) -> None:
     for licence, page in dict.fromkeys((asset.licence, asset.page) for asset in wanted):
-        sys.stderr.write(f"licence: {licence}; {page}\n")
+        say(f"licence: {licence}; {page}")
 
 
 def _fetch(chosen: Sequence[Asset], options: argparse.Namespace) -> list[str]:
@@ -179,7 +168,7 @@ def _fetch(chosen: Sequence[Asset], options: argparse.Namespace) -> list[str]:
         for future in [pool.submit(bring, job, place) for job in jobs_of(chosen)]:
             try:
                 for path in future.result():
-                    sys.stdout.write(f"got {path}\n")
+                    show(f"got {path}")
             except (DownloadError, OSError) as error:
                 faults.append(str(error))
     return faults
@@ -219,9 +208,9 @@ def _progress(chosen: Sequence[Asset], root: Path) -> Iterator[Progress]:
 
 def _report(faults: Sequence[str], chosen: Sequence[Asset], root: Path) -> int:
     for fault in faults:
-        sys.stderr.write(f"error: {fault}\n")
+        say(f"error: {fault}")
     if not faults:
-        sys.stdout.write(f"all {len(chosen)} files are in {root}\n")
+        show(f"all {len(chosen)} files are in {root}")
     return 1 if faults else 0
 
 
@@ -255,7 +244,7 @@ def _rows(chosen: Sequence[Asset], root: Path) -> list[dict[str, Any]]:
 
 
 def _as_json(chosen: Sequence[Asset], root: Path) -> str:
-    return json.dumps({"folder": str(root), "files": _rows(chosen, root)}, indent=1) + "\n"
+    return json.dumps({"folder": str(root), "files": _rows(chosen, root)}, indent=1)
 
 
 def _as_text(chosen: Sequence[Asset], root: Path) -> str:
@@ -265,7 +254,7 @@ def _as_text(chosen: Sequence[Asset], root: Path) -> str:
     known, unsized = sum(row["size"] or 0 for row in absent), sum(row["size"] is None for row in absent)
     total = f"{size(known)}, and {unsized} of unknown size" if unsized else size(known)
     lines.append(f"{len(rows)} files, {len(absent)} not there ({total}); folder {root}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _lines(row: dict[str, Any]) -> Iterator[str]:

@@ -152,7 +152,7 @@ def test_stopped_by_the_user_it_says_how_to_go_on(world):
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=40)
     assert running.returncode == 130
-    assert said.endswith("stopped; the same command goes on from here\n")
+    assert said.endswith("interrupted; the same command goes on where this one stopped\n")
 
 
 def test_two_at_a_time_fetch_once_and_corrupt_nothing(world):
