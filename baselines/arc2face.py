@@ -43,13 +43,19 @@ class Arc2FaceOptions(diffusion.DiffusionOptions):
     Attributes:
         model: folder in the layout of FoivosPar/Arc2Face: `arc2face/` (UNet), `encoder/`.
         base: folder in the layout of Stable Diffusion 1.5: `tokenizer/`, `vae/`, `scheduler/`; may be `model`.
-        recogniser: whose embedding it asks for. embedding_size: that embedding's length.
+        recogniser: whose embedding it asks for.
+        embedding_size: that embedding's length.
         embedding: a .npy of one or several embeddings, (d,) or (k, d) float32, taken instead of each request's.
         averaging: of several embeddings: their mean as they are, or of unit vectors.
-        blend_with: a .npy of another identity's embedding; blend: its share, 0 to 1.
+        blend_with: a .npy of another identity's embedding.
+        blend: the share of that other identity, 0 to 1.
         lcm_lora: LCM-LoRA (.safetensors); wants `steps` 2 to 8 and `guidance_scale` 1.
-        controlnet: the official `controlnet/` folder; normal_map: the picture it follows (FLAME normals, as RGB).
-        exp_adapter: the official `exp_adapter.bin`; expression: 55 numbers (FLAME expression, eyelids, jaw).
+        controlnet: the official `controlnet/` folder.
+        normal_map: the image that the ControlNet follows (FLAME normals, as RGB).
+        controlnet_scale: of the ControlNet's residuals.
+        exp_adapter: the official `exp_adapter.bin`.
+        expression: 55 numbers: FLAME expression, eyelids, jaw.
+        expression_scale: of the expression adapter's attention.
     """
 
     model: Annotated[Path, CONTENT, Parts(("arc2face", "encoder"))]
@@ -82,12 +88,12 @@ class Arc2FaceOptions(diffusion.DiffusionOptions):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What these options need of a reference."""
+        """Return what these options need of a reference."""
         return frozenset({f"embedding:{self.recogniser}"} if self.embedding is None else ())
 
 
 def average(embeddings: NDArray[np.float32], how: Literal["raw", "normalised"]) -> NDArray[np.float32]:
-    """One embedding, (d,), of several, (k, d): their mean, or the mean of their unit vectors.
+    """Return one embedding, (d,), of several, (k, d): their mean, or the mean of their unit vectors.
 
     >>> average(np.float32([[4, 0], [0, 2]]), "raw").tolist()
     [2.0, 1.0]
@@ -99,7 +105,7 @@ def average(embeddings: NDArray[np.float32], how: Literal["raw", "normalised"]) 
 
 
 def interpolate(one: NDArray[np.float32], other: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """The straight line between two identities' unit vectors, (d,): `one` at 0, `other` at 1 (the paper's Fig. 10).
+    """Return a point of the line between two identities' unit vectors, (d,): `one` at 0, `other` at 1 (Fig. 10).
 
     >>> interpolate(np.float32([3, 0]), np.float32([0, 5]), 0.25).tolist()
     [0.75, 0.25]
@@ -108,7 +114,7 @@ def interpolate(one: NDArray[np.float32], other: NDArray[np.float32], share: flo
 
 
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows (last axis) divided by their L2 norms."""
+    """Return rows (last axis) divided by their L2 norms."""
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
@@ -132,7 +138,7 @@ class PromptEncoder:
         self._check_causal()
 
     def identities(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """The last hidden states, (n, tokens, width), of (n, d) embeddings of any length; d is at most `width`."""
+        """Return the last hidden states, (n, tokens, width), of (n, d) embeddings of any length, d at most `width`."""
         import torch
 
         rows = torch.nn.functional.normalize(embeddings.to(self.encoder.device, torch.float32))
@@ -141,7 +147,7 @@ class PromptEncoder:
             return self.encoder(self._prompt.expand(len(rows), -1).to(self.encoder.device))[0]
 
     def unconditional(self) -> torch.Tensor:
-        """The last hidden states of the empty prompt, (1, tokens, width)."""
+        """Return the last hidden states of the empty prompt, (1, tokens, width)."""
         return self.encoder(self._empty.to(self.encoder.device))[0]
 
     def _tokens(self, tokenizer: Any, text: str) -> torch.Tensor:
@@ -174,8 +180,7 @@ class PromptEncoder:
         with torch.inference_mode():
             one, other = self.identities(torch.eye(2, self.width))
         change = (one - other).abs().amax(dim=1)
-        before, there = change[: self._place].max(), change[self._place]
-        if before > 1e-4 or there == 0:
+        if change[: self._place].max() > 1e-4 or change[self._place] == 0:
             raise UserError(
                 "the text encoder is not causal or ignores the identity: this transformers version breaks it"
             )
@@ -203,7 +208,8 @@ class Arc2Face:
     def __init__(self, options: Arc2FaceOptions, runtime: Runtime) -> None:
         weights.demand(options.model, ("arc2face/config.json", "encoder/config.json"), "arc2face")
         weights.demand(options.base, ("tokenizer", "vae/config.json", "scheduler"), "arc2face")
-        self.options, self.device = options, runtime.device
+        self.options = options
+        self.device = runtime.device
         self.needs = options.needs
         self._dtype = diffusion.torch_dtype(options.precision, runtime.device)
         self.prompts = load_prompts(options, runtime.device)
@@ -213,7 +219,7 @@ class Arc2Face:
         self._known: dict[str, Identity] = {}
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """See `baselines.protocol.Method`; each identity's prompt is encoded once.
+        """Return one output per request; each identity's prompt is encoded once.
 
         Raises:
             UserError: an embedding is missing, of another length, or zero.
@@ -223,7 +229,7 @@ class Arc2Face:
             return diffusion.in_batches(requests, self.options.batch, self._make)
 
     def condition(self, request: Request) -> NDArray[np.float32]:
-        """The embedding, (d,) float32, that a request is conditioned on."""
+        """Return the embedding, (d,) float32, that a request is conditioned on."""
         options = self.options
         rows = self._given
         if rows is None:
@@ -234,7 +240,7 @@ class Arc2Face:
         return interpolate(row, average(self._other, options.averaging), options.blend)
 
     def latents(self, requests: Sequence[Request]) -> torch.Tensor:
-        """Denoised latents, (n, c, h, w) float32, of requests whose prompts are known."""
+        """Return denoised latents, (n, c, h, w) float32, of requests whose prompts are known."""
         import torch
 
         start = diffusion.noise([r.seed for r in requests], self.unet.config.in_channels, self.size, self.device)
@@ -247,7 +253,7 @@ class Arc2Face:
         prompts: torch.Tensor,
         unconditional: torch.Tensor,
     ) -> torch.Tensor:
-        """Samples from start noise (n, c, h, w) and prompts (n, tokens, width) against (1, tokens, width)."""
+        """Sample from start noise (n, c, h, w) and prompts (n, tokens, width) against (1, tokens, width)."""
         options = self.options
         text = diffusion.guided(unconditional, prompts, options.guidance_scale).to(self._dtype)
         extra = {} if self._tokens is None else self._expression(len(prompts), *self._tokens)
@@ -343,12 +349,11 @@ class Arc2Face:
             return project(row).to(self.device), project(torch.zeros_like(row)).to(self.device)
 
     def _expression(self, count: int, tokens: torch.Tensor, unconditional: torch.Tensor) -> dict[str, Any]:
-        told = adapters.added([tokens] * count, unconditional, self.options.guidance_scale)
-        return {"added_cond_kwargs": told}
+        return {"added_cond_kwargs": adapters.added([tokens] * count, unconditional, self.options.guidance_scale)}
 
 
 def load_prompts(options: Arc2FaceOptions, device: str) -> PromptEncoder:
-    """The prompt encoder, in float32 whatever the UNet's precision (it runs once per identity).
+    """Return the prompt encoder, in float32 whatever the UNet's precision (it runs once per identity).
 
     Raises:
         UserError: wrong files, or an embedding that is wider than the encoder.

@@ -29,23 +29,24 @@ def pixels(image: Image) -> torch.Tensor:
 
 
 def centre(image: Image, side: int = 224) -> Image:
-    """CLIP's own crop, (side, side, 3) uint8 RGB: the shorter side to `side` (bicubic, Pillow), then the middle."""
+    """Return CLIP's own crop, (side, side, 3) uint8 RGB: the shorter side to `side` (bicubic), then the middle."""
     from PIL import Image as Pillow
 
     height, width = image.shape[:2]
     scale = side / min(height, width)
     size = (side, int(height * scale)) if width <= height else (int(width * scale), side)
     resized = Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC)
-    left, top = (size[0] - side) // 2, (size[1] - side) // 2
+    left = (size[0] - side) // 2
+    top = (size[1] - side) // 2
     return np.asarray(resized.crop((left, top, left + side, top + side)))
 
 
 def vision(tensors: Mapping[str, torch.Tensor], heads: int, source: Path, dtype: torch.dtype) -> Any:
-    """A CLIPVisionModelWithProjection (quick GELU) from tensors of `vision_model.*` and `visual_projection.weight`.
+    """Build a CLIPVisionModelWithProjection (quick GELU) of `vision_model.*` and `visual_projection.weight`.
 
     Args:
         tensors: keys without the prefix of the checkpoint that they lie in; others are not allowed.
-        heads: attention heads, the one size that the shapes do not tell.
+        heads: attention heads, the one size that the shapes do not give.
         source: named in messages.
         dtype: of the network.
 
@@ -62,7 +63,7 @@ def vision(tensors: Mapping[str, torch.Tensor], heads: int, source: Path, dtype:
 
 
 def pooled(model: Any, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The normed class token, (n, hidden), and the last hidden states before that norm, (n, patches + 1, hidden)."""
+    """Return the normed class token, (n, hidden), and the states before that norm, (n, patches + 1, hidden)."""
     inner = getattr(model, "vision_model", model)
     found = inner(values)
     return found.pooler_output, found.last_hidden_state

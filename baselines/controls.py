@@ -28,7 +28,7 @@ class Copy:
         pass
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """The references' pictures, (H, W, 3) uint8 RGB each."""
+        """Return the references' images, (H, W, 3) uint8 RGB each."""
         return [Output(image=request.reference.image) for request in requests]
 
 
@@ -47,7 +47,7 @@ class Shuffle:
         self._plan = lru_cache(maxsize=1)(shuffle_plan)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Photos of other subjects; unavailable where too few other subjects exist."""
+        """Return photos of other subjects; unavailable where too few other subjects exist."""
         return [self._one(request) for request in requests]
 
     def _one(self, request: Request) -> Output:
@@ -58,7 +58,7 @@ class Shuffle:
 
 
 def shuffle_plan(gallery: Gallery) -> dict[str, list[Path]]:
-    """Item -> the photos that its samples show.
+    """Return item -> the photos that its samples show.
 
     The references are put subject by subject, so that every offset between the largest group and its complement
     leads to another subject for all items at once; `samples_per_item` of these offsets are drawn with the seed.
@@ -84,7 +84,7 @@ class Real:
         pass
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Sample k shows the subject's k-th target; unavailable where there are fewer."""
+        """Return the subject's k-th target as sample k; unavailable where there are fewer."""
         return [self._one(request) for request in requests]
 
     def _one(self, request: Request) -> Output:
@@ -95,7 +95,7 @@ class Real:
 
 
 def show(gallery: Gallery, paths: Sequence[Path], index: int, otherwise: str) -> Output:
-    """The picture at `index`, or `unavailable` where there is none."""
+    """Return the image at `index`, or `unavailable` where there is none."""
     from bench.images import ImageError
 
     if index >= len(paths):

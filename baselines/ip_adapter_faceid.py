@@ -63,9 +63,9 @@ class FaceIDOptions(TextToImageOptions):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What these options need of a reference."""
-        pictures = () if self.version == "faceid" else ("image", "face")
-        return frozenset({f"embedding:{self.recogniser}", *pictures})
+        """Return what these options need of a reference."""
+        more = () if self.version == "faceid" else ("image", "face")
+        return frozenset({f"embedding:{self.recogniser}", *more})
 
 
 class IPAdapterFaceID:
@@ -86,7 +86,7 @@ class IPAdapterFaceID:
             self.unconditional = self._unconditional()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """See `baselines.protocol.Method`; each reference is encoded once.
+        """Return one output per request; each reference is encoded once.
 
         Raises:
             UserError: an embedding, image or face is missing, or the embedding of another length or zero.
@@ -97,11 +97,11 @@ class IPAdapterFaceID:
             return self.base.generate(requests, lambda batch: self._plan(batch, tokens))
 
     def tokens(self, unit: NDArray[np.float32], crop: Image | None) -> torch.Tensor:
-        """Attention tokens, (1, 4, width), of a (1, 512) unit embedding; for Plus, and an aligned (s, s, 3) face."""
+        """Return attention tokens, (1, 4, width), of a (1, 512) unit embedding (and, for Plus, an (s, s, 3) face)."""
         return self._tokens(unit, None if crop is None else self.features(self._pixels(crop)))
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """CLIP's penultimate hidden states, (1, patches + 1, hidden), of normalised pixels (1, 3, s, s)."""
+        """Return CLIP's penultimate hidden states, (1, patches + 1, hidden), of normalised pixels (1, 3, s, s)."""
         assert self.clip is not None
         pixels = pixels.to(self.base.device, self.base.dtype)
         return self.clip(pixels, output_hidden_states=True).hidden_states[-2]
@@ -119,7 +119,7 @@ class IPAdapterFaceID:
         zeros = np.zeros((1, EMBEDDING), np.float32)
         if self.clip is None:
             return self._tokens(zeros, None)
-        # Zeros after the normalisation, a grey that no picture has: so the official code does.
+        # Zeros after the normalisation, a grey that no image has: so the official code does.
         side = self.clip.config.image_size
         return self._tokens(zeros, self.features(torch.zeros(1, 3, side, side)))
 
@@ -141,7 +141,8 @@ class IPAdapterFaceID:
         return clip.pixels(crop if self.options.channel_order == "rgb" else crop[..., ::-1])
 
     def _load_adapter(self) -> Any:
-        options, base = self.options, self.base
+        options = self.options
+        base = self.base
         checkpoint = weights.read(options.checkpoint)
         if ("perceiver_resampler.proj_in.weight" in checkpoint.get("image_proj", {})) != (options.version != "faceid"):
             raise UserError(f"{options.checkpoint} is not a checkpoint of version={options.version}")
@@ -149,7 +150,8 @@ class IPAdapterFaceID:
             base.unet, base.scheduler, checkpoint, options.checkpoint, options.adapter_scale
         )
         if options.version != "faceid":
-            project.shortcut, project.shortcut_scale = options.version == "plusv2", options.s_scale
+            project.shortcut = options.version == "plusv2"
+            project.shortcut_scale = options.s_scale
         return project.to(base.device)
 
     def _load_clip(self, folder: Path) -> Any:
@@ -172,7 +174,7 @@ class IPAdapterFaceID:
 
 
 def ddim(_config: dict[str, Any]) -> Any:
-    """The card's scheduler, whatever the base's."""
+    """Return the card's scheduler, whatever the base's."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(

@@ -40,8 +40,8 @@ class PhotoMakerOptions(TextToImageOptions):
         version: which of the two.
         checkpoint: `photomaker-v1.bin` or `photomaker-v2.bin`.
         recogniser: whose embedding v2 asks for; taken raw, not normalised.
-        class_word: the word of the prompt that stands for the person, unless the trigger "img" is in the prompt.
-        clip_heads: attention heads of the CLIP inside of the checkpoint, which does not tell.
+        class_word: the word of the prompt that means the person, unless the trigger "img" is in the prompt.
+        clip_heads: attention heads of the CLIP inside of the checkpoint, which does not say.
         start_merge_step: last step (from 0) that sees the text alone: 20 % of 50 steps.
     """
 
@@ -57,7 +57,7 @@ class PhotoMakerOptions(TextToImageOptions):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What these options need of a reference."""
+        """Return what these options need of a reference."""
         return frozenset({"image"} if self.version == "v1" else {"image", f"embedding:{self.recogniser}"})
 
 
@@ -80,7 +80,7 @@ class PhotoMaker:
         self._load_encoder(checkpoint["id_encoder"])
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """See `baselines.protocol.Method`; each reference is encoded once per prompt.
+        """Return one output per request; each reference is encoded once per prompt.
 
         Raises:
             UserError: the image or, in v2, the embedding is missing or wrong, or a prompt lacks the class word.
@@ -93,7 +93,7 @@ class PhotoMaker:
             return self.base.generate(requests, lambda batch: self._plan(batch, fused))
 
     def expanded(self, prompt: str, copies: int) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Ids, (1, 77) per encoder, with the class token `copies` times, and the (1, 77) mask of these places.
+        """Return ids, (1, 77) per encoder, with the class token `copies` times, and the (1, 77) mask of these places.
 
         Raises:
             UserError: the prompt has neither the trigger nor the class word, or the trigger twice.
@@ -103,7 +103,8 @@ class PhotoMaker:
         found = fusion.pieces(prompt, self.options.class_word, TRIGGER)
         if len(found) != 2:
             raise UserError(f"the prompt {prompt!r} must hold {TRIGGER!r} once")
-        rows, mask = [], torch.zeros(1, 77, dtype=torch.bool)
+        rows = []
+        mask = torch.zeros(1, 77, dtype=torch.bool)
         for tokenizer, _ in self.base.encoders:
             before, after = (fusion.tokens(tokenizer, piece) for piece in found)
             rows.append(fusion.framed(tokenizer, [*before[:-1], *before[-1:] * copies, *after]))
@@ -112,7 +113,7 @@ class PhotoMaker:
         return rows, mask
 
     def identity(self, pixels: torch.Tensor, embeddings: torch.Tensor | None) -> torch.Tensor:
-        """What is fused into the text, (n * tokens per image, d).
+        """Return what is fused into the text, (n * tokens per image, d).
 
         Args:
             pixels: (n, 3, 224, 224) as CLIP reads them, a row per photo.
@@ -124,7 +125,7 @@ class PhotoMaker:
         return self._perceived(embeddings.to(pooled), patches).flatten(0, 1)
 
     def fused(self, prompt: str, objects: torch.Tensor) -> Text:
-        """The prompt with a person (k, d) in it."""
+        """Return the prompt with a person (k, d) in it."""
         ids, mask = self.expanded(prompt, len(objects))
         text = self.base.encode(ids)
         mask = mask.to(text.tokens.device)
@@ -133,25 +134,26 @@ class PhotoMaker:
         return Text(fusion.put(text.tokens, mask, fusion.fuse(self.fuser, rows, objects[: len(rows)])), text.pooled)
 
     def predictor(self, alone: Mapping[str, Any], with_person: Mapping[str, Any]) -> diffusion.Predict:
-        """The UNet under the text alone up to `start_merge_step`, then with the person in it."""
+        """Return the UNet under the text alone up to `start_merge_step`, then with the person in it."""
         last = self.options.start_merge_step
         return lambda index, timestep, rows: self.base.predict(rows, timestep, alone if index <= last else with_person)
 
     def _plan(self, batch: Sequence[Request], fused: Mapping[tuple[str, str], Text]) -> diffusion.Predict:
-        base, negative = self.base, self.base.text(self.options.negative_prompt)
+        base = self.base
+        negative = base.text(self.options.negative_prompt)
         alone = [base.text(self.without_trigger(request.prompt)) for request in batch]
         person = [fused[request.reference.item, request.prompt] for request in batch]
         return self.predictor(base.condition(alone, negative), base.condition(person, negative))
 
     def without_trigger(self, prompt: str) -> str:
-        """The prompt as the first steps see it."""
+        """Return the prompt as the first steps see it."""
         before, after = fusion.pieces(prompt, self.options.class_word, TRIGGER)
         return before.rstrip() + after
 
     def _objects(self, request: Request) -> torch.Tensor:
         import torch
 
-        pixels = clip.pixels(clip.centre(_picture(request.reference), self.vision.config.image_size))
+        pixels = clip.pixels(clip.centre(_image(request.reference), self.vision.config.image_size))
         if self.options.version == "v1":
             return self.identity(pixels, None)
         rows = diffusion.embedding(request, self.options.recogniser, EMBEDDING).mean(axis=0, keepdims=True)
@@ -173,7 +175,8 @@ class PhotoMaker:
         return tokens + fusion.perceiver(group(tensors, "perceiver_resampler."), tokens, patches, HEAD_WIDTH)
 
     def _load_encoder(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        base, source = self.base, self.options.checkpoint
+        base = self.base
+        source = self.options.checkpoint
         weights.check_finite(tensors, source)
         kept = {k: v for k, v in tensors.items() if k.startswith(("vision_model.", "visual_projection."))}
         self.vision = clip.vision(kept, self.options.clip_heads, source, base.dtype).to(base.device)
@@ -193,7 +196,7 @@ def _read(path: Path, version: str) -> dict[str, Any]:
     return checkpoint
 
 
-def _picture(reference: Reference) -> np.ndarray:
+def _image(reference: Reference) -> np.ndarray:
     if reference.image is None:
         raise UserError(f"item {reference.item!r} has no image: photomaker needs it")
     return reference.image

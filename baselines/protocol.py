@@ -95,10 +95,14 @@ class Method(Protocol):
     needs: ClassVar[frozenset[str]]
 
     def __init__(self, options: Any, runtime: Any) -> None:
-        """Loads everything; raises `UserError` for a missing or wrong file."""
+        """Load everything; raise `UserError` for a missing or wrong file."""
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """One output per request, in order. A result depends on its own request alone, never on its neighbours.
+        """Return one output per request, in order.
+
+        A result depends on its own request alone, never on its neighbours.
+
+        A result depends on its own request alone, never on its neighbours.
 
         An exception here fails every sample of the batch; an `Output.error` fails one.
         """

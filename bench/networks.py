@@ -1,4 +1,4 @@
-"""What stands next to every torch network: a checkpoint read safely, put in strictly, and pixels as tensors."""
+"""What every torch network of ours needs: a checkpoint's tensors, put in strictly, and pixels as tensors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def load_state(path: Path) -> State:
 
 
 def flatten(content: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The tensors in nested dictionaries, with their dotted keys; anything else is passed over.
+    """Yield the tensors in nested dictionaries, with their dotted keys; anything else is passed over.
 
     >>> import torch
     >>> [key for key, _ in flatten({"a": {"b.c": torch.zeros(1)}, "step": 3})]
@@ -58,7 +58,7 @@ def flatten(content: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def select(state: State, *prefixes: str) -> State:
-    """The part of a state under the first of `prefixes` that occurs in it, without the prefix.
+    """Return the part of a state under the first of `prefixes` that occurs in it, without the prefix.
 
     >>> select({"deca.E_flame.x": 1, "deca.y": 2}, "E_flame.", "deca.E_flame.")
     {'x': 1}
@@ -79,7 +79,7 @@ def group(state: Mapping[str, Tensor], prefix: str) -> State:
 
 
 def fill(network: nn.Module, state: State, source: str, unused: Sequence[str] = ()) -> None:
-    """Puts a state into a network, in evaluation mode and without gradients: every parameter comes from the file.
+    """Put a state into a network, in evaluation mode and without gradients: every parameter comes from the file.
 
     Args:
         network: may lie on the device "meta": its tensors are replaced.
@@ -114,7 +114,7 @@ def _faults(wanted: State, state: State) -> Iterator[str]:
 
 
 def pixels(crops: NDArray[Any], device: str) -> Tensor:
-    """(b, H, W, 3) RGB, uint8 or float32 in [0, 1] -> (b, 3, H, W) float32 RGB in [0, 1]; uint8 as ToTensor does it.
+    """Turn (b, H, W, 3) RGB, uint8 or float32 in [0, 1], into (b, 3, H, W) float32 RGB in [0, 1]; as ToTensor does.
 
     Raises:
         TypeError: something else than RGB images of one size.
@@ -127,7 +127,7 @@ def pixels(crops: NDArray[Any], device: str) -> Tensor:
 
 
 def channels_last(network: nn.Module, device: str) -> nn.Module:
-    """The network on its device; on the CPU in channels-last layout, in which most convolutions are faster.
+    """Return the network on its device; on the CPU in channels-last layout, in which most convolutions are faster.
 
     Measured with one thread: on crops of 512 SqueezeNet 2.4 times, Inception 1.5, VGG-16 and AlexNet 1.35 times; the
     IResNet-101 1.2 and the 2DFAN-4 1.1 times; ResNet-50 and MobileNetV3 not at all. Results move by rounding, 2e-6 to
@@ -145,13 +145,13 @@ def _must_be_crops(crops: NDArray[Any]) -> None:
 
 
 def standardise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(x - mean) / std for each of the three channels of (b, 3, H, W)."""
+    """Return (x - mean) / std for each of the three channels of (b, 3, H, W)."""
     shift = images.new_tensor(mean)[:, None, None]
     return (images - shift) / images.new_tensor(std)[:, None, None]
 
 
 def bicubic(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(b, H, W, 3) uint8 -> (b, size, size, 3) uint8 by Pillow's bicubic filter, which is antialiased.
+    """Resize (b, H, W, 3) uint8 to (b, size, size, 3) uint8 by Pillow's bicubic filter, which is antialiased.
 
     Raises:
         TypeError: something else than uint8 RGB images of one size.

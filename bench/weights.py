@@ -28,7 +28,7 @@ _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": 
 
 
 def demand(root: Path, names: Iterable[str], method: str) -> None:
-    """Checks that a folder has the official layout.
+    """Check that a folder has the official layout.
 
     Raises:
         UserError: `root` lacks one of the relative `names`.
@@ -93,7 +93,7 @@ def cause(error: BaseException) -> str:
 
 
 def config(folder: Path, name: str = "config.json") -> dict[str, Any]:
-    """A JSON file of a checkpoint folder.
+    """Read a JSON file of a checkpoint folder.
 
     Raises:
         UserError: it is missing or broken.
@@ -133,7 +133,8 @@ def load_renamed(network: type, folder: Path, unused: Sequence[str] = ()) -> Any
     """
     import torch
 
-    given = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # The second: reported below, by name.
+    # Tensors of another shape are reported below, by name.
+    given = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     model, report = _from_pretrained(network, folder, torch.float32, **given)
     if faults := list(_reported(report, tuple(unused))):
         raise UserError(f"{folder} does not hold a {network.__name__}: " + "; ".join(faults))
@@ -177,7 +178,7 @@ def listed(keys: Sequence[str], what: str) -> str:
 
 
 def tokenizer(folder: Path) -> Any:
-    """A CLIP tokenizer from its official folder.
+    """Load a CLIP tokenizer from its official folder.
 
     Raises:
         UserError: it does not load.
@@ -193,10 +194,10 @@ def tokenizer(folder: Path) -> Any:
 
 
 def weight_files(folder: Path) -> tuple[str | None, list[Path]]:
-    """The variant (None or "fp16") and the files that hold a folder's weights; full precision and safetensors first.
+    """Return the variant (None or "fp16") and the files of a folder's weights; full precision and safetensors first.
 
     Raises:
-        UserError: there is none, or a shard of the index is missing.
+        UserError: the folder has none, or a shard of the index is missing.
     """
     for variant in (None, "fp16"):
         for name in (f"{stem}.{ending}" for ending in ENDINGS for stem in STEMS):
@@ -211,7 +212,7 @@ def weight_files(folder: Path) -> tuple[str | None, list[Path]]:
 
 
 def landed(state: Mapping[str, torch.Tensor], items: Iterable[tuple[str, torch.Tensor]], source: Path) -> None:
-    """Proves that a loaded network holds exactly the file's weights.
+    """Prove that a loaded network holds exactly the file's weights.
 
     Args:
         state: the network's state dict.
@@ -237,7 +238,7 @@ def landed(state: Mapping[str, torch.Tensor], items: Iterable[tuple[str, torch.T
 
 
 def canonical(key: str) -> str:
-    """A state-dict key in today's names.
+    """Return a state-dict key in today's names.
 
     >>> canonical("text_model.final_layer_norm.bias"), canonical("mid_block.attentions.0.proj_attn.bias")
     ('final_layer_norm.bias', 'mid_block.attentions.0.to_out.0.bias')
@@ -249,7 +250,7 @@ def canonical(key: str) -> str:
 
 
 def check_finite(tensors: Mapping[str, torch.Tensor], source: Path) -> None:
-    """Checks a flat group of tensors of a checkpoint.
+    """Check a flat group of tensors of a checkpoint.
 
     Raises:
         UserError: one has a NaN or an infinity.
@@ -260,7 +261,7 @@ def check_finite(tensors: Mapping[str, torch.Tensor], source: Path) -> None:
 
 
 def check_shape(key: str, tensor: torch.Tensor, expected: tuple[int, ...], source: Path) -> None:
-    """Checks one tensor's shape.
+    """Check one tensor's shape.
 
     Raises:
         UserError: another shape: the checkpoint is made for another base.
@@ -272,7 +273,7 @@ def check_shape(key: str, tensor: torch.Tensor, expected: tuple[int, ...], sourc
 
 
 def same_mass(mine: Iterable[torch.Tensor], theirs: Iterable[torch.Tensor], source: Path) -> None:
-    """Proves that renamed, split or merged tensors arrived: the sum of absolute values, at the network's precision.
+    """Prove that renamed, split or merged tensors arrived: the sum of absolute values, at the network's precision.
 
     Raises:
         UserError: the sums differ.

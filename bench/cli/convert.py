@@ -32,7 +32,10 @@ Nothing else is kept.
 
 
 def main(argv: Sequence[str]) -> int:
-    """Explains, asks, converts. Returns the exit code: 0, or 1 where the user declined.
+    """Explain, ask, convert.
+
+    Returns:
+        The exit code: 0, or 1 where the user declined.
 
     Raises:
         UserError: see `convert`; or nobody can be asked and `--yes` was not given.
@@ -67,7 +70,7 @@ def _agreed(source: Path) -> bool:
 
 
 def convert(source: Path, target: Path, keep: Sequence[str] = KEPT) -> tuple[int, list[str]]:
-    """Writes the tensors of `source` whose keys start with one of `keep`, as they are, to a safetensors file.
+    """Write the tensors of `source` whose keys start with one of `keep`, as they are, to a safetensors file.
 
     The keys are those of the nested dictionaries joined by dots, without a leading "state_dict.".
 
@@ -95,7 +98,7 @@ def convert(source: Path, target: Path, keep: Sequence[str] = KEPT) -> tuple[int
 
 
 def read_inert(path: Path) -> tuple[Any, list[str]]:
-    """The content of a torch checkpoint, with an empty object wherever it names something that is not a plain tensor.
+    """Return the content of a torch checkpoint, with an empty object for whatever it names besides plain tensors.
 
     Reading is torch's own `weights_only`; the names that it would refuse are given stand-ins first.
 

@@ -76,14 +76,15 @@ class Check:
 
 
 def checks(weights_dir: Path | None = None, deep: bool = False) -> list[Check]:
-    """All findings.
+    """Return all findings.
 
     Args:
         weights_dir: None: the environment's IDBENCH_WEIGHTS, else `weights`.
         deep: reads every byte of the weights to compare their sha256.
     """
     root = weights_folder(weights_dir)
-    torch, onnx = _start(_TORCH), _start(_ONNX, IDENTITY_MODEL)
+    torch = _start(_TORCH)
+    onnx = _start(_ONNX, IDENTITY_MODEL)
     local = [_python(), *_packages(), _memory(), _disk("weights", root), _disk("runs", Path("runs"))]
     faults = {fault.asset: fault for fault in verify(table().assets, root, deep)}
     found = _answer(torch)
@@ -97,7 +98,7 @@ def _start(code: str, *words: str) -> subprocess.Popen[str]:
 
 
 def _answer(probe: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a probe found, or {"error": its last words}."""
+    """Return what a probe found, or {"error": its last words}."""
     try:
         out, err = probe.communicate(timeout=PATIENCE)
         return dict(json.loads(out.strip().splitlines()[-1]))
@@ -117,7 +118,7 @@ def _python() -> Check:
 
 
 def requirements() -> list[str]:
-    """What the project says that it needs, without extras: from the installed package, else from the checkout."""
+    """Return what the project says that it needs, without extras: of the installed package, else of the checkout."""
     try:
         found = requires("idbench") or []
     except PackageNotFoundError:
@@ -155,14 +156,15 @@ def _memory() -> Check:
 
 def _disk(name: str, folder: Path) -> Check:
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free, writable = shutil.disk_usage(existing).free, os.access(existing, os.W_OK)
+    free = shutil.disk_usage(existing).free
+    writable = os.access(existing, os.W_OK)
     ok = writable and free > ROOM
     detail = f"{gib(free)} free at {existing}" + ("" if writable else ", which may not be written to")
     return Check(f"disk for {name}", ok, detail, "" if ok else "free some room, or choose another folder")
 
 
 def gib(count: int) -> str:
-    """Bytes in GiB.
+    """Return bytes in GiB.
 
     >>> gib(3 << 29)
     '1.5 GiB'
@@ -185,7 +187,7 @@ def _threads(found: Mapping[str, Any]) -> Check:
 
 
 def _onnx_check(found: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
-    """Whether ONNX Runtime really runs where it says it could; it falls back to the CPU without an error."""
+    """Return whether ONNX Runtime really runs where it says it could; it falls back to the CPU without an error."""
     reinstall = "python -m pip uninstall onnxruntime onnxruntime-gpu, then python -m pip install onnxruntime-gpu"
     if "error" in found:
         return Check("onnxruntime", False, found["error"], "python -m pip install --force-reinstall onnxruntime")
@@ -200,10 +202,11 @@ def _onnx_check(found: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
 
 
 def _files(faults: Mapping[Asset, Fault], root: Path) -> Iterator[Check]:
-    """A finding per method, extractor and dataset of the table."""
+    """Yield a finding per method, extractor and dataset of the table."""
     for kind, names in table().names.items():
         for name in names:
-            title, needed = f"{kind.removesuffix('s')} {name}", table().wanted([name])
+            title = f"{kind.removesuffix('s')} {name}"
+            needed = table().wanted([name])
             found = [faults[asset] for asset in needed if asset in faults]
             yield _absent(title, name, found, len(needed), root) if found else _there(title, needed, root)
 

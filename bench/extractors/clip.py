@@ -49,7 +49,7 @@ class Clip:
         self.network.to(self.device)
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
-        """`feature` (b, d) float32 of (b, H, W, 3) uint8 RGB crops of any size."""
+        """Return `feature` (b, d) float32 of (b, H, W, 3) uint8 RGB crops of any size."""
         import torch
 
         with torch.inference_mode():

@@ -58,7 +58,7 @@ class Dinov2:
         self.network.to(self.device)
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
-        """`feature` (b, d) float32 of (b, H, W, 3) uint8 RGB crops of any size."""
+        """Return `feature` (b, d) float32 of (b, H, W, 3) uint8 RGB crops of any size."""
         import torch
 
         with torch.inference_mode():
@@ -67,7 +67,7 @@ class Dinov2:
 
 
 def resampled(table: Tensor, side: int) -> Tensor:
-    """A position table for a grid of another side, as facebookresearch/dinov2 resamples it: bicubic, by a scale factor.
+    """Resample a position table to a grid of another side as facebookresearch/dinov2 does: bicubic, by a scale factor.
 
     Args:
         table: (1, 1 + n * n, d): the class token's row, then the grid's.

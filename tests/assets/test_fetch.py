@@ -313,7 +313,7 @@ def test_no_room_is_said_before_the_first_byte(world):
         (["method=one", "--jobs", "0"], "--jobs is 0"),
         (["method=one", "--jobs", "many"], "invalid int value"),
         (["method=one", "--json"], "--json goes with --list"),
-        (["method=one", "--mirror", "/nowhere"], "the mirror /nowhere is no folder"),
+        (["method=one", "--mirror", "/nowhere"], "the mirror /nowhere is not a folder"),
         (["method=one", "--frobnicate"], "unrecognized arguments: --frobnicate"),
     ],
 )
