@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from baselines.protocol import Gallery, Output, Request
+from baselines.protocol import Collection, Output, Request
 from bench.identity import Spec
 
 
@@ -41,7 +41,7 @@ class Shuffle:
 
     Options: ClassVar[type[Spec]] = NoOptions
     generates: ClassVar[bool] = False
-    needs: ClassVar[frozenset[str]] = frozenset({"gallery"})
+    needs: ClassVar[frozenset[str]] = frozenset({"collection"})
 
     def __init__(self, options: NoOptions, runtime: Any) -> None:
         self._plan = lru_cache(maxsize=1)(shuffle_plan)
@@ -51,25 +51,25 @@ class Shuffle:
         return [self._one(request) for request in requests]
 
     def _one(self, request: Request) -> Output:
-        gallery = request.reference.gallery
-        assert gallery is not None
-        shown = self._plan(gallery)[request.reference.item]
-        return show(gallery, shown, request.index, "too few references of other subjects")
+        collection = request.reference.collection
+        assert collection is not None
+        shown = self._plan(collection)[request.reference.item]
+        return show(collection, shown, request.index, "too few references of other subjects")
 
 
-def shuffle_plan(gallery: Gallery) -> dict[str, list[Path]]:
+def shuffle_plan(collection: Collection) -> dict[str, list[Path]]:
     """Return item -> the photos that its samples show.
 
     The references are put subject by subject, so that every offset between the largest group and its complement
     leads to another subject for all items at once; `samples_per_item` of these offsets are drawn with the seed.
     """
     groups: dict[str, list[tuple[str, Path]]] = defaultdict(list)
-    for item, subject, path in gallery.references:
+    for item, subject, path in collection.references:
         groups[subject].append((item, path))
     ring = [entry for group in groups.values() for entry in group]
     largest = max((len(group) for group in groups.values()), default=0)
     valid = range(largest, len(ring) - largest + 1)
-    offsets = random.Random(gallery.seed).sample(valid, min(gallery.samples_per_item, len(valid)))
+    offsets = random.Random(collection.seed).sample(valid, min(collection.samples_per_item, len(valid)))
     return {item: [ring[(place + offset) % len(ring)][1] for offset in offsets] for place, (item, _) in enumerate(ring)}
 
 
@@ -78,7 +78,7 @@ class Real:
 
     Options: ClassVar[type[Spec]] = NoOptions
     generates: ClassVar[bool] = False
-    needs: ClassVar[frozenset[str]] = frozenset({"gallery"})
+    needs: ClassVar[frozenset[str]] = frozenset({"collection"})
 
     def __init__(self, options: NoOptions, runtime: Any) -> None:
         pass
@@ -88,19 +88,19 @@ class Real:
         return [self._one(request) for request in requests]
 
     def _one(self, request: Request) -> Output:
-        gallery = request.reference.gallery
-        assert gallery is not None
-        shown = gallery.targets.get(request.reference.subject, ())
-        return show(gallery, shown, request.index, "no further photo of this subject")
+        collection = request.reference.collection
+        assert collection is not None
+        shown = collection.targets.get(request.reference.subject, ())
+        return show(collection, shown, request.index, "no further photo of this subject")
 
 
-def show(gallery: Gallery, paths: Sequence[Path], index: int, otherwise: str) -> Output:
+def show(collection: Collection, paths: Sequence[Path], index: int, otherwise: str) -> Output:
     """Return the image at `index`, or `unavailable` where there is none."""
     from bench.images import ImageError
 
     if index >= len(paths):
         return Output(error=otherwise, unavailable=True)
     try:
-        return Output(image=gallery.read(paths[index]))
+        return Output(image=collection.read(paths[index]))
     except ImageError as error:
         return Output(error=f"the photo to show cannot be read: {error}")

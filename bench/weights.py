@@ -142,6 +142,8 @@ def load_renamed(network: type, folder: Path, unused: Sequence[str] = ()) -> Any
 
 
 def _from_pretrained(network: type, folder: Path, dtype: torch.dtype, **more: Any) -> Any:
+    from safetensors import SafetensorError
+
     _check_class(network, folder)
     variant, _ = weight_files(folder)
     library = network.__module__.partition(".")[0]
@@ -150,14 +152,14 @@ def _from_pretrained(network: type, folder: Path, dtype: torch.dtype, **more: An
     try:
         with quiet(library):
             return network.from_pretrained(folder, **given)  # type: ignore[attr-defined]
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, *_unreadable_errors()) as error:
-        raise UserError(f"{folder} does not load as {network.__name__}: {cause(error)}") from error
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise _misfit(network, folder, error) from error
+    except (SafetensorError, pickle.UnpicklingError) as error:
+        raise _misfit(network, folder, error) from error
 
 
-def _unreadable_errors() -> tuple[type[Exception], ...]:
-    from safetensors import SafetensorError
-
-    return (pickle.UnpicklingError, SafetensorError)
+def _misfit(network: type, folder: Path, error: Exception) -> UserError:
+    return UserError(f"{folder} does not load as {network.__name__}: {cause(error)}")
 
 
 def _reported(report: Mapping[str, Any], unused: tuple[str, ...]) -> Iterator[str]:
