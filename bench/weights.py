@@ -152,14 +152,17 @@ def _from_pretrained(network: type, folder: Path, dtype: torch.dtype, **more: An
     try:
         with quiet(library):
             return network.from_pretrained(folder, **given)  # type: ignore[attr-defined]
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise _misfit(network, folder, error) from error
-    except (SafetensorError, pickle.UnpicklingError) as error:
-        raise _misfit(network, folder, error) from error
-
-
-def _misfit(network: type, folder: Path, error: Exception) -> UserError:
-    return UserError(f"{folder} does not load as {network.__name__}: {cause(error)}")
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
+        raise UserError(f"{folder} does not load as {network.__name__}: {cause(error)}") from error
 
 
 def _reported(report: Mapping[str, Any], unused: tuple[str, ...]) -> Iterator[str]:
