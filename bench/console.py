@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+from bench.errors import UserError
 
 
 def say(message: str) -> None:
@@ -40,6 +42,14 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def _cell(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is a `UserError`, as all mistakes of a user are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the complaint, with the command that shows the verb's arguments."""
+        raise UserError(f"{message}; `{self.prog} --help` shows what there is")
 
 
 def verb_parser(verb: str, function: Callable[[Sequence[str]], int]) -> argparse.ArgumentParser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import pickle
 import sys
@@ -10,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.console import Parser
 from bench.errors import UserError
 from bench.hashing import sha256_path
-from bench.networks import cause, flatten
+from bench.networks import flatten
+from bench.weights import cause
 
 KEPT = ("E_flame.", "E_expression.", "deca.E_flame.", "deca.E_expression.", "smirk_encoder.", "model.")
 """Prefixes that our extractors read: DECA's, EMOCA's, SMIRK's and AdaFace's."""
@@ -31,7 +32,10 @@ Nothing else is kept.
 
 
 def main(argv: Sequence[str]) -> int:
-    """Explains, asks, converts. Returns the exit code: 0, or 1 where the user declined.
+    """Explain, ask, convert.
+
+    Returns:
+        The exit code: 0, or 1 where the user declined.
 
     Raises:
         UserError: see `convert`; or nobody can be asked and `--yes` was not given.
@@ -50,8 +54,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench convert", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m bench convert", description=__doc__)
     parser.add_argument("file", type=Path, help="the checkpoint")
     parser.add_argument("--out", type=Path, help="where to write; FILE with the ending .safetensors unless given")
     parser.add_argument("--keep", nargs="+", metavar="PREFIX", help=f"keys to keep; {' '.join(KEPT)} unless given")
@@ -66,7 +70,7 @@ def _agreed(source: Path) -> bool:
 
 
 def convert(source: Path, target: Path, keep: Sequence[str] = KEPT) -> tuple[int, list[str]]:
-    """Writes the tensors of `source` whose keys start with one of `keep`, as they are, to a safetensors file.
+    """Write the tensors of `source` whose keys start with one of `keep`, as they are, to a safetensors file.
 
     The keys are those of the nested dictionaries joined by dots, without a leading "state_dict.".
 
@@ -94,7 +98,7 @@ def convert(source: Path, target: Path, keep: Sequence[str] = KEPT) -> tuple[int
 
 
 def read_inert(path: Path) -> tuple[Any, list[str]]:
-    """The content of a torch checkpoint, with an empty object wherever it names something that is not a plain tensor.
+    """Return the content of a torch checkpoint, with an empty object for whatever it names besides plain tensors.
 
     Reading is torch's own `weights_only`; the names that it would refuse are given stand-ins first.
 

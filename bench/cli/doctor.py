@@ -6,7 +6,6 @@ the doctor survives it and takes about as long as torch takes to import.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -18,18 +17,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from bench import resources
 from bench.assets import ENVIRONMENT, Asset, Fault, find, remedy, table, verify, weights_folder
-from bench.errors import UserError
-from bench.footprint import BASES, CPU_WIDTH, GPU_WIDTH, footprint, proposed_batch
+from bench.console import Parser, show
 
 PYTHON = (3, 11)
 PATIENCE = 60.0
 """Seconds after which a probe counts as hung."""
 ROOM = 2 << 30
 """Bytes that a run should find free for its samples and features."""
+IDENTITY_MODEL = (
+    "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a"
+    "0a08080112040a020801620f0a0179120a0a08080112040a0208014202100d"
+)
+"""An ONNX file that computes y = x for one float, in hex: a session on it shows whether a provider starts."""
 
 _TORCH = """
 import json, torch
@@ -61,64 +64,32 @@ class Check:
         name: what was looked at.
         ok: True: fine; False: broken; None: absent, which matters only to who needs it.
         detail: what was found.
-        mend: what to do about it; empty where nothing is to be done.
-        batch: of a method whose files are there, the `method.batch` that fits into the memory at hand.
+        fix: what to do about it; empty where nothing is to be done.
+        of_files: whether it is about the files of a method, extractor or dataset.
     """
 
     name: str
     ok: bool | None
     detail: str
-    mend: str = ""
-    batch: int | None = None
-
-
-@dataclass(frozen=True)
-class Device:
-    """Where a method would run: its name, its free bytes, and the bytes of a number at a method's default precision."""
-
-    name: str
-    free: int
-    width: int
+    fix: str = ""
+    of_files: bool = False
 
 
 def checks(weights_dir: Path | None = None, deep: bool = False) -> list[Check]:
-    """All findings.
+    """Return all findings.
 
     Args:
         weights_dir: None: the environment's IDBENCH_WEIGHTS, else `weights`.
         deep: reads every byte of the weights to compare their sha256.
     """
     root = weights_folder(weights_dir)
-    torch, onnx = _start(_TORCH), _start(_ONNX, IDENTITY_MODEL.hex())
+    torch = _start(_TORCH)
+    onnx = _start(_ONNX, IDENTITY_MODEL)
     local = [_python(), *_packages(), _memory(), _disk("weights", root), _disk("runs", Path("runs"))]
     faults = {fault.asset: fault for fault in verify(table().assets, root, deep)}
     found = _answer(torch)
     devices = [_torch_check(found), _threads(found), _onnx_check(_answer(onnx), found)]
-    return [*local, *devices, *_files(faults, root, found)]
-
-
-def _varint(value: int) -> bytes:
-    low, high = value & 0x7F, value >> 7
-    return bytes([low | 0x80]) + _varint(high) if high else bytes([low])
-
-
-def _field(number: int, value: int | bytes) -> bytes:
-    """A field of a protocol buffer: a whole number, or bytes with their length."""
-    if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _identity_model() -> bytes:
-    """y = x for one float, as ONNX: small enough to write by hand, and the package `onnx` is optional."""
-    shape = _field(1, 1) + _field(2, _field(1, _field(1, 1)))  # float, one dimension of size 1
-    values = [_field(1, name) + _field(2, _field(1, shape)) for name in (b"x", b"y")]
-    node = _field(1, b"x") + _field(2, b"y") + _field(4, b"Identity")
-    graph = _field(1, node) + _field(2, b"g") + _field(11, values[0]) + _field(12, values[1])
-    return _field(1, 8) + _field(7, graph) + _field(8, _field(2, 13))  # ir_version, graph, opset
-
-
-IDENTITY_MODEL = _identity_model()
+    return [*local, *devices, *_files(faults, root)]
 
 
 def _start(code: str, *words: str) -> subprocess.Popen[str]:
@@ -127,7 +98,7 @@ def _start(code: str, *words: str) -> subprocess.Popen[str]:
 
 
 def _answer(probe: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a probe found, or {"error": its last words}."""
+    """Return what a probe found, or {"error": its last words}."""
     try:
         out, err = probe.communicate(timeout=PATIENCE)
         return dict(json.loads(out.strip().splitlines()[-1]))
@@ -142,12 +113,12 @@ def _answer(probe: subprocess.Popen[str]) -> dict[str, Any]:
 
 def _python() -> Check:
     fits = sys.version_info >= PYTHON
-    mend = "" if fits else f"use Python {PYTHON[0]}.{PYTHON[1]} or newer"
-    return Check("python", fits, f"{platform.python_version()} on {platform.platform()}", mend)
+    fix = "" if fits else f"use Python {PYTHON[0]}.{PYTHON[1]} or newer"
+    return Check("python", fits, f"{platform.python_version()} on {platform.platform()}", fix)
 
 
 def requirements() -> list[str]:
-    """What the project says that it needs, without extras: from the installed package, else from the checkout."""
+    """Return what the project says that it needs, without extras: of the installed package, else of the checkout."""
     try:
         found = requires("idbench") or []
     except PackageNotFoundError:
@@ -166,14 +137,14 @@ def _packages() -> Iterator[Check]:
 
 
 def _package(requirement: Any) -> Check | None:
-    mend = f'python -m pip install "{requirement}"'
+    fix = f'python -m pip install "{requirement}"'
     try:
         found = version(requirement.name)
     except PackageNotFoundError:
-        return Check(requirement.name, False, "not installed", mend)
+        return Check(requirement.name, False, "not installed", fix)
     if requirement.specifier.contains(found, prereleases=True):
         return None
-    return Check(requirement.name, False, f"{found}, where {requirement.specifier} is asked for", mend)
+    return Check(requirement.name, False, f"{found}, where {requirement.specifier} is asked for", fix)
 
 
 def _memory() -> Check:
@@ -185,14 +156,15 @@ def _memory() -> Check:
 
 def _disk(name: str, folder: Path) -> Check:
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free, writable = shutil.disk_usage(existing).free, os.access(existing, os.W_OK)
+    free = shutil.disk_usage(existing).free
+    writable = os.access(existing, os.W_OK)
     ok = writable and free > ROOM
     detail = f"{gib(free)} free at {existing}" + ("" if writable else ", which may not be written to")
     return Check(f"disk for {name}", ok, detail, "" if ok else "free some room, or choose another folder")
 
 
 def gib(count: int) -> str:
-    """Bytes in GiB.
+    """Return bytes in GiB.
 
     >>> gib(3 << 29)
     '1.5 GiB'
@@ -215,7 +187,7 @@ def _threads(found: Mapping[str, Any]) -> Check:
 
 
 def _onnx_check(found: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
-    """Whether ONNX Runtime really runs where it says it could; it falls back to the CPU without an error."""
+    """Return whether ONNX Runtime really runs where it says it could; it falls back to the CPU without an error."""
     reinstall = "python -m pip uninstall onnxruntime onnxruntime-gpu, then python -m pip install onnxruntime-gpu"
     if "error" in found:
         return Check("onnxruntime", False, found["error"], "python -m pip install --force-reinstall onnxruntime")
@@ -229,85 +201,49 @@ def _onnx_check(found: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
     return Check("onnxruntime", None if slow else True, detail, reinstall if slow else "")
 
 
-def _files(faults: Mapping[Asset, Fault], root: Path, torch: Mapping[str, Any]) -> Iterator[Check]:
-    """A finding per method, extractor and dataset of the table."""
-    device = _device(torch)
+def _files(faults: Mapping[Asset, Fault], root: Path) -> Iterator[Check]:
+    """Yield a finding per method, extractor and dataset of the table."""
     for kind, names in table().names.items():
         for name in names:
-            title, needed = f"{kind.removesuffix('s')} {name}", table().wanted([name])
+            title = f"{kind.removesuffix('s')} {name}"
+            needed = table().wanted([name])
             found = [faults[asset] for asset in needed if asset in faults]
-            yield _absent(title, name, found, len(needed), root) if found else _there(title, needed, root, device)
-
-
-def _device(torch: Mapping[str, Any]) -> Device | None:
-    """The GPU with the most free memory, else the CPU; None where torch does not answer."""
-    import psutil
-
-    if "devices" not in torch:
-        return None
-    cards = [Device(f"cuda:{index}", card["free"], GPU_WIDTH) for index, card in enumerate(torch["devices"])]
-    return max(cards, key=lambda card: card.free, default=Device("cpu", psutil.virtual_memory().available, CPU_WIDTH))
+            yield _absent(title, name, found, len(needed), root) if found else _there(title, needed, root)
 
 
 def _absent(title: str, name: str, found: Sequence[Fault], count: int, root: Path) -> Check:
-    wrong = [fault for fault in found if fault.detail != "missing"]
+    wrong = [fault for fault in found if not fault.is_missing]
     if wrong:
-        said = "; ".join(f"{fault.asset.path} {fault.detail}" for fault in wrong)
-        return Check(title, False, said, remedy(wrong[0].asset, root, name))
-    return Check(title, None, f"{len(found)} of {count} files are not there", remedy(found[0].asset, root, name))
+        faults = "; ".join(f"{fault.asset.path} {fault.detail}" for fault in wrong)
+        return Check(title, False, faults, remedy(wrong[0].asset, root, name), of_files=True)
+    detail = f"{len(found)} of {count} files are not there"
+    return Check(title, None, detail, remedy(found[0].asset, root, name), of_files=True)
 
 
-def _there(title: str, needed: Sequence[Asset], root: Path, device: Device | None) -> Check:
-    """All files are there; of a method, the batch that fits."""
-    from safetensors import SafetensorError
-
+def _there(title: str, needed: Sequence[Asset], root: Path) -> Check:
     paths = [path for asset in needed if not asset.is_folder and (path := find(asset, root))]
-    found = f"all there, {gib(sum(path.stat().st_size for path in paths))}"
-    base = next((BASES[folder] for asset in needed if (folder := asset.path.split("/")[0]) in BASES), None)
-    if device is None or base is None or not title.startswith("method"):
-        return Check(title, True, found)
-    try:
-        takes = footprint(base, paths, device.width)
-    except SafetensorError as error:
-        return Check(
-            title, False, f"a .safetensors file is broken: {error}", "`python -m bench doctor --deep` tells which"
-        )
-    batch = proposed_batch(device.free, takes.fixed, takes.per_sample)
-    if not batch:
-        said = f"one sample at a time takes about {gib(takes.fixed + takes.per_sample)}"
-        return Check(title, False, f"{said}; {_has(device)}", "free some memory, or run it on another machine", 0)
-    return Check(title, True, f"{found}; method.batch={batch} fits: {_has(device)}", batch=batch)
-
-
-def _has(device: Device) -> str:
-    return f"{device.name} has {gib(device.free)} free"
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; `python -m bench doctor --help` shows what there is")
+    return Check(title, True, f"all there, {gib(sum(path.stat().st_size for path in paths))}", of_files=True)
 
 
 def main(argv: Sequence[str]) -> int:
-    """The verb.
+    """Check this machine and print what was found.
 
     Args:
         argv: what follows `doctor` on the command line.
 
     Returns:
-        The exit code: 0 nothing is broken, 1 something is, 2 a mistake in what was asked.
+        The exit code: 0 nothing is broken, 1 something is.
+
+    Raises:
+        UserError: a mistake in what was asked.
     """
-    parser = _Parser(prog="python -m bench doctor", description=__doc__)
+    parser = Parser(prog="python -m bench doctor", description=__doc__)
     parser.add_argument("--deep", action="store_true", help="read every byte of the weights to compare their sha256")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--dir", type=Path, help=f"weights folder (default: ${ENVIRONMENT}, else ./weights)")
-    try:
-        options = parser.parse_args(argv)
-        found = checks(options.dir, options.deep)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write(json.dumps([asdict(check) for check in found], indent=1) + "\n" if options.json else _text(found))
+    options = parser.parse_args(argv)
+    found = checks(options.dir, options.deep)
+    show(json.dumps([asdict(check) for check in found], indent=1) if options.json else _text(found))
     return 1 if any(check.ok is False for check in found) else 0
 
 
@@ -317,7 +253,7 @@ def _text(found: Sequence[Check]) -> str:
     lines = []
     for check in found:
         lines.append(f"{marks[check.ok]:<7}{check.name:<{width}}  {check.detail}")
-        if check.mend and (check.ok is False or "files are not there" not in check.detail):
-            lines.append(f"{'':<{width + 9}}{check.mend}")
-    lines.append("`python -m bench fetch --list` tells what brings the files that are not there")
-    return "\n".join(lines) + "\n"
+        if check.fix and (check.ok is False or not check.of_files):
+            lines.append(f"{'':<{width + 9}}{check.fix}")
+    lines.append("`python -m bench fetch --list` shows what gets the files that are not there")
+    return "\n".join(lines)

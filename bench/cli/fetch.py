@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any, NoReturn
+from typing import Any
 
 from bench import registry
 from bench.assets import ENVIRONMENT, SCRATCH, Asset, Table, find, remedy, table, verify, weights_folder
+from bench.console import Parser, say, show
 from bench.errors import UserError, unknown
 from bench.fetching.bring import Place, bring, jobs_of
 from bench.fetching.transport import SPARE, DownloadError, Progress
@@ -30,7 +31,7 @@ KINDS = {
     "extractor": ("extractors", "recognisers"),
     "dataset": ("datasets",),
 }
-"""What may stand before the "=": the kinds of names in the table that it covers."""
+"""What may come before the "=": the kinds of names in the table that it covers."""
 _EPILOG = """what to fetch, any number of:
   method=arc2face,instantid   all that these methods read
   extractor=inception         likewise detector=, landmarker=, parser=, recognisers by recogniser=, dataset=
@@ -42,33 +43,35 @@ class _StoppedError(Exception):
     """The user pressed Ctrl-C; raised in the threads that are downloading."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; `python -m bench fetch --help` shows what there is")
-
-
 def main(argv: Sequence[str]) -> int:
-    """The verb.
+    """Fetch what the arguments name, or list it.
 
     Args:
         argv: what follows `fetch` on the command line.
 
     Returns:
-        The exit code: 0 all there, 1 some file could not be got, 2 a mistake in what was asked, 130 stopped.
+        The exit code: 0 all there, 1 some file could not be got.
+
+    Raises:
+        UserError: a mistake in what was asked.
     """
-    try:
-        return _run(_parse(argv))
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on from here\n")
-        return 130
+    options = _parse(argv)
+    known = table()
+    chosen = select(options.what, known) if options.what else list(known.assets)
+    if options.list:
+        show(_as_json(chosen, options.dir) if options.json else _as_text(chosen, options.dir))
+        return 0
+    wanted = [fault.asset for fault in verify(chosen, options.dir)]
+    fresh = [asset for asset in wanted if options.mirror is None or find(asset, options.mirror) is None]
+    _check_gates(fresh, options)
+    _check_space(wanted, options.dir)
+    _say_licences(wanted)
+    return _report(_fetch(chosen, options), chosen, options.dir)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(prog="python -m bench fetch", description=__doc__, epilog=_EPILOG, formatter_class=form)
+    parser = Parser(prog="python -m bench fetch", description=__doc__, epilog=_EPILOG, formatter_class=form)
     parser.add_argument("what", nargs="*", metavar="kind=name")
     parser.add_argument("--list", action="store_true", help="show what is there, what is missing, and the licences")
     parser.add_argument("--json", action="store_true", help="with --list: for programs")
@@ -91,13 +94,13 @@ def _check_options(options: argparse.Namespace) -> None:
     if not options.what and not options.list:
         raise UserError("say what to fetch, such as method=arc2face or profile=paper; --list shows all there is")
     if options.mirror is not None and not options.mirror.is_dir():
-        raise UserError(f"the mirror {options.mirror} is no folder")
+        raise UserError(f"the mirror {options.mirror} is not a folder")
     if options.dir.exists() and not options.dir.is_dir():
-        raise UserError(f"the weights folder {options.dir} is no folder")
+        raise UserError(f"the weights folder {options.dir} is not a folder")
 
 
 def select(what: Sequence[str], known: Table) -> list[Asset]:
-    """The files that "kind=name,name" selections ask for, each once, in the order of the table.
+    """Return the files that "kind=name,name" selections ask for, each once, in the order of the table.
 
     Raises:
         UserError: an unknown kind or name, with the nearest valid one.
@@ -129,22 +132,8 @@ def _names(kind: str, value: str, known: Table) -> tuple[str, ...]:
 
 
 def _without_files(kind: str) -> Collection[str]:
-    """Registered names of that kind that may read no file of the table: the controls, and what others installed."""
+    """Return registered names of that kind that may read no file of the table: controls, and what others installed."""
     return registry.targets(f"{kind}s") if kind in ("method", "dataset") else ()
-
-
-def _run(options: argparse.Namespace) -> int:
-    known = table()
-    chosen = select(options.what, known) if options.what else list(known.assets)
-    if options.list:
-        sys.stdout.write(_as_json(chosen, options.dir) if options.json else _as_text(chosen, options.dir))
-        return 0
-    wanted = [fault.asset for fault in verify(chosen, options.dir)]
-    fresh = [asset for asset in wanted if options.mirror is None or find(asset, options.mirror) is None]
-    _check_gates(fresh, options)
-    _check_space(wanted, options.dir)
-    _say_licences(wanted)
-    return _report(_fetch(chosen, options), chosen, options.dir)
 
 
 def _check_gates(wanted: Sequence[Asset], options: argparse.Namespace) -> None:
@@ -155,7 +144,7 @@ def _check_gates(wanted: Sequence[Asset], options: argparse.Namespace) -> None:
 
 
 def _check_space(wanted: Sequence[Asset], root: Path) -> None:
-    """Refuses before the first byte what cannot fit; files of unknown size are checked as they come."""
+    """Refuse before the first byte what cannot fit; files of unknown size are checked as they come."""
     archives = {asset.archive.url: asset.archive.size or 0 for asset in wanted if asset.archive}
     needed = sum(asset.size or 0 for asset in wanted if asset.automatic) + sum(archives.values())
     arrived = sum(path.stat().st_size for path in (root / SCRATCH).glob("*.part"))
@@ -168,18 +157,18 @@ def _check_space(wanted: Sequence[Asset], root: Path) -> None:
 
 def _say_licences(wanted: Sequence[Asset]) -> None:
     for licence, page in dict.fromkeys((asset.licence, asset.page) for asset in wanted):
-        sys.stderr.write(f"licence: {licence}; {page}\n")
+        say(f"licence: {licence}; {page}")
 
 
 def _fetch(chosen: Sequence[Asset], options: argparse.Namespace) -> list[str]:
-    """Brings all files; says which came, and returns what went wrong."""
+    """Bring all files, say which came, and return what went wrong."""
     faults: list[str] = []
     with _pool(options.jobs) as pool, _progress(chosen, options.dir) as progress:
         place = Place(options.dir, options.mirror, progress)
         for future in [pool.submit(bring, job, place) for job in jobs_of(chosen)]:
             try:
                 for path in future.result():
-                    sys.stdout.write(f"got {path}\n")
+                    show(f"got {path}")
             except (DownloadError, OSError) as error:
                 faults.append(str(error))
     return faults
@@ -187,7 +176,7 @@ def _fetch(chosen: Sequence[Asset], options: argparse.Namespace) -> list[str]:
 
 @contextmanager
 def _pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool that forgets what it has not begun when it is left by an error."""
+    """Yield a pool that forgets what it has not begun when it is left by an error."""
     pool = ThreadPoolExecutor(jobs)
     try:
         yield pool
@@ -197,11 +186,12 @@ def _pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
 
 @contextmanager
 def _progress(chosen: Sequence[Asset], root: Path) -> Iterator[Progress]:
-    """A bar on a terminal's stderr, nothing elsewhere; when it is left, downloads stop at their next bytes."""
+    """Show a bar on a terminal's stderr, nothing elsewhere; when it is left, downloads stop at their next bytes."""
     from tqdm import tqdm
 
     total = sum(fault.asset.size or 0 for fault in verify(chosen, root))
-    stop, lock = Event(), Lock()
+    stop = Event()
+    lock = Lock()
     with tqdm(total=total or None, unit="B", unit_scale=True, disable=None, file=sys.stderr) as bar:
 
         def progress(count: int) -> None:
@@ -219,24 +209,28 @@ def _progress(chosen: Sequence[Asset], root: Path) -> Iterator[Progress]:
 
 def _report(faults: Sequence[str], chosen: Sequence[Asset], root: Path) -> int:
     for fault in faults:
-        sys.stderr.write(f"error: {fault}\n")
+        say(f"error: {fault}")
     if not faults:
-        sys.stdout.write(f"all {len(chosen)} files are in {root}\n")
+        show(f"all {len(chosen)} files are in {root}")
     return 1 if faults else 0
 
 
 def size(count: int | None) -> str:
-    """Bytes in words.
+    """Return bytes in words.
 
     >>> size(3438167536), size(308), size(None)
     ('3.2 GiB', '308 B', '?')
     """
     if count is None:
         return "?"
-    value, units = float(count), ["B", "KiB", "MiB", "GiB"]
-    while value >= 1024 and len(units) > 1:
-        value, units = value / 1024, units[1:]
-    return f"{value:.1f} {units[0]}" if units[0] != "B" else f"{count} B"
+    if count < 1024:
+        return f"{count} B"
+    value = count / 1024
+    for unit in ("KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
 
 
 def _rows(chosen: Sequence[Asset], root: Path) -> list[dict[str, Any]]:
@@ -255,17 +249,18 @@ def _rows(chosen: Sequence[Asset], root: Path) -> list[dict[str, Any]]:
 
 
 def _as_json(chosen: Sequence[Asset], root: Path) -> str:
-    return json.dumps({"folder": str(root), "files": _rows(chosen, root)}, indent=1) + "\n"
+    return json.dumps({"folder": str(root), "files": _rows(chosen, root)}, indent=1)
 
 
 def _as_text(chosen: Sequence[Asset], root: Path) -> str:
     rows = _rows(chosen, root)
     lines = [line for row in rows for line in _lines(row)]
     absent = [row for row in rows if row["state"] != "here"]
-    known, unsized = sum(row["size"] or 0 for row in absent), sum(row["size"] is None for row in absent)
+    known = sum(row["size"] or 0 for row in absent)
+    unsized = sum(row["size"] is None for row in absent)
     total = f"{size(known)}, and {unsized} of unknown size" if unsized else size(known)
     lines.append(f"{len(rows)} files, {len(absent)} not there ({total}); folder {root}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _lines(row: dict[str, Any]) -> Iterator[str]:

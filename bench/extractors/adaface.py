@@ -26,10 +26,16 @@ class AdaFace:
     pairwise: ClassVar[bool] = False
 
     class Options(Spec):
-        """The file is the official Lightning checkpoint, or the backbone's tensors as safetensors.
+        """Options of AdaFace.
 
-        The official files read "bgr", those of CVLface "rgb". With `flip` the embeddings of a crop and of its mirror
-        image are added, as AdaFace's own evaluation does.
+        Attributes:
+            weights: the official Lightning checkpoint, or the backbone's tensors as safetensors.
+            network: which backbone the file holds.
+            colour: the order of channels that the network reads: "bgr" for the official files, "rgb" for CVLface's.
+            flip: adds the embeddings of a crop and of its mirror image, as AdaFace's own evaluation does.
+            view: the crop it reads.
+            trained_on: name of the training set.
+            batch: crops at a time.
         """
 
         weights: WeightFile
@@ -45,7 +51,8 @@ class AdaFace:
 
         from bench.extractors.iresnet import IResNet
 
-        self.options, self._device = options, runtime.device
+        self.options = options
+        self._device = runtime.device
         state = _backbone(load_state(options.weights), str(options.weights))
         with torch.device("meta"):
             network = IResNet(options.network)
@@ -53,7 +60,7 @@ class AdaFace:
         self._network = channels_last(network, runtime.device)
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
-        """Embeddings of (b, 112, 112, 3) uint8 RGB crops.
+        """Return embeddings of (b, 112, 112, 3) uint8 RGB crops.
 
         Returns:
             "feature": (b, 512) float32, not normalised; "norm": (b,) its length. Rows in which the network answered
@@ -71,7 +78,7 @@ class AdaFace:
 
 
 def _backbone(state: State, source: str) -> State:
-    """The backbone's part of a checkpoint, which may stand under a prefix ("model.") beside the training head."""
+    """Return the backbone's part of a checkpoint, which may lie under a prefix ("model.") next to a training head."""
     stems = [key.removesuffix(STEM) for key in state if key.endswith(STEM)]
     if len(stems) != 1:
         raise UserError(f"{source} holds {len(stems)} tensors named ...{STEM}; an AdaFace backbone has one")

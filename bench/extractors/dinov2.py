@@ -11,8 +11,9 @@ from pydantic import Field
 
 from bench.extractors.protocol import Crops
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
-from bench.networks import IMAGENET_MEAN, IMAGENET_STD, bicubic, from_folder, pixels, standardise
+from bench.networks import IMAGENET_MEAN, IMAGENET_STD, bicubic, pixels, standardise
 from bench.runtime import Runtime
+from bench.weights import load_renamed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +50,7 @@ class Dinov2:
         import torch
         from transformers import Dinov2Model
 
-        self.network = from_folder(Dinov2Model, options.weights)
+        self.network = load_renamed(Dinov2Model, options.weights)
         embeddings = self.network.embeddings
         table = resampled(embeddings.position_embeddings, SIZE // embeddings.patch_embeddings.patch_size[0])
         embeddings.position_embeddings = torch.nn.Parameter(table, requires_grad=False)
@@ -57,7 +58,7 @@ class Dinov2:
         self.network.to(self.device)
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
-        """`feature` (b, d) float32 of (b, H, W, 3) uint8 RGB crops of any size."""
+        """Return `feature` (b, d) float32 of (b, H, W, 3) uint8 RGB crops of any size."""
         import torch
 
         with torch.inference_mode():
@@ -66,7 +67,7 @@ class Dinov2:
 
 
 def resampled(table: Tensor, side: int) -> Tensor:
-    """A position table for a grid of another side, as facebookresearch/dinov2 resamples it: bicubic, by a scale factor.
+    """Resample a position table to a grid of another side as facebookresearch/dinov2 does: bicubic, by a scale factor.
 
     Args:
         table: (1, 1 + n * n, d): the class token's row, then the grid's.

@@ -25,7 +25,7 @@ class IResNet(nn.Module):
         self.output_layer = nn.Sequential(nn.BatchNorm2d(512), nn.Dropout(0.4), nn.Flatten(), fully_connected, last)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embeddings of images."""
+        """Return embeddings of images."""
         return self.output_layer(self.body(self.input_layer(images)))
 
 
@@ -50,7 +50,7 @@ class Unit(nn.Module):
         self.shortcut_layer = _shortcut(width, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Residual plus shortcut."""
+        """Return the residual plus the shortcut."""
         return self.res_layer(x) + self.shortcut_layer(x)
 
 
@@ -63,7 +63,7 @@ class Squeeze(nn.Module):
         self.fc2 = nn.Conv2d(channels // 16, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The weighted channels."""
+        """Return the weighted channels."""
         mean = x.mean((2, 3), keepdim=True)
         return x * torch.sigmoid(self.fc2(torch.relu(self.fc1(mean))))
 

@@ -21,7 +21,7 @@ class Extractor(Protocol):
 
     Attributes:
         Options: frozen spec of its options; `batch` (RECORDED) is its declared batch, `view` names the crop it reads.
-        role: what metrics ask for ("recognition", "lpips", "flame", "inception", "dinov2", "clip", or your own word).
+        role: what metrics ask for: "recognition", "lpips", "flame", "inception", "dinov2", "clip", or your own word.
         pairwise: False: it answers with features.
     """
 
@@ -30,10 +30,10 @@ class Extractor(Protocol):
     pairwise: ClassVar[bool]
 
     def __init__(self, options: Any, runtime: Any) -> None:
-        """Loads from local files only; raises `UserError` for a missing or wrong one."""
+        """Load from local files only; raise `UserError` for a missing or wrong one."""
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[Any]]:
-        """Columns with one row per crop; "feature" is (b, d) float32, others are (b,) scalars (e.g. "norm")."""
+        """Return columns with one row per crop; "feature" is (b, d) float32, others are (b,) scalars (e.g. "norm")."""
 
 
 class PairExtractor(Protocol):
@@ -50,10 +50,10 @@ class PairExtractor(Protocol):
     pairwise: ClassVar[bool]
 
     def __init__(self, options: Any, runtime: Any) -> None:
-        """Loads from local files only; raises `UserError` for a missing or wrong one."""
+        """Load from local files only; raise `UserError` for a missing or wrong one."""
 
     def distances(self, crops: Crops) -> NDArray[np.float64]:
-        """(b, b) symmetric distances between the crops of one item (each crop's features computed once)."""
+        """Return (b, b) symmetric distances between the crops of one item (each crop's features computed once)."""
 
 
 class Parser(Protocol):
@@ -62,7 +62,7 @@ class Parser(Protocol):
     Options: ClassVar[type[Spec]]
 
     def __init__(self, options: Any, runtime: Any) -> None:
-        """Loads from local files only; raises `UserError` for a missing or wrong one."""
+        """Load from local files only; raise `UserError` for a missing or wrong one."""
 
     def labels(self, crops: Crops) -> NDArray[np.uint8]:
-        """(b, 512, 512) labels of (b, 512, 512, 3) uint8 RGB crops."""
+        """Return (b, 512, 512) labels of (b, 512, 512, 3) uint8 RGB crops."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from baselines.protocol import Gallery, Method, Output, Reference, Request
+from baselines.protocol import Collection, Method, Output, Reference, Request
 from bench import registry
 from bench.data.photos import PhotoStatus
 from bench.execution.local import Advance, Work, run_shards
@@ -162,7 +162,7 @@ class References:
             name: read_features(feature_table(images, job.spec, name), images.shards)
             for name in recognisers_needed(job.needs)
         }
-        self._gallery = self._make_gallery() if "gallery" in job.needs else None
+        self._collection = self._make_collection() if "collection" in job.needs else None
         self._one = lru_cache(maxsize=64)(self._read)
 
     def __getitem__(self, item: int) -> Reference:
@@ -181,16 +181,16 @@ class References:
             image=read_image(path) if "image" in job.needs else None,
             face=face_of_row(self._faces.iloc[row]) if "face" in job.needs else None,
             embeddings={name: features[row] for name, features in self._embeddings.items()},
-            gallery=self._gallery,
+            collection=self._collection,
         )
 
-    def _make_gallery(self) -> Gallery:
+    def _make_collection(self) -> Collection:
         job = self._job
         photos = job.photos
         targets = photos[(photos["role"] == "target") & (photos["status"] == PhotoStatus.OK)]
         eligible = [i for i, status in enumerate(self.status) if status == SampleStatus.OK]
         rows = job.items.iloc[eligible]
-        return Gallery(
+        return Collection(
             references=[
                 (item, subject, Path(path))
                 for item, subject, path in zip(rows["item"], rows["subject"], rows["path"], strict=True)

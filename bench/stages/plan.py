@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from baselines.protocol import FORMER_NEEDS
 from bench import assets, registry
 from bench import spec as specs
 from bench.data.folder import Folder, FolderOptions
@@ -170,7 +171,8 @@ def warnings(spec: RunSpec) -> list[str]:
 def needs_of(spec: RunSpec) -> frozenset[str]:
     """Return what the method needs of a reference: as its options say where they say it, else as its class does."""
     method = registry.get("methods", spec.method.name)
-    return frozenset(getattr(spec.method.options, "needs", method.needs))
+    needs = getattr(spec.method.options, "needs", method.needs)
+    return frozenset(FORMER_NEEDS.get(need, need) for need in needs)
 
 
 def validate(spec: RunSpec) -> None:

@@ -125,8 +125,8 @@ def test_a_sound_table_is_read():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"files": [{"file": "a"}, {"file": "a"}]}, "f/a stands twice"),
-        ({"files": [{"file": "a"}, {"file": "b", "alternatives": ["a"]}]}, "f/a stands twice"),
+        ({"files": [{"file": "a"}, {"file": "a"}]}, "f/a is listed twice"),
+        ({"files": [{"file": "a"}, {"file": "b", "alternatives": ["a"]}]}, "f/a is listed twice"),
         ({"files": [{"file": "../a"}]}, "leaves the weights folder"),
         ({"files": [{"file": "a", "save_as": "../../a"}]}, "leaves the weights folder"),
         ({"folder": "/f"}, "leaves the weights folder"),
@@ -136,7 +136,7 @@ def test_a_sound_table_is_read():
         ({"used_by": ["tow"]}, "used by tow"),
         ({"profiles": {"p": ["tow"]}}, "tow is not among the names"),
         ({"names": {"methods": {"one": ["tow"]}}}, "tow is not among the names"),
-        ({"names": {"methods": {"one": []}, "extractors": {"one": []}}}, "stands under two kinds"),
+        ({"names": {"methods": {"one": []}, "extractors": {"one": []}}}, "is listed under two kinds"),
         ({"url": None}, "gate free does not go with its origin"),
         ({"gate": "manual"}, "gate manual does not go with its origin"),
         ({"hub": "a/b"}, "gate free does not go with its origin"),

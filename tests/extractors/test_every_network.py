@@ -184,8 +184,8 @@ FAULTS = {
     "missing": ("one key", "1 keys missing|is missing"),
     "shape": ("another shape", "1 keys of another shape"),
     "foreign": ("another network", r"keys missing|is missing|no encoder"),
-    "absent": ("no file", "no weights at|no config.json"),
-    "text": ("a web page", "not a checkpoint|no config.json"),
+    "absent": ("no file", r"no weights at|config\.json cannot be read"),
+    "text": ("a web page", r"cannot be read as weights|config\.json cannot be read"),
 }
 
 

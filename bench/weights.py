@@ -7,11 +7,12 @@ side, and all are finite. Nothing is unpickled but tensors, and nothing is downl
 
 from __future__ import annotations
 
+import importlib
 import json
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": 
 
 
 def demand(root: Path, names: Iterable[str], method: str) -> None:
-    """Checks that a folder has the official layout.
+    """Check that a folder has the official layout.
 
     Raises:
         UserError: `root` lacks one of the relative `names`.
@@ -39,15 +40,18 @@ def demand(root: Path, names: Iterable[str], method: str) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """All tensors of a .safetensors, .bin, .ckpt or .pt file, on the CPU; nested as they lie in the file.
+    """Return all tensors of a .safetensors or torch file, on the CPU, nested as they lie in the file.
+
+    Nothing in the file is executed.
 
     Raises:
-        UserError: no such file, not a file of tensors, or a pickle that needs more than tensors.
+        UserError: no such file, not a checkpoint, or one that holds more than tensors and must be converted first.
     """
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"no weights at {path}; `python -m bench fetch` gets them")
     try:
@@ -55,13 +59,41 @@ def read(path: Path) -> dict[str, Any]:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        raise UserError(f"{path} holds more than tensors; `python -m bench convert {path}` makes it safe") from error
-    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"{path} cannot be read as weights ({_first_line(error)}); fetch it again") from error
+        if _names_objects(path):
+            raise UserError(
+                f"{path} holds Python objects next to its tensors, which loading it would execute; "
+                f"convert it once: python -m bench convert {path}"
+            ) from error
+        raise _unreadable(path, error) from error
+    except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _names_objects(path: Path) -> bool:
+    """Return whether a torch file names classes or functions that are not part of a plain tensor."""
+    from torch.serialization import get_unsafe_globals_in_checkpoint
+
+    return zipfile.is_zipfile(path) and bool(get_unsafe_globals_in_checkpoint(path))
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} cannot be read as weights ({cause(error)}); fetch it again")
+
+
+def cause(error: BaseException) -> str:
+    """Return the line of an exception's message that says what happened.
+
+    It is the first line. `torch.load` puts advice first and has no other mark of it than its words.
+
+    >>> cause(ValueError("Weights only load failed. Advice.\\n\\nUnsupported operand 60\\n\\nCheck the documentation."))
+    'Unsupported operand 60'
+    """
+    lines = str(error).partition("\n\nCheck the documentation")[0].strip().splitlines() or [type(error).__name__]
+    return lines[-1 if lines[0].startswith("Weights only load failed") else 0].strip()
 
 
 def config(folder: Path, name: str = "config.json") -> dict[str, Any]:
-    """A JSON file of a checkpoint folder.
+    """Read a JSON file of a checkpoint folder.
 
     Raises:
         UserError: it is missing or broken.
@@ -69,11 +101,11 @@ def config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     try:
         return json.loads((folder / name).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / name} cannot be read ({_first_line(error)}); fetch it again") from error
+        raise UserError(f"{folder / name} cannot be read ({cause(error)}); fetch it again") from error
 
 
 def load(network: type, folder: Path, dtype: torch.dtype) -> Any:
-    """A diffusers or transformers network from its official folder, in evaluation mode, on the CPU.
+    """Return a network of diffusers or transformers from its official folder, in evaluation mode, on the CPU.
 
     Args:
         network: its class, with `from_pretrained`; never a subclass of the library's (that would load nothing).
@@ -83,21 +115,75 @@ def load(network: type, folder: Path, dtype: torch.dtype) -> Any:
     Raises:
         UserError: wrong folder, wrong class, missing shard, weights that did not all arrive, or are not finite.
     """
-    _quiet()
+    model = _from_pretrained(network, folder, dtype)
+    landed(model.state_dict(), _items(weight_files(folder)[1]), folder)
+    return model.eval().requires_grad_(False)
+
+
+def load_renamed(network: type, folder: Path, unused: Sequence[str] = ()) -> Any:
+    """Return a float32 network of transformers whose keys the library may rename, so that its own report is the proof.
+
+    Args:
+        network: its class, as for `load`.
+        folder: as for `load`.
+        unused: prefixes of keys that official folders hold and this network does not need.
+
+    Raises:
+        UserError: wrong folder, wrong class, or weights that are missing, left over or of another shape.
+    """
+    import torch
+
+    # Tensors of another shape are reported below, by name.
+    given = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, report = _from_pretrained(network, folder, torch.float32, **given)
+    if faults := list(_reported(report, tuple(unused))):
+        raise UserError(f"{folder} does not hold a {network.__name__}: " + "; ".join(faults))
+    return model.eval().requires_grad_(False)
+
+
+def _from_pretrained(network: type, folder: Path, dtype: torch.dtype, **more: Any) -> Any:
+    from safetensors import SafetensorError
+
     _check_class(network, folder)
-    variant, files = weight_files(folder)
-    kind = "torch_dtype" if network.__module__.startswith("diffusers") else "dtype"
-    given: dict[str, Any] = {kind: dtype, "local_files_only": True, "variant": variant}
+    variant, _ = weight_files(folder)
+    library = network.__module__.partition(".")[0]
+    kind = "torch_dtype" if library == "diffusers" else "dtype"
+    given: dict[str, Any] = {kind: dtype, "local_files_only": True, "variant": variant, **more}
     try:
-        model = network.from_pretrained(folder, **given).eval()  # type: ignore[attr-defined]
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        raise UserError(f"{folder} does not load as {network.__name__}: {_first_line(error)}") from error
-    landed(model.state_dict(), _items(files), folder)
-    return model.requires_grad_(False)
+        with quiet(library):
+            return network.from_pretrained(folder, **given)  # type: ignore[attr-defined]
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
+        raise UserError(f"{folder} does not load as {network.__name__}: {cause(error)}") from error
+
+
+def _reported(report: Mapping[str, Any], unused: tuple[str, ...]) -> Iterator[str]:
+    shapes = [f"{key} {tuple(found)}, expected {tuple(wanted)}" for key, found, wanted in report["mismatched_keys"]]
+    extra = [key for key in report["unexpected_keys"] if not key.startswith(unused)]
+    for what, keys in (("missing", report["missing_keys"]), ("of another shape", shapes), ("unexpected", extra)):
+        if keys:
+            yield listed(sorted(keys), what)
+
+
+def listed(keys: Sequence[str], what: str) -> str:
+    """Return how many keys have a fault, and the first three.
+
+    >>> listed(["a", "b", "c", "d"], "missing")
+    '4 keys missing (a, b, c, ...)'
+    """
+    return f"{len(keys)} keys {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
 
 
 def tokenizer(folder: Path) -> Any:
-    """A CLIP tokenizer from its official folder.
+    """Load a CLIP tokenizer from its official folder.
 
     Raises:
         UserError: it does not load.
@@ -109,14 +195,14 @@ def tokenizer(folder: Path) -> Any:
     try:
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{folder} is not a CLIP tokenizer: {_first_line(error)}") from error
+        raise UserError(f"{folder} is not a CLIP tokenizer: {cause(error)}") from error
 
 
 def weight_files(folder: Path) -> tuple[str | None, list[Path]]:
-    """The variant (None or "fp16") and the files that hold a folder's weights; full precision and safetensors first.
+    """Return the variant (None or "fp16") and the files of a folder's weights; full precision and safetensors first.
 
     Raises:
-        UserError: there is none, or a shard of the index is missing.
+        UserError: the folder has none, or a shard of the index is missing.
     """
     for variant in (None, "fp16"):
         for name in (f"{stem}.{ending}" for ending in ENDINGS for stem in STEMS):
@@ -131,7 +217,7 @@ def weight_files(folder: Path) -> tuple[str | None, list[Path]]:
 
 
 def landed(state: Mapping[str, torch.Tensor], items: Iterable[tuple[str, torch.Tensor]], source: Path) -> None:
-    """Proves that a loaded network holds exactly the file's weights.
+    """Prove that a loaded network holds exactly the file's weights.
 
     Args:
         state: the network's state dict.
@@ -157,7 +243,7 @@ def landed(state: Mapping[str, torch.Tensor], items: Iterable[tuple[str, torch.T
 
 
 def canonical(key: str) -> str:
-    """A state-dict key in today's names.
+    """Return a state-dict key in today's names.
 
     >>> canonical("text_model.final_layer_norm.bias"), canonical("mid_block.attentions.0.proj_attn.bias")
     ('final_layer_norm.bias', 'mid_block.attentions.0.to_out.0.bias')
@@ -169,7 +255,7 @@ def canonical(key: str) -> str:
 
 
 def check_finite(tensors: Mapping[str, torch.Tensor], source: Path) -> None:
-    """Checks a flat group of tensors of a checkpoint.
+    """Check a flat group of tensors of a checkpoint.
 
     Raises:
         UserError: one has a NaN or an infinity.
@@ -180,7 +266,7 @@ def check_finite(tensors: Mapping[str, torch.Tensor], source: Path) -> None:
 
 
 def check_shape(key: str, tensor: torch.Tensor, expected: tuple[int, ...], source: Path) -> None:
-    """Checks one tensor's shape.
+    """Check one tensor's shape.
 
     Raises:
         UserError: another shape: the checkpoint is made for another base.
@@ -192,7 +278,7 @@ def check_shape(key: str, tensor: torch.Tensor, expected: tuple[int, ...], sourc
 
 
 def same_mass(mine: Iterable[torch.Tensor], theirs: Iterable[torch.Tensor], source: Path) -> None:
-    """Proves that renamed, split or merged tensors arrived: the sum of absolute values, at the network's precision.
+    """Prove that renamed, split or merged tensors arrived: the sum of absolute values, at the network's precision.
 
     Raises:
         UserError: the sums differ.
@@ -206,17 +292,28 @@ def same_mass(mine: Iterable[torch.Tensor], theirs: Iterable[torch.Tensor], sour
 
 @contextmanager
 def wrong_base(source: Path) -> Iterator[None]:
-    """Turns a loader's complaint about keys and shapes into one line, and keeps its advice on other loaders back."""
-    from diffusers.utils import logging
+    """Turn a loader's complaint about keys and shapes into one line, and keep its advice on other loaders back."""
+    try:
+        with quiet("diffusers"):
+            yield
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{source} does not fit this base: {cause(error)}") from error
 
-    level = logging.get_verbosity()
+
+@contextmanager
+def quiet(library: str) -> Iterator[None]:
+    """Hold back the progress bars and the advice of diffusers or transformers: what matters is checked and raised."""
+    logging = importlib.import_module(f"{library}.utils.logging")
+    verbosity = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{source} does not fit this base: {_first_line(error)}") from error
     finally:
-        logging.set_verbosity(level)
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _check_class(network: type, folder: Path) -> None:
@@ -260,15 +357,3 @@ def _check_equal(own: torch.Tensor, tensor: torch.Tensor, key: str, source: Path
     check_shape(key, tensor, tuple(own.shape), source)
     if not torch.equal(own, tensor.to(own.dtype)):
         raise UserError(f"{source}: {key!r} did not arrive in the network; are diffusers and transformers too new?")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _quiet() -> None:
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
