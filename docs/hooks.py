@@ -19,13 +19,13 @@ from pydantic import BaseModel
 from bench import registry, resources
 from bench.__main__ import HYDRA_VERBS, VERBS
 from bench.identity import Mark, mark_of
-from bench.spec import Card, Evaluator, Execution, Protocol, Views
+from bench.spec import Card, Evaluator, Execution, Protocol
 
 GROUPS = ("methods", "datasets", "detectors", "landmarkers", "parsers", "extractors")
 MARKS = {Mark.IDENTITY: "identity", Mark.CONTENT: "content", Mark.RECORDED: "recorded"}
 OUTER: tuple[tuple[str, type[BaseModel]], ...] = (
-    ("protocol", Protocol), ("protocol.views", Views), ("evaluator", Evaluator), ("execution", Execution),
-    ("method.card", Card),
+    ("protocol", Protocol), ("protocol.views", type(Protocol(name="").views)), ("evaluator", Evaluator),
+    ("execution", Execution), ("method.card", Card),
 )  # fmt: skip
 """Settings of every run: prefix of their overrides, and their spec."""
 MODULES = {
@@ -59,15 +59,18 @@ def on_files(files: Any, config: Any) -> Any:
     """Add the generated pages."""
     from mkdocs.structure.files import File
 
-    pages = {path: modules_page(*page) for path, page in MODULES.items()}
-    pages |= {
+    for path, content in generated().items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def generated() -> dict[str, str]:
+    """Return the generated pages: path below the site -> Markdown."""
+    return {path: modules_page(*page) for path, page in MODULES.items()} | {
         "reference/configuration.md": configuration_page(),
         "reference/protocols.md": protocols_page(),
         "reference/verbs.md": verbs_page(),
     }
-    for path, content in pages.items():
-        files.append(File.generated(config, path, content=content))
-    return files
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -163,7 +166,7 @@ def protocols_page() -> str:
         "Every field is an override, for example `protocol.samples_per_item=10`.\n"
     ]
     for path in sorted((resources.folder("conf") / "protocol").glob("*.yaml")):
-        protocol = Protocol.model_validate(_yaml(path))
+        protocol = Protocol.model_validate(read_yaml(path))
         rows = [[f"`{name}`", written(value), words] for name, value, words in fields(protocol, "protocol")]
         parts.append(f"## `{path.stem}`\n\n{_comment(path)}\n\n{table_of(['field', 'value', 'meaning'], rows)}")
     return "\n".join([*parts, "## What a profile changes\n", *_profiles()])
@@ -172,12 +175,13 @@ def protocols_page() -> str:
 def _profiles() -> Iterator[str]:
     """Yield what each profile sets in the protocol."""
     for path in sorted((resources.folder("conf") / "profile").glob("*.yaml")):
-        changes = list(_leaves(_yaml(path).get("protocol", {}), "protocol"))
+        changes = list(_leaves(read_yaml(path).get("protocol", {}), "protocol"))
         text = ", ".join(f"`{name}={value}`" for name, value in changes) or "nothing"
         yield f"- `profile={path.stem}`: {text}"
 
 
-def _yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return what a configuration file holds."""
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
 
