@@ -15,7 +15,7 @@ class Colour(Spec):
     """A colour.
 
     Attributes:
-        level: of each channel,
+        level: of channels,
             red first.
         name: one of <three>.
     """
@@ -47,7 +47,7 @@ def test_examples(hooks):
 
 def test_an_option_is_a_row_of_words(hooks):
     assert hooks.options(Mixed).splitlines()[2:] == [
-        "| `level` | of each channel, red first. | list of whole numbers, at least 0 and at most 9 | `[0]` | identity |",
+        "| `level` | of channels, red first. | list of whole numbers, at least 0 and at most 9 | `[0]` | identity |",
         "| `name` | one of &lt;three&gt;. | `red`, `green` or `blue`, or `null` | `null` | identity |",
         "| `share` | of it. | number, more than 0 | required | identity |",
     ]
