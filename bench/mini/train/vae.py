@@ -3,8 +3,8 @@
 Its latents are fixed: the first principal components of the image's 8 x 8 patches, each divided by the root of its
 deviation. A latent space that is free to choose takes many hours of two cores; this one is known beforehand, so that
 the decoder starts from something worth decoding and the UNet needs not wait for it. The decoder sees its neighbourhood
-and gives back more than the components alone hold; a critic that distinguishes its patches from true ones (as in VQGAN, Esser
-et al. 2021) keeps them as sharp as the world's.
+and gives back more than the components hold; a critic that distinguishes its patches from true ones (as in VQGAN,
+Esser et al. 2021) keeps them as sharp as the world's.
 """
 
 from __future__ import annotations
