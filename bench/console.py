@@ -11,26 +11,26 @@ from bench.errors import UserError
 
 
 def say(message: str) -> None:
-    """One line on stderr."""
+    """Write one line to stderr."""
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
 
 
 def show(text: str) -> None:
-    """A result on stdout."""
+    """Write a result to stdout."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def progress(total: int, what: str) -> Any:
-    """A progress bar (rate, time left) on stderr, silent where stderr is no terminal; close it after use."""
+    """Return a progress bar (rate, time left) on stderr, silent unless stderr is a terminal; close it after use."""
     from tqdm import tqdm
 
     return tqdm(total=total, desc=what, unit="img", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as aligned columns under a header; control characters in names are escaped."""
+    """Return rows as aligned columns under a header; control characters in names are escaped."""
     if not rows:
         return "none"
     texts = [{key: _cell(value) for key, value in row.items()} for row in rows]
