@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
 
 from bench import registry
 from bench.errors import UserError
-from bench.faces.views import View, ViewOptions, view_named
+from bench.faces.views import View, ViewOptions, view_read_by
 from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity
 
 Relation = Literal["conditioned", "trained_against", "same_training_data", "none", "unknown"]
@@ -324,7 +324,7 @@ def view_of(extractor: Part) -> View:
     Raises:
         UserError: there is none of that name; the message has the nearest name.
     """
-    return view_named(str(extractor.options.view))  # type: ignore[attr-defined]
+    return view_read_by(extractor.name, str(extractor.options.view))  # type: ignore[attr-defined]
 
 
 def feature_id(spec: RunSpec, name: str) -> str:

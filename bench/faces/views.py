@@ -110,14 +110,18 @@ VIEWS = {
 """All views, by name."""
 
 
-def view_named(name: str) -> View:
+def view_read_by(extractor: str, name: str) -> View:
     """Return the view of a name.
+
+    Args:
+        extractor: who reads it; the message names it.
+        name: of the view.
 
     Raises:
         UserError: there is none; the message has the nearest name.
     """
     if name not in VIEWS:
-        raise unknown("view", name, VIEWS)
+        raise unknown(f"view of extractor {extractor}", name, VIEWS)
     return VIEWS[name]
 
 

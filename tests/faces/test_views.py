@@ -6,7 +6,7 @@ import pytest
 from bench.errors import UserError
 from bench.faces import align
 from bench.faces.face import Face
-from bench.faces.views import FFHQ512, MASK_OPTIONS, VIEWS, ViewOptions, absent, cut, mask, view_named
+from bench.faces.views import FFHQ512, MASK_OPTIONS, VIEWS, ViewOptions, absent, cut, mask, view_read_by
 from bench.status import SampleStatus
 
 RNG = np.random.default_rng(0)
@@ -53,9 +53,9 @@ def test_a_view_needs_landmarks_exactly_where_it_cannot_be_cut_without(view, ali
 
 
 def test_an_unknown_view_is_refused_with_the_nearest_name():
-    assert view_named("ffhq512") is FFHQ512
-    with pytest.raises(UserError, match=r"^unknown view 'ffhq51'; did you mean 'ffhq512'\? "):
-        view_named("ffhq51")
+    assert view_read_by("lpips", "ffhq512") is FFHQ512
+    with pytest.raises(UserError, match=r"^unknown view of extractor lpips 'ffhq51'; did you mean 'ffhq512'\? "):
+        view_read_by("lpips", "ffhq51")
 
 
 def test_aligned_views_without_landmarks_say_so():
@@ -70,7 +70,7 @@ def test_the_five_point_crop_needs_none():
 
 
 def test_points_that_define_no_crop_are_a_status():
-    nowhere, view = np.full((5, 2), 7, np.float32), view_named("arcface112")
+    nowhere, view = np.full((5, 2), 7, np.float32), VIEWS["arcface112"]
     assert cut(IMAGE, face(keypoints=nowhere), [view], ViewOptions())[view].status == "no_crop"
 
 
@@ -94,5 +94,5 @@ def test_the_mask_removes_what_the_labels_say_and_an_empty_one_is_a_status():
     assert (masked.pixels[256:] == (9, 8, 7)).all()
     [empty] = mask([aligned], lambda crops: half * 0, ViewOptions())
     assert empty.status == "empty_mask"
-    failed = absent(view_named("ffhq512_masked"), SampleStatus.NO_FACE)
+    failed = absent(VIEWS["ffhq512_masked"], SampleStatus.NO_FACE)
     assert mask([failed], lambda crops: half, ViewOptions())[0] is failed
