@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from bench import registry, resources
 from bench.__main__ import HYDRA_VERBS, VERBS
+from bench.faces.views import ViewOptions
 from bench.identity import Mark, mark_of
 from bench.spec import Card, Evaluator, Execution, Protocol
 
