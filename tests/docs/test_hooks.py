@@ -3,7 +3,6 @@
 import doctest
 from typing import Annotated, Literal
 
-import pytest
 from pydantic import Field
 
 from bench import registry, resources
@@ -60,7 +59,6 @@ def test_no_type_is_printed_as_an_annotation(hooks):
     ] == []
 
 
-@pytest.mark.xfail(strict=True, reason="options whose spec has no section Attributes yet")
 def test_every_option_has_words(hooks):
     silent = [
         f"{where}.{name}"
