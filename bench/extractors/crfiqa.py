@@ -1,0 +1,67 @@
+"""CR-FIQA (Boutros et al., CVPR 2023): how useful a face crop is for recognition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bench.extractors.protocol import Crops
+from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
+from bench.networks import assemble, load_state, pixels
+from bench.runtime import Runtime
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HEAD = "qs."
+
+
+class CrFiqa:
+    """A CR-FIQA network. Input RGB in [-1, 1], 112. The quality reads the embedding before it is normalised."""
+
+    class Options(Spec):
+        """Options of CR-FIQA.
+
+        Attributes:
+            weights: `181952backbone.pth` of CR-FIQA(L) or `32572backbone.pth` of CR-FIQA(S).
+            network: "iresnet100" of L, "iresnet50" of S.
+            view: the crop it reads.
+            trained_on: the training set.
+            batch: crops at a time.
+        """
+
+        weights: WeightFile
+        network: Annotated[Literal["iresnet50", "iresnet100"], IDENTITY] = "iresnet100"
+        view: Annotated[str, IDENTITY] = "arcface112"
+        trained_on: Annotated[str, RECORDED] = ""
+        batch: Annotated[int, Field(gt=0), RECORDED] = 16
+
+    def __init__(self, options: Options, runtime: Runtime) -> None:
+        from torch import nn
+
+        from bench.extractors.iresnet import insightface
+
+        source = f"{options.weights} (CR-FIQA)"
+        state = load_state(options.weights)
+        head = {key.removeprefix(HEAD): tensor for key, tensor in state.items() if key.startswith(HEAD)}
+        backbone = {key: tensor for key, tensor in state.items() if not key.startswith(HEAD)}
+        self._device = runtime.device
+        self._network = insightface(backbone, options.network, source, runtime.device)
+        self._head = assemble(lambda: nn.Linear(512, 1), head, f"{source}: {HEAD}", runtime.device)
+
+    def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
+        """Return "quality" (b,) float32, unbounded, higher is better, of (b, 112, 112, 3) uint8 RGB crops."""
+        import torch
+
+        with torch.inference_mode():
+            feature = self.features(pixels(crops, self._device))
+            return {"quality": self._head(feature)[:, 0].cpu().numpy()}
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the (b, 512) embeddings, not normalised, of (b, 3, 112, 112) RGB in [0, 1]."""
+        feature: Tensor = self._network(images * 2 - 1)
+        return feature

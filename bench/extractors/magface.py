@@ -1,0 +1,60 @@
+"""MagFace (Meng et al., CVPR 2021): a recogniser whose embedding's length measures the quality of the crop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bench.extractors.protocol import Crops
+from bench.extractors.recognition import with_norm
+from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
+from bench.networks import beside, load_state, pixels
+from bench.runtime import Runtime
+
+STEM = "features.running_mean"
+EPS = 2e-5
+"""Of all batch norms; 1e-5 moves the embedding by 1e-4 of its length."""
+
+
+class MagFace:
+    """A MagFace network. Input BGR in [0, 1], 112, without mean and standard deviation."""
+
+    class Options(Spec):
+        """Options of MagFace.
+
+        Attributes:
+            weights: the official checkpoint, its network under any prefix (`features.module.`, `module.features.`).
+            network: insightface's layout; the official file is an "iresnet100".
+            view: the crop it reads.
+            trained_on: the training set.
+            batch: crops at a time.
+        """
+
+        weights: WeightFile
+        network: Annotated[Literal["iresnet50", "iresnet100"], IDENTITY] = "iresnet100"
+        view: Annotated[str, IDENTITY] = "arcface112"
+        trained_on: Annotated[str, RECORDED] = ""
+        batch: Annotated[int, Field(gt=0), RECORDED] = 16
+
+    def __init__(self, options: Options, runtime: Runtime) -> None:
+        from bench.extractors.iresnet import insightface
+
+        source = f"{options.weights} (MagFace)"
+        state = beside(load_state(options.weights), STEM, source)
+        self._device = runtime.device
+        self._network = insightface(state, options.network, source, runtime.device, EPS)
+
+    def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
+        """Return the embeddings of (b, 112, 112, 3) uint8 RGB crops.
+
+        Returns:
+            "feature": (b, 512) float32, not normalised; "norm": (b,) its length, MagFace's quality, higher is better.
+        """
+        import torch
+
+        with torch.inference_mode():
+            return with_norm(self._network(pixels(crops, self._device).flip(1)).cpu().numpy())
