@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,10 @@ Crops = NDArray[Any]
 """(b, H, W, 3) RGB of the type that `bench.faces.views.VIEWS` says: uint8, but float32 in [0, 1] for `flame224`.
 
 b is always the declared batch: the caller pads the last one with zeros."""
+
+Distance = Literal["cosine", "euclidean"]
+"""How the embeddings of two faces are compared: by the cosine, higher is more alike, or by the length of their
+difference, lower is more alike."""
 
 
 class Extractor(Protocol):
