@@ -1,4 +1,4 @@
-"""AdaFace (Kim et al., CVPR 2022) and CurricularFace (Huang et al., CVPR 2020): IR backbones of official checkpoints."""
+"""AdaFace (Kim et al., CVPR 2022) and CurricularFace (Huang et al., CVPR 2020): their IR backbones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CLIP (Radford et al., 2021) with both halves: how well an image shows what a prompt says; and LAION's aesthetic score."""
+"""CLIP (Radford et al., 2021) with both halves, for prompts and images in one space, and LAION's aesthetic score."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNUSED = ("logit_scale", "text_model.embeddings.position_ids", "vision_model.emb
 
 
 class ClipText:
-    """CLIP's embeddings of images and of prompts, in one space. Input RGB, CLIP's mean and std, of the network's size."""
+    """CLIP's embeddings of images and of prompts. Input RGB, CLIP's mean and std, of the network's own size."""
 
     class Options(Spec):
         """Options of CLIP with its text half.
@@ -49,7 +49,9 @@ class ClipText:
         self.network = from_folder(CLIPModel, options.weights, UNUSED).to(runtime.device)
         self._tokenizer = tokenizer(options.weights)
         self._device = runtime.device
-        self._head = None if options.aesthetic is None else affine(load_state(options.aesthetic), str(options.aesthetic))
+        self._head = (
+            None if options.aesthetic is None else affine(load_state(options.aesthetic), str(options.aesthetic))
+        )
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
         """Return the embeddings of (b, S, S, 3) uint8 RGB images, S the network's own size.

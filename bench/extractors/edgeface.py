@@ -26,7 +26,7 @@ class Variant(NamedTuple):
 
     Attributes:
         trunk: timm's name.
-        gamma: share of the smaller side of a linear layer that its two factors keep as their rank; None: not factorised.
+        gamma: rank of the two factors of a linear layer over its smaller side; None: not factorised.
     """
 
     trunk: str

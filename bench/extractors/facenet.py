@@ -1,4 +1,4 @@
-"""FaceNet (Schroff et al., CVPR 2015) as facenet-pytorch has it: another network, crop and training set than ArcFace's."""
+"""FaceNet (Schroff et al., CVPR 2015) as facenet-pytorch has it, with another network and crop than ArcFace."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def centres() -> NDArray[np.float32]:
 def buckets() -> NDArray[np.int64]:
     """Return the bucket (196, 196) of the difference between a query patch and a key patch: rows, then columns.
 
-    Differences of a patch or none have buckets of their own, larger ones share them by their logarithm (iRPE, "product").
+    Differences of a patch or none have buckets of their own; larger ones share them by their logarithm (iRPE).
     """
     row, column = np.divmod(np.arange(SIDE**2), SIDE)
     down, right = (_piece(line[:, None] - line[None]) for line in (row, column))

@@ -59,7 +59,9 @@ class SixDRepNet:
         state = select(state, "model_state_dict.") or state
         source = f"{options.weights} as 6DRepNet {options.network}"
         self._device = runtime.device
-        self._network = _repvgg(state, source, runtime) if options.network == "repvgg_b1g2" else _resnet(state, source, runtime)
+        self._network = (
+            _repvgg(state, source, runtime) if options.network == "repvgg_b1g2" else _resnet(state, source, runtime)
+        )
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
         """Return the rotations of (b, 224, 224, 3) uint8 RGB crops.

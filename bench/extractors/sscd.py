@@ -53,7 +53,7 @@ class Sscd:
 
 
 def descriptor() -> nn.Module:
-    """Return a ResNet-50 by torchvision's names whose average pool is a generalised mean and that answers 512 numbers."""
+    """Return a ResNet-50 by torchvision's names with 512 outputs, whose average pool is a generalised mean."""
     from torch import nn
     from torchvision.models import resnet50
 

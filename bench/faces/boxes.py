@@ -64,7 +64,7 @@ def whole(image: Image, side: int, filter_: Filter) -> Image:
 
 
 def stretched(image: Image, side: int) -> Image:
-    """Return the whole image as (side, side, 3), without regard to its aspect, by the bilinear filter: SSCD's at 320."""
+    """Return the whole image as (side, side, 3), without regard to its aspect, bilinear: SSCD's at 320."""
     return resize(image, (side, side), "bilinear")
 
 

@@ -1,4 +1,4 @@
-"""CLIP's two halves against openai/CLIP and transformers, and LAION's aesthetic head, on weights made by the formula."""
+"""CLIP's two halves and LAION's aesthetic head against the official code, on weights made by the formula."""
 
 import gzip
 import json
@@ -63,7 +63,9 @@ def test_prompts(golden, network):
 @pytest.fixture(scope="module")
 def embeddings(golden, network):
     crops = np.stack([whole(image, 56, "bicubic") for image in images(golden)])
-    entered = standardise(pixels(crops, "cpu"), *((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)))
+    entered = standardise(
+        pixels(crops, "cpu"), *((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+    )
     np.testing.assert_allclose([checks(image) for image in entered], golden["pixel_checks"], rtol=1e-5, atol=0.01)
     return network.extract(crops)["feature"]
 

@@ -27,4 +27,6 @@ def test_network(name, tmp_path):
     expected = [golden[f"{name}_stage{index}_checks"] for index in range(4)]
     np.testing.assert_allclose([checks(stage) for stage in stages], expected, rtol=1e-3, atol=0.02)
     swapped = network.extract(crops[..., ::-1])["feature"]
-    np.testing.assert_allclose(cosines(swapped, golden[f"{name}_embedding"]), golden[f"{name}_wrong_bgr_cosine"], atol=1e-4)
+    np.testing.assert_allclose(
+        cosines(swapped, golden[f"{name}_embedding"]), golden[f"{name}_wrong_bgr_cosine"], atol=1e-4
+    )

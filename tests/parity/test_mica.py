@@ -19,7 +19,10 @@ def golden():
 
 def test_chain(golden, tmp_path):
     regressor = state(golden, "mapping", "flameModel.")
-    content = {"arcface": state(golden, "arcface", "arcface."), "flameModel": regressor | {"generator.eye_pose": torch.zeros(1, 6)}}
+    content = {
+        "arcface": state(golden, "arcface", "arcface."),
+        "flameModel": regressor | {"generator.eye_pose": torch.zeros(1, 6)},
+    }
     torch.save(content, tmp_path / "mica.tar")
     network = Mica(Mica.Options(weights=tmp_path / "mica.tar"), Runtime())
     crops = np.stack(images(golden))

@@ -66,4 +66,6 @@ def test_colour_order_matters(golden, six, network):
     with torch.inference_mode():
         swapped = torch.nn.functional.normalize(network._network(entered.flip(1))).numpy()
     np.testing.assert_allclose(swapped[0], golden["wrong_bgr_embedding0"], atol=2e-6)
-    assert cosines(network.extract(stretched(six[0], 320)[None, ..., ::-1])["feature"], golden["skew_embedding"][:1]) < 0.9
+    assert (
+        cosines(network.extract(stretched(six[0], 320)[None, ..., ::-1])["feature"], golden["skew_embedding"][:1]) < 0.9
+    )
