@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.extractors.protocol import Crops
+from bench.extractors.protocol import Crops, Distance
 from bench.extractors.recognition import with_norm
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
 from bench.networks import assemble, beside, load_state, pixels
@@ -21,6 +21,10 @@ STEM = "input_layer.0.weight"
 
 class AdaFace:
     """An AdaFace network: aligned 112 crops in, embeddings and their norms (its measure of quality) out."""
+
+    role: ClassVar[str] = "recognition"
+    pairwise: ClassVar[bool] = False
+    distance: ClassVar[Distance] = "cosine"
 
     class Options(Spec):
         """The file is the official Lightning checkpoint, or the backbone's tensors as safetensors.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ UNUSED = ("logit_scale", "text_model.embeddings.position_ids", "vision_model.emb
 
 class ClipText:
     """CLIP's embeddings of images and of prompts. Input RGB, CLIP's mean and std, of the network's own size."""
+
+    role: ClassVar[str] = "clip_text"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """Options of CLIP with its text half.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ HEAD = "qs."
 
 class CrFiqa:
     """A CR-FIQA network. Input RGB in [-1, 1], 112. The quality reads the embedding before it is normalised."""
+
+    role: ClassVar[str] = "quality"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """Options of CR-FIQA.

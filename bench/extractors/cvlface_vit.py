@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.extractors.protocol import Crops
+from bench.extractors.protocol import Crops, Distance
 from bench.extractors.recognition import with_norm
 from bench.faces.align import ARCFACE
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
@@ -23,6 +23,10 @@ SIDE = 112
 
 class CvlfaceVit:
     """A vision transformer of CVLface. Input RGB in [-1, 1], 112."""
+
+    role: ClassVar[str] = "recognition"
+    pairwise: ClassVar[bool] = False
+    distance: ClassVar[Distance] = "cosine"
 
     class Options(Spec):
         """Options of CVLface's transformers.

@@ -25,6 +25,8 @@ class DlibFace:
     above 0.8: it must not be used.
     """
 
+    role: ClassVar[str] = "recognition"
+    pairwise: ClassVar[bool] = False
     distance: ClassVar[Distance] = "euclidean"
 
     class Options(Spec):

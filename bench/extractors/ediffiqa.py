@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from bench.runtime import Runtime
 
 class EDifFiqa:
     """A network with one number for an answer. Input RGB in [-1, 1], 112."""
+
+    role: ClassVar[str] = "quality"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """Options of eDifFIQA.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.extractors.protocol import Crops
+from bench.extractors.protocol import Crops, Distance
 from bench.extractors.recognition import with_norm
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
 from bench.networks import assemble, load_state, pixels, require_side
@@ -22,6 +22,10 @@ UNUSED = ("logits.",)
 
 class FaceNet:
     """Inception-ResNet v1. Input RGB, 160, (x - 127.5) / 128 of grey levels; a crop by the box, not by key points."""
+
+    role: ClassVar[str] = "recognition"
+    pairwise: ClassVar[bool] = False
+    distance: ClassVar[Distance] = "cosine"
 
     class Options(Spec):
         """Options of FaceNet.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.extractors.protocol import Crops
+from bench.extractors.protocol import Crops, Distance
 from bench.extractors.recognition import with_norm
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
 from bench.networks import beside, load_state, pixels
@@ -22,6 +22,10 @@ EPS = 2e-5
 
 class MagFace:
     """A MagFace network. Input BGR in [0, 1], 112, without mean and standard deviation."""
+
+    role: ClassVar[str] = "recognition"
+    pairwise: ClassVar[bool] = False
+    distance: ClassVar[Distance] = "cosine"
 
     class Options(Spec):
         """Options of MagFace.

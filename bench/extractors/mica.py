@@ -28,6 +28,8 @@ SLOPE = 0.2
 class Mica:
     """MICA's ArcFace and its mapping. Input RGB in [-1, 1], 112."""
 
+    role: ClassVar[str] = "shape"
+    pairwise: ClassVar[bool] = False
     distance: ClassVar[Distance] = "euclidean"
 
     class Options(Spec):

@@ -21,9 +21,18 @@ difference, lower is more alike."""
 
 
 class Extractor(Protocol):
-    """One network. `options.batch` (RECORDED) is its declared batch; `options.view` names the crop it reads."""
+    """One network that answers with a feature for each crop.
+
+    Attributes:
+        Options: frozen spec of its options; `batch` (RECORDED) is its declared batch, `view` names the crop it reads.
+        role: what metrics ask for: "recognition", "lpips", "flame", "inception", "dinov2", "clip", "quality", "sscd",
+            "head_pose", "shape", "clip_text", or a word of your own.
+        pairwise: False: it answers with features.
+    """
 
     Options: ClassVar[type[Spec]]
+    role: ClassVar[str]
+    pairwise: ClassVar[bool]
 
     def __init__(self, options: Any, runtime: Any) -> None:
         """Loads from local files only; raises `UserError` for a missing or wrong one."""
@@ -32,10 +41,28 @@ class Extractor(Protocol):
         """Columns with one row per crop; "feature" is (b, d) float32, others are (b,) scalars (e.g. "norm")."""
 
 
+class Recogniser(Extractor, Protocol):
+    """An extractor whose features are embeddings of a person.
+
+    Attributes:
+        distance: how two embeddings are compared.
+    """
+
+    distance: ClassVar[Distance]
+
+
 class PairExtractor(Protocol):
-    """A network whose features are too large to keep: it answers with distances."""
+    """A network whose features are too large to keep: it answers with distances.
+
+    Attributes:
+        Options: as an `Extractor`'s.
+        role: as an `Extractor`'s.
+        pairwise: True: it answers with distances between the crops of one item.
+    """
 
     Options: ClassVar[type[Spec]]
+    role: ClassVar[str]
+    pairwise: ClassVar[bool]
 
     def __init__(self, options: Any, runtime: Any) -> None:
         """Loads from local files only; raises `UserError` for a missing or wrong one."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from bench.errors import UserError
-from bench.extractors.protocol import Crops
+from bench.extractors.protocol import Crops, Distance
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
 from bench.onnx import fixed, open_session, run
 from bench.runtime import Runtime
@@ -22,6 +22,10 @@ Grey = tuple[float, float, float]
 
 class ArcFaceOnnx:
     """An ONNX network that turns aligned crops into embeddings; read as its `Options` say, nothing is guessed."""
+
+    role: ClassVar[str] = "recognition"
+    pairwise: ClassVar[bool] = False
+    distance: ClassVar[Distance] = "cosine"
 
     class Options(Spec):
         """How a file wants its crops, and where it comes from.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,9 @@ GIMBAL = 1e-6
 
 class SixDRepNet:
     """A 6DRepNet. Input RGB, 224, ImageNet mean and std, cut by the face's box from the image as it is."""
+
+    role: ClassVar[str] = "head_pose"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """Options of 6DRepNet.

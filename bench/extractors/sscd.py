@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ FLOOR = 1e-6
 
 class Sscd:
     """SSCD's ResNet-50 descriptor. Input RGB, ImageNet mean and std, of any size: the view decides it."""
+
+    role: ClassVar[str] = "sscd"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """Options of SSCD.
