@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +92,7 @@ class ClipText:
         return ids
 
 
-def tokenizer(folder: Path) -> object:
+def tokenizer(folder: Path) -> Any:
     """Return the tokenizer of a folder in Hugging Face layout.
 
     Raises:

@@ -41,8 +41,7 @@ class Transformer(nn.Module):
     def __init__(self, size: Size, kprpe: bool) -> None:
         super().__init__()
         self.pos_embed = nn.Parameter(torch.empty(1, SIDE**2, WIDTH))
-        self.patch_embed = nn.Module()
-        self.patch_embed.proj = nn.Conv2d(3, WIDTH, 8, 8)
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, WIDTH, 8, 8)})
         self.blocks = nn.ModuleList(Block(size) for _ in range(size.depth))
         self.norm = nn.LayerNorm(WIDTH)
         if kprpe:
@@ -62,7 +61,7 @@ class Transformer(nn.Module):
             images: (b, 3, 112, 112).
             keypoints: (b, 5, 2) x, y as shares of the crop's side, of a network with KP-RPE; else None.
         """
-        x = self.patch_embed.proj(images).flatten(2).transpose(1, 2) + self.pos_embed
+        x = self.patch_embed["proj"](images).flatten(2).transpose(1, 2) + self.pos_embed
         scores = None if keypoints is None else self._scores(keypoints)
         place = torch.from_numpy(buckets()).to(x.device)
         for index, block in enumerate(self.blocks):
@@ -114,8 +113,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """Return the tokens that each token attends to, weighted."""
-        parts = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        out = nn.functional.scaled_dot_product_attention(*parts.unbind(), attn_mask=bias)
+        query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        out = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         return self.proj(out.transpose(1, 2).flatten(2))
 
 

@@ -79,12 +79,13 @@ def mapping(state: State, source: str, device: str) -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             count = sum(key.startswith("network.") and key.endswith(".weight") for key in state)
-            self.network = nn.ModuleList(_linear(state, f"network.{index}", source) for index in range(count))
+            self.layers = [_linear(state, f"network.{index}", source) for index in range(count)]
+            self.network = nn.ModuleList(self.layers)
             self.output = _linear(state, "output", source)
 
         def forward(self, embedding: Tensor) -> Tensor:
             x = embedding
-            for layer in self.network:
+            for layer in self.layers:
                 x = torch.cat([embedding, x], 1) if layer.in_features > x.shape[1] else x
                 x = nn.functional.leaky_relu(layer(x), SLOPE)
             return self.output(x)
