@@ -1,9 +1,10 @@
 """The table of relations: what follows from it for every method that the project ships, and what it refuses."""
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
-from bench import registry, relations
+from bench import registry, relations, resources
 from bench.errors import UserError
 from bench.relations import Relations, refuse_unknown
 
@@ -18,7 +19,8 @@ FACEID = ("ip_adapter_faceid_plus", "ip_adapter_faceid_plusv2", "ip_adapter_face
 
 WEBFACE = {"arcface", "w600k_r50", "adaface_ir101_webface12m", "cvlface_vit_base_webface12m", "edgeface_base",
            "edgeface_s_gamma_05", "edgeface_xs_gamma_06", "edgeface_xxs"}  # fmt: skip
-GLINT = {"glintr100", "curricularface_glint360k", "lvface_b_glint360k", "mica", "vec2face_r100"}
+LVFACE = {f"lvface_{size}_glint360k" for size in "tsbl"}
+GLINT = {"glintr100", "curricularface_glint360k", "mica", "vec2face_r100", *LVFACE}
 MS_CELEB = {"adaface_ir101_ms1mv3", "curricularface_ms1mv2", "magface_r100", "crfiqa_l", "ir_se50_facexlib"}
 INDEPENDENT = {"adaface_ir18_vggface2", "facenet_vggface2", "ediffiqa_t", "facenet_casia", "crfiqa_s", "dlib"}
 EXPECTED = {
@@ -83,6 +85,13 @@ def test_the_headline():
     assert TABLE.independent(shipped, panel)[0] == "adaface_ir18_vggface2"
     assert TABLE.independent(["arc2face"], panel)[0] == "adaface_ir101_ms1mv3"
     assert TABLE.independent([*PAPERS_SEVEN, "folder"], panel) == []
+
+
+@pytest.mark.parametrize("evaluator", ["paper", "panel"])
+def test_every_recogniser_of_an_evaluator_has_its_training_set(evaluator):
+    names = yaml.safe_load((resources.folder("conf") / "evaluator" / f"{evaluator}.yaml").read_text())["recognisers"]
+    assert set(names) <= set(TABLE.recognisers)
+    assert not any("trained_on" in options for options in names.values())
 
 
 def test_an_evaluators_own_training_set_comes_first():

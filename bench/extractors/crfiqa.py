@@ -61,8 +61,10 @@ class CrFiqa:
         import torch
 
         with torch.inference_mode():
-            feature = self.features(pixels(crops, self._device))
-            return {"quality": self._head(feature)[:, 0].cpu().numpy()}
+            feature = self.features(pixels(crops, self._device)).double()
+            # Row by row: a product of matrices rounds a row by its place in the batch.
+            quality = (feature * self._head.weight[0]).sum(1) + self._head.bias
+            return {"quality": quality.float().cpu().numpy()}
 
     def features(self, images: Tensor) -> Tensor:
         """Return the (b, 512) embeddings, not normalised, of (b, 3, 112, 112) RGB in [0, 1]."""
