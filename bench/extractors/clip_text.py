@@ -14,7 +14,7 @@ from pydantic import Field
 from bench.errors import UserError
 from bench.extractors.clip import MEAN, STD
 from bench.extractors.protocol import Crops
-from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
+from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, WeightFile
 from bench.networks import State, from_folder, load_state, pixels, require_side, standardise
 from bench.runtime import Runtime
 
@@ -42,7 +42,7 @@ class ClipText:
         """
 
         weights: WeightFile
-        aesthetic: WeightFile | None = None
+        aesthetic: Annotated[Path | None, CONTENT] = None
         view: Annotated[str, IDENTITY] = "whole224"
         batch: Annotated[int, Field(gt=0), RECORDED] = 8
 

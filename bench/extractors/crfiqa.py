@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
+from bench.extractors.options import AlignedOptions
 from bench.extractors.protocol import Crops
-from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
+from bench.identity import IDENTITY
 from bench.networks import assemble, load_state, pixels
 from bench.runtime import Runtime
 
@@ -26,22 +26,14 @@ class CrFiqa:
     role: ClassVar[str] = "quality"
     pairwise: ClassVar[bool] = False
 
-    class Options(Spec):
+    class Options(AlignedOptions):
         """Options of CR-FIQA.
 
         Attributes:
-            weights: `181952backbone.pth` of CR-FIQA(L) or `32572backbone.pth` of CR-FIQA(S).
-            network: "iresnet100" of L, "iresnet50" of S.
-            view: the crop it reads.
-            trained_on: the training set.
-            batch: crops at a time.
+            network: "iresnet100" of CR-FIQA(L), `181952backbone.pth`; "iresnet50" of CR-FIQA(S), `32572backbone.pth`.
         """
 
-        weights: WeightFile
         network: Annotated[Literal["iresnet50", "iresnet100"], IDENTITY] = "iresnet100"
-        view: Annotated[str, IDENTITY] = "arcface112"
-        trained_on: Annotated[str, RECORDED] = ""
-        batch: Annotated[int, Field(gt=0), RECORDED] = 16
 
     def __init__(self, options: Options, runtime: Runtime) -> None:
         from torch import nn
@@ -54,7 +46,7 @@ class CrFiqa:
         backbone = {key: tensor for key, tensor in state.items() if not key.startswith(HEAD)}
         self._device = runtime.device
         self._network = insightface(backbone, options.network, source, runtime.device)
-        self._head = assemble(lambda: nn.Linear(512, 1), head, f"{source}: {HEAD}", runtime.device)
+        self._head: Any = assemble(lambda: nn.Linear(512, 1), head, f"{source}: {HEAD}", runtime.device)
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
         """Return "quality" (b,) float32, unbounded, higher is better, of (b, 112, 112, 3) uint8 RGB crops."""

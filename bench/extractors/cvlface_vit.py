@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
+from bench.extractors.options import AlignedOptions
 from bench.extractors.protocol import Crops, Distance
 from bench.extractors.recognition import with_norm
 from bench.faces.align import ARCFACE
-from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
+from bench.identity import IDENTITY
 from bench.networks import assemble, beside, load_state, pixels
 from bench.runtime import Runtime
 
@@ -28,24 +28,17 @@ class CvlfaceVit:
     pairwise: ClassVar[bool] = False
     distance: ClassVar[Distance] = "cosine"
 
-    class Options(Spec):
+    class Options(AlignedOptions):
         """Options of CVLface's transformers.
 
         Attributes:
-            weights: `model.safetensors` of its folder on Hugging Face, or `pretrained_model/model.pt`.
-            network: "small" or "base".
+            network: "small" or "base"; the file is `model.safetensors` of its folder on Hugging Face, or
+                `pretrained_model/model.pt`.
             kprpe: whether it has KP-RPE; a plain transformer does not read key points.
-            view: the crop it reads.
-            trained_on: the training set.
-            batch: crops at a time.
         """
 
-        weights: WeightFile
         network: Annotated[Literal["small", "base"], IDENTITY] = "base"
         kprpe: Annotated[bool, IDENTITY] = True
-        view: Annotated[str, IDENTITY] = "arcface112"
-        trained_on: Annotated[str, RECORDED] = ""
-        batch: Annotated[int, Field(gt=0), RECORDED] = 8
 
     def __init__(self, options: Options, runtime: Runtime) -> None:
         from bench.extractors.kprpe_vit import SIZES, Transformer

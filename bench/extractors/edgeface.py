@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
+from bench.extractors.options import AlignedOptions
 from bench.extractors.protocol import Crops, Distance
 from bench.extractors.recognition import with_norm
-from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
+from bench.identity import IDENTITY
 from bench.networks import assemble, load_state, pixels, select
 from bench.runtime import Runtime
 
@@ -48,22 +48,14 @@ class EdgeFace:
     pairwise: ClassVar[bool] = False
     distance: ClassVar[Distance] = "cosine"
 
-    class Options(Spec):
+    class Options(AlignedOptions):
         """Options of EdgeFace.
 
         Attributes:
-            weights: `edgeface_<network>.pt`.
-            network: which of the published ones.
-            view: the crop it reads.
-            trained_on: the training set.
-            batch: crops at a time.
+            network: which of the published ones; the file is `edgeface_<network>.pt`.
         """
 
-        weights: WeightFile
         network: Annotated[Name, IDENTITY] = "base"
-        view: Annotated[str, IDENTITY] = "arcface112"
-        trained_on: Annotated[str, RECORDED] = ""
-        batch: Annotated[int, Field(gt=0), RECORDED] = 16
 
     def __init__(self, options: Options, runtime: Runtime) -> None:
         state = load_state(options.weights)

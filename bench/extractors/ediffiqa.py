@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
+from bench.extractors.options import AlignedOptions
 from bench.extractors.protocol import Crops
 from bench.extractors.recognition import ArcFaceOnnx
-from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
 from bench.runtime import Runtime
 
 
 class EDifFiqa:
-    """A network with one number for an answer. Input RGB in [-1, 1], 112."""
+    """A network with one number for an answer, `ediffiqa_tiny_jun2024.onnx` of OpenCV's zoo. Input RGB in [-1, 1], 112.
+
+    Crops of another size are scaled, which changes the answer.
+    """
 
     role: ClassVar[str] = "quality"
     pairwise: ClassVar[bool] = False
 
-    class Options(Spec):
-        """Options of eDifFIQA.
+    Options = AlignedOptions
 
-        Attributes:
-            weights: `ediffiqa_tiny_jun2024.onnx` of OpenCV's zoo.
-            view: the crop it reads. Crops of another size than 112 are scaled, which changes the answer.
-            trained_on: the training set.
-            batch: crops at a time.
-        """
-
-        weights: WeightFile
-        view: Annotated[str, IDENTITY] = "arcface112"
-        trained_on: Annotated[str, RECORDED] = ""
-        batch: Annotated[int, Field(gt=0), RECORDED] = 16
-
-    def __init__(self, options: Options, runtime: Runtime) -> None:
+    def __init__(self, options: AlignedOptions, runtime: Runtime) -> None:
         inner = ArcFaceOnnx.Options(weights=options.weights, dim=1, view=options.view, batch=options.batch)
         self._network = ArcFaceOnnx(inner, runtime)
 

@@ -46,7 +46,8 @@ class FaceNet:
         from bench.extractors.inception_resnet import InceptionResnetV1
 
         self._device = runtime.device
-        state, source = load_state(options.weights), f"{options.weights} (FaceNet)"
+        source = f"{options.weights} (FaceNet)"
+        state = load_state(options.weights)
         self._network = assemble(InceptionResnetV1, state, source, runtime.device, UNUSED)
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:

@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
+from bench.extractors.options import AlignedOptions
 from bench.extractors.protocol import Crops, Distance
 from bench.extractors.recognition import with_norm
-from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
+from bench.identity import IDENTITY
 from bench.networks import beside, load_state, pixels
 from bench.runtime import Runtime
 
@@ -27,22 +27,14 @@ class MagFace:
     pairwise: ClassVar[bool] = False
     distance: ClassVar[Distance] = "cosine"
 
-    class Options(Spec):
+    class Options(AlignedOptions):
         """Options of MagFace.
 
         Attributes:
-            weights: the official checkpoint, its network under any prefix (`features.module.`, `module.features.`).
-            network: insightface's layout; the official file is an "iresnet100".
-            view: the crop it reads.
-            trained_on: the training set.
-            batch: crops at a time.
+            network: insightface's layout; the official file is an "iresnet100". The file may hold it under any prefix.
         """
 
-        weights: WeightFile
         network: Annotated[Literal["iresnet50", "iresnet100"], IDENTITY] = "iresnet100"
-        view: Annotated[str, IDENTITY] = "arcface112"
-        trained_on: Annotated[str, RECORDED] = ""
-        batch: Annotated[int, Field(gt=0), RECORDED] = 16
 
     def __init__(self, options: Options, runtime: Runtime) -> None:
         from bench.extractors.iresnet import insightface

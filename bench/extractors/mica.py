@@ -6,15 +6,14 @@ It is a recogniser in disguise: what ArcFace does not see of a face, MICA does n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from bench.errors import UserError
+from bench.extractors.options import AlignedOptions
 from bench.extractors.protocol import Crops, Distance
-from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
 from bench.networks import State, assemble, load_state, pixels, select
 from bench.runtime import Runtime
 
@@ -26,31 +25,19 @@ SLOPE = 0.2
 
 
 class Mica:
-    """MICA's ArcFace and its mapping. Input RGB in [-1, 1], 112."""
+    """MICA's ArcFace and its mapping, all that is read of `mica.tar`. Input RGB in [-1, 1], 112."""
 
     role: ClassVar[str] = "shape"
     pairwise: ClassVar[bool] = False
     distance: ClassVar[Distance] = "euclidean"
 
-    class Options(Spec):
-        """Options of MICA.
+    Options = AlignedOptions
 
-        Attributes:
-            weights: `mica.tar`; only the recogniser and the mapping in it are read.
-            view: the crop it reads.
-            trained_on: the training set of its recogniser.
-            batch: crops at a time.
-        """
-
-        weights: WeightFile
-        view: Annotated[str, IDENTITY] = "arcface112"
-        trained_on: Annotated[str, RECORDED] = ""
-        batch: Annotated[int, Field(gt=0), RECORDED] = 16
-
-    def __init__(self, options: Options, runtime: Runtime) -> None:
+    def __init__(self, options: AlignedOptions, runtime: Runtime) -> None:
         from bench.extractors.iresnet import insightface
 
-        state, source = load_state(options.weights), f"{options.weights} (MICA)"
+        source = f"{options.weights} (MICA)"
+        state = load_state(options.weights)
         self._device = runtime.device
         self._network = insightface(select(state, "arcface."), "iresnet100", source, runtime.device)
         self._mapping = mapping(select(state, "flameModel.regressor."), f"{source}: mapping", runtime.device)

@@ -42,7 +42,8 @@ class Sscd:
         batch: Annotated[int, Field(gt=0), RECORDED] = 8
 
     def __init__(self, options: Options, runtime: Runtime) -> None:
-        state, source = select(load_state(options.weights), "backbone."), f"{options.weights} (SSCD)"
+        source = f"{options.weights} (SSCD)"
+        state = select(load_state(options.weights), "backbone.")
         self._device = runtime.device
         self._network = assemble(descriptor, state, source, runtime.device)
 
