@@ -2,11 +2,14 @@
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
-from bench import registry, relations, resources
+from bench import assets, registry, relations, resources
+from bench.cli.run import register_resolvers
 from bench.errors import UserError
 from bench.relations import Relations, refuse_unknown
+from bench.spec import resolve
 
 TABLE = relations.table()
 CONTROLS = ("copy", "real", "shuffle")
@@ -145,3 +148,16 @@ def test_a_card_may_not_name_what_nobody_has():
     refuse_unknown({"glintr100": "none", "mine": "none", "*": "unknown"}, ["mine"], "folder")
     with pytest.raises(UserError, match="card of folder: 'glint100'; did you mean 'glintr100'"):
         refuse_unknown({"glint100": "none"}, ["mine"], "folder")
+
+
+@pytest.mark.parametrize("evaluator", ["paper", "panel"])
+def test_an_evaluators_networks_are_in_the_table_of_assets(evaluator):
+    """Composed as a run composes it; every file's name is one that `fetch` knows, under its recogniser's name."""
+    with initialize_config_dir(str(resources.folder("conf")), version_base=None):
+        register_resolvers()
+        spec = resolve(
+            compose("config", ["profile=paper", f"evaluator={evaluator}", "method=copy", "dataset=synth500"])
+        )
+    for name, part in spec.evaluator.recognisers.items():
+        path = part.options.weights.relative_to(assets.weights_folder()).as_posix()
+        assert path in {asset.path for asset in assets.table().wanted([name])}
