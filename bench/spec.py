@@ -6,7 +6,6 @@ here it becomes a `Part` whose options are the part's own `Options` class. Unkno
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
 
 from bench import registry
-from bench.errors import UserError
+from bench.errors import UserError, nearest
 from bench.faces.views import View, ViewOptions, view_read_by
 from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity
 
@@ -271,8 +270,8 @@ def _nearest(model: type[BaseModel], loc: tuple[int | str, ...], also: set[str])
         field = model.model_fields.get(str(step))
         model = field.annotation if field and isinstance(field.annotation, type) else model
     names = sorted({*model.model_fields, *(also if len(loc) == 1 else set())})
-    near = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.5)
-    return (f"; did you mean {near[0]}?" if near else ";") + f" known: {', '.join(names)}"
+    near = nearest(str(loc[-1]), names)
+    return (f"; did you mean {near}?" if near else ";") + f" known: {', '.join(names)}"
 
 
 def _first_line(error: Exception) -> str:

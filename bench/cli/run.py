@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from bench import resources
 from bench.console import say
-from bench.errors import UserError, unknown
+from bench.errors import UserError, nearest, unknown
 
 STAGES = {
     "run": ("generate", "extract", "score", "report"),
@@ -192,11 +192,9 @@ def explain(error: Exception) -> str:
 
 
 def _unknown_key(path: str) -> str:
-    import difflib
-
     known = known_keys()
-    near = difflib.get_close_matches(path, known, n=1, cutoff=0.5)
-    return f"unknown key {path}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known[:40])}")
+    near = nearest(path, known)
+    return f"unknown key {path}" + (f"; did you mean {near}?" if near else f"; known: {', '.join(known[:40])}")
 
 
 def known_keys() -> list[str]:
