@@ -69,9 +69,7 @@ def _of_items(runs: Mapping[str, Run], common: Sequence[str]) -> list[Difference
     frame = pd.concat([run.items.assign(run=place) for place, run in enumerate(runs.values())], ignore_index=True)
     frame = _paired_by(frame[frame["item"].isin(common) & (frame["statistic"] != REPLICATE)], Pairing.ITEMS)
     names, values, subjects = _values(frame, len(runs))
-    places = [
-        (number, place, i, j) for place, number in enumerate(names) for i, j in combinations(range(len(runs)), 2)
-    ]
+    places = [(number, place, i, j) for place, number in enumerate(names) for i, j in combinations(range(len(runs)), 2)]
     pairs = [(values[place, i] - values[place, j], subjects) for _, place, i, j in places]
     labels = list(runs)
     paired = paired_differences(pairs, seed=0)

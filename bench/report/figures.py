@@ -65,12 +65,14 @@ class Drawing:
 
     Attributes:
         kind: see `bench.report.model.Kind`.
-        parts: what of its kind it shows, most general first: a network, a number, two methods.
+        parts: names that distinguish its files from others of its kind: a network, a number, two methods.
+        variant: the same in a reader's words; "" where there is only one of its kind.
         figure: the chart.
     """
 
     kind: Kind
     parts: tuple[str, ...]
+    variant: str
     figure: Figure
 
     @property
@@ -283,32 +285,33 @@ def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
 def of_comparison(comparison: Comparison) -> Iterator[Drawing]:
     """Yield every chart of a comparison, one at a time.
 
-    The trade-offs are drawn under the headline recogniser (the first one where there is none), against every number that
-    reads no recogniser and has a better side.
+    The trade-offs are drawn under the headline recogniser (the first one where there is none), against every number
+    that reads no recogniser and has a better side.
     """
     recognisers = next(iter(comparison.runs.values())).recognisers
     chief = comparison.headline or next(iter(recognisers), None)
     shown = main_numbers(comparison.scores)
     for recogniser in recognisers:
-        yield Drawing(SIMILARITIES, (recogniser,), similarity(comparison.runs, recogniser))
+        yield Drawing(SIMILARITIES, (recogniser,), recogniser, similarity(comparison.runs, recogniser))
     for number in shown if chief else ():
         if better(comparison.scores, number) and not reads_recognisers(number):
-            yield Drawing(TRADEOFF, (str(chief), *_named(number)), tradeoff(comparison, str(chief), number))
+            variant = f"{axis(number)}, by {chief}"
+            yield Drawing(TRADEOFF, (str(chief), *_parts(number)), variant, tradeoff(comparison, str(chief), number))
     for number in shown:
         if not of_number(comparison.differences, number)["difference"].dropna().empty:
-            yield Drawing(DIFFERENCES, _named(number), forest(comparison, number))
+            yield Drawing(DIFFERENCES, _parts(number), axis(number), forest(comparison, number))
     for a, b in _faced(comparison, chief) if chief else ():
         figure = scatter((a, comparison.runs[a]), (b, comparison.runs[b]), str(chief))
-        yield Drawing(IDENTITIES, (a, b), figure)
+        yield Drawing(IDENTITIES, (a, b), f"{a} and {b}, by {chief}", figure)
 
 
-def _named(number: Number) -> tuple[str, ...]:
-    """Return what distinguishes a main number from the others.
+def _parts(number: Number) -> tuple[str, ...]:
+    """Return what distinguishes a main number from the others, for the name of a file.
 
-    >>> _named(Number("fid", "inception", "distance")), _named(Number("verification", "judge", "fnmr", "1e-3"))
-    (('FID', 'inception'), ('verification, FNMR at FMR 1e-3', 'judge'))
+    >>> _parts(Number("fid", "inception", "distance")), _parts(Number("verification", "judge", "fnmr", "1e-3"))
+    (('fid', 'inception'), ('verification', 'judge', '1e-3'))
     """
-    return tuple(filter(None, (label(number), number.variant)))
+    return tuple(filter(None, (number.metric, number.variant, number.level)))
 
 
 def _faced(comparison: Comparison, recogniser: str, most: int = 3) -> Iterable[tuple[str, str]]:
@@ -346,7 +349,7 @@ def file_name(text: str) -> str:
 def write(drawing: Drawing, folder: Path, fonts: int = 42) -> Written:
     """Write a figure into a folder as PNG and PDF and return where it lies; `fonts` as in `save`."""
     save(drawing.figure, folder / drawing.stem, fonts)
-    return Written(drawing.kind, ", ".join(drawing.parts), f"{drawing.stem}.png", f"{drawing.stem}.pdf")
+    return Written(drawing.kind, drawing.variant, f"{drawing.stem}.png", f"{drawing.stem}.pdf")
 
 
 def save(figure: Figure, path: Path, fonts: int = 42) -> None:

@@ -65,9 +65,9 @@ class Run:
 
     @property
     def recognisers(self) -> list[str]:
-        """Recognisers by which its similarity was scored, in the evaluator's order."""
-        rows = self.scores[(self.scores["metric"] == SIMILARITY) & (self.scores["variant"] != "")]
-        return list(dict.fromkeys(rows["variant"]))
+        """Recognisers by which the similarity of its samples was scored, in the evaluator's order."""
+        names = dict.fromkeys(self.scores.loc[self.scores["metric"] == SIMILARITY, "variant"])
+        return [name for name in names if sample_column(SIMILARITY, name) in self.samples]
 
 
 @lru_cache(maxsize=256)
@@ -137,7 +137,7 @@ def load_run(folder: Path | str) -> Run:
     """
     folder = Path(folder)
     if not (folder / "run.json").exists():
-        raise UserError(f"{folder} is not the folder of a run: run.json is missing; `python -m bench ls runs` lists them")
+        raise UserError(f"{folder} is not the folder of a run (no run.json); `python -m bench ls runs` lists them")
     record = read_json(folder / "run.json")
     if not (folder / "scores" / "scores.json").exists():
         raise UserError(f"{folder} is not scored yet; run its command again")

@@ -59,7 +59,7 @@ def relation_note(comparison: Comparison, variant: str) -> str:
 
 
 def counts(name: str, run: Run) -> list[Cell]:
-    """Return the cells of `COUNTS`: a run's name, and its samples that are trials, that failed, that are unavailable."""
+    """Return the cells of `COUNTS`: a run's name, and how many samples are trials, failed, are unavailable."""
     states = [SampleStatus(status) for status in run.samples["status"]]
     trials = sum(status.is_trial for status in states)
     failed = sum(status.is_failure for status in states)

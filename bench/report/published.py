@@ -20,8 +20,10 @@ METRICS = {
     "FID": Number("fid", statistic="distance"),
     "ID similarity": Number("id_similarity", statistic="mean_detected"),
 }
-"""The papers' name of a metric -> our number, in the order of the paper. The paper averages LPIPS, Exp. and Pose over all
-pairs; where no sample failed, the mean over items is the same number."""
+"""The papers' name of a metric -> our number, in the order of the paper.
+
+The paper averages LPIPS, Exp. and Pose over all pairs; where no sample failed, the mean over items is the same number.
+"""
 OTHERS: dict[str, Better] = {
     "training similarity": "",
     "verification accuracy of a recogniser trained on it": "higher",

@@ -64,7 +64,7 @@ def written(cell: Cell) -> str:
 
 
 def plain(text: str) -> str:
-    """Return one line of printable text: white space becomes a space; what cannot be seen (bidi overrides, too) becomes �.
+    """Return one line of printable text: white space becomes a space, what cannot be seen (bidi overrides, too) �.
 
     >>> plain(" a\\n b\\u202e ")
     'a b�'

@@ -13,7 +13,7 @@ from bench.report.page import write_comparison_page, write_run_page
 from bench.report.page.facts import provenance, redistributable, strictest
 from bench.report.page.render import Notice, Page, render
 from bench.report.page.samples import samples, shown
-from bench.report.page.thumbnails import SIZE, write_thumbnails
+from bench.report.thumbnails import SIZE, write_thumbnails
 from bench.report.page.write import figures_in
 from bench.report.run import score_table
 from tests.metrics.world import evaluation
