@@ -111,7 +111,7 @@ def _small(path: Path) -> NDArray[np.uint8] | None:
 
 
 def failed(run: Run) -> pd.DataFrame:
-    """Return the samples that failed, in the list's order; unavailable ones and failed references are not among them."""
+    """Return the samples that failed, in the list's order (an unavailable one did not fail)."""
     return run.samples[run.samples["status"].isin([status for status in SampleStatus if status.is_failure])]
 
 
