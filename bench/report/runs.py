@@ -12,14 +12,14 @@ from bench.errors import UserError
 
 
 def runs(out: Path) -> list[dict[str, Any]]:
-    """Every run below `out`, oldest first: method, dataset, state, and which shards a partial one has.
+    """Return every run below `out`, oldest first: method, dataset, state, and which shards a partial one has.
 
     Raises:
-        UserError: `out` is no folder.
+        UserError: `out` is not a folder.
     """
     if not out.is_dir():
         raise UserError(
-            f"there are no runs: {out} is no folder; make one with `python -m bench run`, or name it: --out DIR"
+            f"there are no runs: {out} does not exist; make one with `python -m bench run`, or name it: --out DIR"
         )
     found = [row for path in sorted(out.glob("*/*/run.json")) if (row := _run(path)) is not None]
     return sorted(found, key=lambda row: (row.pop("begun"), row["folder"]))
@@ -44,7 +44,7 @@ def _run(path: Path) -> dict[str, Any] | None:
 
 
 def state(folder: Path, shards: int) -> str:
-    """ "complete", "failed: …", or which stage has which shards."""
+    """Return "complete", "failed: …", or which stage has which shards."""
     if (folder / "error.json").exists():
         return "failed: see error.json"
     if (folder / "scores" / "scores.json").exists():
@@ -64,7 +64,7 @@ def _shards(folder: Path) -> list[int]:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Consecutive numbers as ranges.
+    """Return consecutive numbers as ranges.
 
     >>> _ranges([0, 1, 2, 5])
     '0-2, 5'

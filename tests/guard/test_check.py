@@ -10,7 +10,7 @@ from bench.__main__ import main as bench
 from bench.cli.check import main as check
 from bench.errors import UserError
 from bench.metrics.protocol import Number
-from bench.report.golden import Tolerance, golden_of, read_golden, spread
+from bench.report.golden import Tolerance, read_golden, spread
 from tests.guard.scored import NUMBERS, WEIGHTS, scored, settings
 from tests.shared import ROOT
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from bench.errors import UserError
+from bench.metrics.protocol import Number
 from bench.report.compare import compare
 from bench.report.paper import overview
 from bench.report.ranking import ranking
@@ -18,20 +19,19 @@ def run(folder, method, shift, *, protocol="p", groups=20):
     """A scored run whose items are worth `shift` + k/100, and whose FID and KID are 10 + `shift`."""
     value = shift + np.arange(30) / 100
     samples = pd.DataFrame({"item": ITEMS, "subject": ITEMS, "index": 0, "status": "ok", "id_similarity[r]": value})
-    items = samples[["item", "subject"]].assign(
-        metric="id_similarity", variant="r", statistic="mean_detected", value=value
-    )
+    similarity = Number("id_similarity", "r", "mean_detected")
+    distances = [Number("fid", "inception", "distance"), Number("kid", "inception", "excluded")]
+    items = samples[["item", "subject"]].assign(**similarity._asdict(), value=value)
     left_out = pd.DataFrame({"item": [f"without group {k}" for k in range(groups)], "subject": ""}).assign(
-        variant="inception", statistic="replicate", value=10 + shift + np.arange(groups) / 1000
+        value=10 + shift + np.arange(groups) / 1000
     )
-    replicates = [left_out.assign(metric=metric) for metric in ("fid", "kid")]
-    common = {"n": 30, "n_failed": 0, "n_unavailable": 0, "n_items": 30, "n_pairs": None, "note": "", "version": 1,
-              "unit": "", "higher_is_better": True, "relation": "none"}  # fmt: skip
+    replicates = [left_out.assign(**one._replace(statistic="replicate")._asdict()) for one in distances]
+    common = {"n": 30, "n_failed": 0, "n_unavailable": 0, "n_items": 30, "n_pairs": None, "drawn": False, "note": "",
+              "version": 1, "unit": "", "higher_is_better": True, "relation": "none"}  # fmt: skip
     scores = pd.DataFrame(
         [
-            {"metric": "id_similarity", "variant": "r", "statistic": "mean_detected", "value": value.mean(), **common},
-            {"metric": "fid", "variant": "inception", "statistic": "distance", "value": 10 + shift, **common},
-            {"metric": "kid", "variant": "inception", "statistic": "excluded", "value": 10 + shift, **common},
+            {**similarity._asdict(), "value": value.mean(), **common},
+            *({**one._asdict(), "value": 10 + shift, **common, "higher_is_better": False} for one in distances),
         ]
     ).assign(low=None, high=None)
     write_json(
@@ -71,7 +71,7 @@ def test_a_distance_is_compared_by_its_jackknife_and_its_replicates_are_no_items
     assert rows["statistic"].tolist() == [statistic]
     assert rows["difference"].item() == pytest.approx(-0.1)
     assert rows["n"].item() == 20
-    assert ranking(two, (metric, "inception", statistic)).marks == {"two": "best"}
+    assert ranking(two, Number(metric, "inception", statistic)).marks == {"one": "best"}
 
 
 def test_another_number_of_groups_gives_no_test(tmp_path):
