@@ -10,7 +10,7 @@ from bench.__main__ import main as bench
 from bench.cli.check import main as check
 from bench.errors import UserError
 from bench.metrics.protocol import Number
-from bench.report.golden import Tolerance, read_golden, spread
+from bench.report.golden import Tolerance, Verdict, judge, read_golden, spread, write_golden
 from tests.guard.scored import NUMBERS, WEIGHTS, scored, settings
 from tests.shared import ROOT
 
@@ -269,6 +269,26 @@ def test_a_run_of_an_older_version_says_so(golden):
     del old["identity"]
     with pytest.raises(UserError, match="older version"):
         run(golden, comparable=old)
+
+
+BEFORE = ROOT / "tests" / "guard" / "golden_before_numbers_had_parts.json"
+
+
+def test_a_golden_file_from_before_numbers_had_parts_is_read(tmp_path):
+    """Its keys are still the texts of the numbers' names, and writing it again changes no byte."""
+    before = read_golden(BEFORE)
+    write_golden(tmp_path / "again.json", before)
+    assert (tmp_path / "again.json").read_bytes() == BEFORE.read_bytes()
+    for number in (
+        Number("lpips_diversity", "lpips", "mean_items", "1e-2", "verified arcface"),
+        Number("verification", "judge", "fnmr", "1e-3"),
+        Number("failure_to_acquire", "", "rate"),
+        Number("groups", "", "mean_detected"),
+    ):
+        assert str(number) in before.scores
+    rows = judge(before, before, before.tolerances)
+    assert {row.verdict for row in rows} == {Verdict.OK}
+    assert len(rows) == len(before.scores) > 90
 
 
 STORED = sorted((ROOT / "reports" / "golden").glob("*.json"))

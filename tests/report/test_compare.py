@@ -4,18 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.cli.compare import main
 from bench.errors import UserError
 from bench.metrics.protocol import Number
 from bench.report.compare import compare
+from bench.report.frames import headline, load_run
 from bench.report.paper import overview
 from bench.report.ranking import ranking
 from bench.report.writers import write_comparison
-from bench.store import write_json, write_table
+from bench.store import read_table, write_json, write_table
 
 ITEMS = [f"i{k}" for k in range(30)]
 
 
-def run(folder, method, shift, *, protocol="p", groups=20):
+def run(folder, method, shift, *, protocol="p", groups=20, content="c" * 64):
     """A scored run whose items are worth `shift` + k/100, and whose FID and KID are 10 + `shift`."""
     value = shift + np.arange(30) / 100
     samples = pd.DataFrame({"item": ITEMS, "subject": ITEMS, "index": 0, "status": "ok", "id_similarity[r]": value})
@@ -39,12 +41,22 @@ def run(folder, method, shift, *, protocol="p", groups=20):
         {
             "method": method,
             "dataset": "d",
+            "content": content,
+            "shards": 1,
+            "begun": 1.0,
+            "command": ["python -m bench run", f"method={method}", "hydra.sweep.dir=/tmp/x"],
             "spec": {"dataset": {"name": "folder"}, "execution": {"device": "cpu", "threads": 1}},
         },
     )
     write_json(
         folder / "scores/scores.json",
-        {"dataset": {"label": "d"}, "protocol": {"name": protocol}, "detector": "x", "extractors": {}, "metrics": {}},
+        {
+            "dataset": {"label": "d", "content": content},
+            "protocol": {"name": protocol},
+            "detector": "x",
+            "extractors": {},
+            "metrics": {},
+        },
     )
     write_table(folder / "scores/scores.parquet", scores)
     write_table(folder / "scores/samples.parquet", samples)
@@ -116,3 +128,44 @@ def test_hostile_names_do_no_harm_in_any_table(tmp_path):
     assert r"a\textless{}script\textgreater{}\textbar{}b" in latex
     assert r"\$x\_\{1\}\textbackslash{}" in latex
     assert {path.suffix for path in (tmp_path / "out").glob("table1.*")} == {".csv", ".md", ".parquet", ".tex"}
+
+
+def test_the_place_is_the_dataset_and_has_digits_only_where_two_lists_share_it(tmp_path, capsys):
+    one, other = "1" * 64, "2" * 64
+    for name in ("first", "second"):
+        run(tmp_path / f"d/{name}-1", name, 0.0, content=one)
+    assert main(["--out", str(tmp_path)]) == 0
+    assert (tmp_path / "compare/d/table.md").exists()
+    run(tmp_path / "d/first-2", "first", 0.0, content=other)
+    assert main(["--out", str(tmp_path)]) == 0
+    assert [path.name for path in (tmp_path / "compare").iterdir()] == ["d"]
+    run(tmp_path / "d/second-2", "second", 0.0, content=other)
+    assert main(["--out", str(tmp_path)]) == 0
+    places = {path.name for path in (tmp_path / "compare").iterdir() if path.is_dir()}
+    assert places == {"d", "d-11111111", "d-22222222"}
+    assert (tmp_path / "compare/table1.md").exists()
+
+
+def test_given_runs_are_written_where_one_says(tmp_path, capsys):
+    folders = [str(run(tmp_path / "runs/d" / name, name, 0.0)) for name in "ab"]
+    assert main([*folders, "--to", str(tmp_path / "there")]) == 0
+    assert (tmp_path / "there/index.html").exists()
+    assert main([*folders, "--out", str(tmp_path / "runs")]) == 0
+    assert (tmp_path / "runs/compare/d/index.html").exists()
+
+
+def test_a_run_that_an_older_version_scored_names_the_command_that_scores_it(tmp_path):
+    folder = run(tmp_path / "a", "one", 0.0)
+    path = folder / "scores/scores.parquet"
+    write_table(path, read_table(path).drop(columns=["level", "subset", "group", "member"]))
+    with pytest.raises(UserError, match=r"/a was scored by .*; score it again: python -m bench score method=one$"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize(("recorded", "found"), [({}, "r"), ({"generates": True}, None)])
+def test_the_headline_asks_generators_alone(tmp_path, recorded, found):
+    runs = [load_run(run(tmp_path / name, name, 0.0)) for name in ("copy", "two")]
+    runs[0].record.update(recorded)
+    runs[0].scores["relation"] = "conditioned"
+    assert runs[0].is_control != bool(recorded)
+    assert headline(runs) == found
