@@ -105,7 +105,7 @@ def _warnings(loaded: Sequence[Run], items: Sequence[str]) -> list[str]:
 
 
 def newest(out: Path) -> dict[str, list[Path]]:
-    """Return the newest complete run of each method on each dataset (told apart by content, too)."""
+    """Return the newest complete run of each method on each list of a dataset."""
     found: dict[str, dict[str, Path]] = {}
     for row in list_runs(out):
         if row["state"] == "complete":

@@ -65,14 +65,19 @@ def samples(runs: Mapping[str, Run], folder: Path | None) -> dict[str, Any]:
         "samples": {
             "run": _places(frame["run"], list(runs)),
             "item": _places(frame["item"], items),
-            "index": [int(i) for i in frame["index"]],
             "status": _places(frame["status"], [str(status) for status in statuses]),
             "reason": _places(_texts(frame, "reason"), reasons),
             "image": [_if_there(thumbnail_name(sha256), there) for sha256 in _texts(frame, "sha256")],
-            "seed": [str(seed) for seed in frame["seed"]] if "seed" in frame else [""] * len(frame),
+            **_numbering(frame),
         },
         "columns": _columns(runs, frame),
     }
+
+
+def _numbering(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return which of its item's samples each one is, and its seed ("" where it is not known)."""
+    seeds = [str(seed) for seed in frame["seed"]] if "seed" in frame else [""] * len(frame)
+    return {"index": [int(i) for i in frame["index"]], "seed": seeds}
 
 
 def status_of(status: SampleStatus) -> dict[str, Any]:
