@@ -285,12 +285,12 @@ def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
 def of_comparison(comparison: Comparison) -> Iterator[Drawing]:
     """Yield every chart of a comparison, one at a time.
 
-    The trade-offs are drawn under the headline recogniser (the first one where there is none), against every number
-    that reads no recogniser and has a better side.
+    ID similarity is drawn under every recogniser, what else reads recognisers under the headline one (the first where
+    there is none). Trade-offs are against every number that reads no recogniser and has a better side.
     """
     recognisers = next(iter(comparison.runs.values())).recognisers
     chief = comparison.headline or next(iter(recognisers), None)
-    shown = main_numbers(comparison.scores)
+    shown = [number for number in main_numbers(comparison.scores) if _is_drawn(number, chief)]
     for recogniser in recognisers:
         yield Drawing(SIMILARITIES, (recogniser,), recogniser, similarity(comparison.runs, recogniser))
     for number in shown if chief else ():
@@ -303,6 +303,11 @@ def of_comparison(comparison: Comparison) -> Iterator[Drawing]:
     for a, b in _faced(comparison, chief) if chief else ():
         figure = scatter((a, comparison.runs[a]), (b, comparison.runs[b]), str(chief))
         yield Drawing(IDENTITIES, (a, b), f"{a} and {b}, by {chief}", figure)
+
+
+def _is_drawn(number: Number, chief: str | None) -> bool:
+    """Return whether a number has figures of its own, given the recogniser under which numbers are drawn."""
+    return number.metric == SIMILARITY or not reads_recognisers(number) or chief in (None, number.variant)
 
 
 def _parts(number: Number) -> tuple[str, ...]:

@@ -130,28 +130,31 @@ def test_hostile_names_do_no_harm_in_any_table(tmp_path):
     assert {path.suffix for path in (tmp_path / "out").glob("table1.*")} == {".csv", ".md", ".parquet", ".tex"}
 
 
-def test_the_place_is_the_dataset_and_has_digits_only_where_two_lists_share_it(tmp_path, capsys):
-    one, other = "1" * 64, "2" * 64
+@pytest.fixture
+def places(monkeypatch):
+    """The folders that `compare` writes to; nothing is drawn."""
+    found = []
+    monkeypatch.setattr("bench.cli.compare.write_comparison", lambda comparison, out: found.append(out))
+    return found
+
+
+def test_the_place_is_the_dataset_and_has_digits_only_where_two_lists_share_it(tmp_path, places):
     for name in ("first", "second"):
-        run(tmp_path / f"d/{name}-1", name, 0.0, content=one)
+        run(tmp_path / f"d/{name}-1", name, 0.0, content="1" * 64)
+    run(tmp_path / "d/first-2", "first", 0.0, content="2" * 64)
     assert main(["--out", str(tmp_path)]) == 0
-    assert (tmp_path / "compare/d/table.md").exists()
-    run(tmp_path / "d/first-2", "first", 0.0, content=other)
+    assert places == [tmp_path / "compare/d"]
+    run(tmp_path / "d/second-2", "second", 0.0, content="2" * 64)
     assert main(["--out", str(tmp_path)]) == 0
-    assert [path.name for path in (tmp_path / "compare").iterdir()] == ["d"]
-    run(tmp_path / "d/second-2", "second", 0.0, content=other)
-    assert main(["--out", str(tmp_path)]) == 0
-    places = {path.name for path in (tmp_path / "compare").iterdir() if path.is_dir()}
-    assert places == {"d", "d-11111111", "d-22222222"}
+    assert places[1:] == [tmp_path / "compare/d-11111111", tmp_path / "compare/d-22222222"]
     assert (tmp_path / "compare/table1.md").exists()
 
 
-def test_given_runs_are_written_where_one_says(tmp_path, capsys):
-    folders = [str(run(tmp_path / "runs/d" / name, name, 0.0)) for name in "ab"]
-    assert main([*folders, "--to", str(tmp_path / "there")]) == 0
-    assert (tmp_path / "there/index.html").exists()
+def test_given_runs_go_to_their_dataset_or_where_one_says(tmp_path, places):
+    folders = [str(run(tmp_path / name, name, 0.0)) for name in "ab"]
     assert main([*folders, "--out", str(tmp_path / "runs")]) == 0
-    assert (tmp_path / "runs/compare/d/index.html").exists()
+    assert main([*folders, "--to", str(tmp_path / "there")]) == 0
+    assert places == [tmp_path / "runs/compare/d", tmp_path / "there"]
 
 
 def test_a_run_that_an_older_version_scored_names_the_command_that_scores_it(tmp_path):
