@@ -28,6 +28,7 @@ VERBS = {
     "doctor": ("bench.doctor:main", "check this machine and the files that runs need"),
     "fetch": ("bench.fetch:main", "download weights and data"),
     "convert": ("bench.convert:main", "turn a pickled checkpoint into safetensors"),
+    "bank": ("bench.cli.bank:main", "keep embeddings that nearest neighbours are searched in"),
 }
 USAGE = """usage: python -m bench VERB [ARGUMENTS]
 
