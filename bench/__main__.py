@@ -29,6 +29,7 @@ VERBS = {
     "fetch": ("bench.fetch:main", "download weights and data"),
     "convert": ("bench.convert:main", "turn a pickled checkpoint into safetensors"),
     "bank": ("bench.cli.bank:main", "keep embeddings that nearest neighbours are searched in"),
+    "validate": ("bench.cli.validate:main", "measure how far metrics agree with people"),
 }
 USAGE = """usage: python -m bench VERB [ARGUMENTS]
 
