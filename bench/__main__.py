@@ -30,6 +30,7 @@ VERBS = {
     "convert": ("bench.convert:main", "turn a pickled checkpoint into safetensors"),
     "bank": ("bench.cli.bank:main", "keep embeddings that nearest neighbours are searched in"),
     "validate": ("bench.cli.validate:main", "measure how far metrics agree with people"),
+    "study": ("bench.cli.study:main", "ask people: a forced-choice user study"),
 }
 USAGE = """usage: python -m bench VERB [ARGUMENTS]
 

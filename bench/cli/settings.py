@@ -24,29 +24,28 @@ def _split(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Several names, separated by commas."""
-AnySettings = TypeVar("AnySettings", bound=Settings)
+AnySettings = TypeVar("AnySettings", bound=BaseModel)
 
 
-def parser(command: str, description: str, model: type[Settings]) -> argparse.ArgumentParser:
+def parser(command: str, description: str, model: type[BaseModel]) -> argparse.ArgumentParser:
     """Return a parser whose `--help` lists the settings; the words end up in `words`."""
     epilog = "\n".join(["settings:", *(_line(name, field) for name, field in model.model_fields.items())])
     made = argparse.ArgumentParser(
         prog=f"python -m bench {command}", description=description, epilog=epilog, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    made.add_argument("words", nargs="*", metavar="KEY=VALUE", help="see below")
+    made.add_argument("words", nargs="*", metavar="WORD", help="places, and KEY=VALUE as below")
     return made
 
 
 def _line(name: str, field: Any) -> str:
     default = "needed" if field.is_required() else f"default: {_shown(field.default)}"
-    return f"  {name + '=':<14}{field.description} ({default})"
+    return f"  {name + '=':<17}{field.description} ({default})"
 
 
 def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return "none" if value is None else text or "none"
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -68,7 +67,7 @@ def read_settings(model: type[AnySettings], words: Sequence[str], command: str) 
     Raises:
         UserError: a word without "=", an unknown or repeated key, a missing one, or a value that the field refuses.
     """
-    given: dict[str, str] = {}
+    given: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:

@@ -40,6 +40,6 @@ def test_mistakes(words, message):
 
 def test_help_lists_every_setting():
     text = parser("toy", "what it does", Toy).format_help()
-    assert "folder=       where (needed)" in text
-    assert "count=        how many (default: 3)" in text
-    assert "metrics=      which (default: none)" in text
+    assert "folder=          where (needed)" in text
+    assert "count=           how many (default: 3)" in text
+    assert "metrics=         which (default: none)" in text
