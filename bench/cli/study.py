@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -21,6 +21,9 @@ USAGE = """ask people which of two methods is more like the photo
   python -m bench study power items=60 raters=30 share=0.6
 
 `python -m bench study make --help` lists the settings; so do the other two."""
+
+
+Part = TypeVar("Part", bound=BaseModel)
 
 
 class MakeSettings(Plan, Texts, Rules):
@@ -44,20 +47,19 @@ def _make(folders: Sequence[Path], settings: MakeSettings) -> None:
     from bench.report.frames import load_run
     from bench.studies.user_study.make import make
 
-    plan, texts, rules = (model(**_fields(settings, model)) for model in (Plan, Texts, Rules))
+    plan, texts, rules = _part(settings, Plan), _part(settings, Texts), _part(settings, Rules)
     study = make([load_run(folder) for folder in folders], plan, texts, rules, settings.out, settings.include_people)
     if study["skipped"]:
-        say(
-            f"{study['skipped']} items were passed over: a method has no sample with a face at the index that was drawn"
-        )
+        say(f"{study['skipped']} items were passed over: some method has no sample with a face at the index drawn")
     page = settings.out / "page"
     show("\n".join(f"{page}/index.html?rater={code}" for code in study["trials"]))
     say(f"study {study['id']}: give raters the folder {page} and one line above each")
     say(f"{settings.out / 'study.json'} says what was shown: keep it to yourself")
 
 
-def _fields(settings: BaseModel, model: type[BaseModel]) -> dict[str, object]:
-    return settings.model_dump(include=set(model.model_fields))
+def _part(settings: BaseModel, model: type[Part]) -> Part:
+    """The record of which the settings hold the fields."""
+    return model(**settings.model_dump(include=set(model.model_fields)))
 
 
 def _read(files: Sequence[Path], settings: ReadSettings) -> None:
@@ -76,7 +78,7 @@ def _power(places: Sequence[Path], settings: PowerSettings) -> None:
 
     if places:
         raise UserError(f"study power takes settings alone; given: {places[0]}")
-    plan, world = Plan(**_fields(settings, Plan)), World(**_fields(settings, World))
+    plan, world = _part(settings, Plan), _part(settings, World)
     if plan.questions > plan.items:
         raise UserError(f"per_rater={plan.questions} is more than items={plan.items}")
     found = power(plan, world)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ USAGE = """measure how far metrics agree with people's ratings or votes of the s
   python -m bench validate votes=FILE.csv values=FILE.csv lower=lpips
 
 Words that are no setting of this verb go to the runs that measure the images: profile=paper, evaluator.…"""
+HEADER = ("metric", "dimension", "statistic", "failures", "value", "n", "failed", "note")
 SHOWN = ("srcc", "krcc", "plcc", "pairwise_accuracy", "srcc_within_source", "vote_accuracy")
 
 
@@ -80,7 +81,7 @@ def _values(settings: ValidateSettings, ratings: pd.DataFrame | None, overrides:
     if overrides:
         raise UserError(f"{overrides[0]!r} is for runs on images=DIR; with values= nothing is run")
     values = read_values(settings.values)
-    return oriented(_chosen(values, settings.metrics, list(values)), settings.lower)
+    return oriented(_chosen(values, settings.metrics, list(values.columns)), settings.lower)
 
 
 def _measured(settings: ValidateSettings, ratings: pd.DataFrame | None, overrides: Sequence[str]) -> pd.DataFrame:
@@ -95,11 +96,11 @@ def _measured(settings: ValidateSettings, ratings: pd.DataFrame | None, override
     values = measure(ratings, settings.images, settings.out, bench, overrides)
     names = list(registry.targets("metrics"))
     better = {name: registry.get("metrics", name).higher_is_better for name in names}
-    lower, none = directions(list(values), better)
+    lower, none = directions(list(values.columns), better)
     if none:
         say(f"left out, since neither direction is better: {', '.join(none)}")
     values = oriented(values, lower).drop(columns=none)
-    return _chosen(values, settings.metrics, [column.partition("[")[0] for column in values])
+    return _chosen(values, settings.metrics, [column.partition("[")[0] for column in values.columns])
 
 
 def _chosen(values: pd.DataFrame, metrics: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
@@ -115,27 +116,22 @@ def _chosen(values: pd.DataFrame, metrics: Sequence[str], names: Sequence[str]) 
 
 def _write(found: Validation, out: Path) -> None:
     from bench.listing import table
-    from bench.report.tables import markdown, number, simple
+    from bench.report.tables import markdown, simple
     from bench.store import write_atomic
 
     for name, frame in (("agreement", found.agreement), ("differences", found.differences)):
         write_atomic(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n").encode())
-    rows = found.agreement[found.agreement["statistic"].isin(SHOWN)]
-    header = ["metric", "dimension", "statistic", "failures", "value", "n", "failed", "note"]
-    cells = [
-        [
-            r.metric,
-            r.dimension,
-            r.statistic,
-            r.failures,
-            number(r.value, r.low, r.high),
-            str(r.n),
-            str(r.n_failed),
-            r.note,
-        ]
-        for r in rows.itertuples()
-    ]
-    text = markdown(simple(header, cells))
+    lines = found.agreement[found.agreement["statistic"].isin(SHOWN)].to_dict("records")
+    rows = [_row({str(key): value for key, value in line.items()}) for line in lines]
+    text = markdown(simple(HEADER, [list(row.values()) for row in rows]))
     write_atomic(out / "agreement.md", f"# Agreement with people\n\n{text}".encode())
-    show(table([dict(zip(header, line, strict=True)) for line in cells]))
+    show(table(rows))
     say(f"written: {out / 'agreement.csv'}, {out / 'differences.csv'}, {out / 'agreement.md'}")
+
+
+def _row(line: Mapping[str, Any]) -> dict[str, str]:
+    from bench.report.tables import number
+
+    value = number(line["value"], line["low"], line["high"])
+    texts = [line[name] for name in HEADER[:4]] + [value, line["n"], line["n_failed"], line["note"]]
+    return dict(zip(HEADER, map(str, texts), strict=True))

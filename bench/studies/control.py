@@ -160,11 +160,17 @@ def control(errors: Floats, chance: Floats, subjects: NDArray[Any]) -> Control:
     error = float(errors[known].mean())
     skill = 1 - error / level
     residuals = errors[known] - (1 - skill) * chance[known]
-    sums, _ = cluster_totals(residuals, subjects[known])
+    low, high, note = _interval(skill, residuals, n * level, subjects[known])
+    return Control(error, level, skill, low, high, skill * n / (n + failed), n, failed, note)
+
+
+def _interval(
+    skill: float, residuals: Floats, total: float, subjects: NDArray[Any]
+) -> tuple[float | None, float | None, str]:
+    sums, _ = cluster_totals(residuals, subjects)
     clusters = len(sums)
     note = f"only {clusters} subjects" if clusters < FEW_CLUSTERS else ""
-    half = None
-    if clusters > 1:
-        half = float(ndtri(0.975)) * np.sqrt(np.square(sums).sum() * clusters / (clusters - 1)) / (n * level)
-    ends = (None, None) if half is None else (float(skill - half), float(skill + half))
-    return Control(error, level, skill, *ends, skill * n / (n + failed), n, failed, note)
+    if clusters < 2:
+        return None, None, note
+    half = float(ndtri(0.975)) * float(np.sqrt(np.square(sums).sum() * clusters / (clusters - 1))) / total
+    return skill - half, skill + half, note

@@ -233,7 +233,8 @@ def _votes(values: pd.DataFrame, dimension: str, votes: pd.DataFrame, seed: int)
     }
     ceiling = agreement.vote_accuracy(votes["value"].to_numpy(dtype=np.float64), majority, sources, seed)
     yield {"metric": ONE_RATER, **base, **ceiling._asdict(), "n_failed": 0, "note": "the ceiling"}
-    rows = Pairs(values.index.get_indexer(votes["image_a"]), values.index.get_indexer(votes["image_b"]), sources)
+    first, second = (values.index.get_indexer(pd.Index(votes[name])) for name in ("image_a", "image_b"))
+    rows = Pairs(first.astype(np.int64), second.astype(np.int64), sources)
     for metric in map(str, values):
         ranks = values[metric].fillna(-np.inf).to_numpy(dtype=np.float64)
         found = agreement.vote_accuracy(agreement.outcomes(ranks, rows), majority, sources, seed)

@@ -72,7 +72,7 @@ def two_way_variance(residuals: Floats, raters: NDArray[Any], items: NDArray[Any
     return max(by_rater + by_item - cluster_variance(residuals, both), by_rater, by_item)
 
 
-def share(values: Floats, raters: NDArray[Any], items: NDArray[Any]) -> Share:
+def share(values: NDArray[Any], raters: NDArray[Any], items: NDArray[Any]) -> Share:
     """Return the share of votes with its interval over raters and items.
 
     The interval is Wilson's at the effective number of votes p (1 - p) / V, at most n. Where all votes agree V says

@@ -41,14 +41,12 @@ def write_result(study: Mapping[str, Any], votes: pd.DataFrame, out: Path) -> li
     if len(methods) > 2 and len(shares):
         strengths = analysis.bradley_terry(votes, methods)
         _csv(out / "strengths.csv", strengths)
-        parts.append(
-            "## Strengths (Bradley-Terry)\n\n" + _table([_strength(one) for one in strengths.to_dict("records")])
-        )
+        lines = [_strength(one) for one in strengths.to_dict("records")]
+        parts.append("## Strengths (Bradley-Terry)\n\n" + _table(lines))
     metrics = analysis.metric_agreement(votes, study["items"], methods)
     if len(metrics):
-        parts.append(
-            "## Does the metric prefer what the majority prefers?\n\n" + _table(metrics.astype(str).to_dict("records"))
-        )
+        lines = [{str(key): str(value) for key, value in line.items()} for line in metrics.to_dict("records")]
+        parts.append("## Does the metric prefer what the majority prefers?\n\n" + _table(lines))
     write_atomic(out / "study.md", "\n".join(parts).encode())
     if len(shares):
         save(forest(shares), out / "forest")
