@@ -49,7 +49,7 @@ def _shown(value: Any) -> str:
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the words that are no settings, and the settings.
+    """Return the words that are not settings, and the settings.
 
     >>> split_words(["runs/a=b", "items=60"])
     (['runs/a=b'], ['items=60'])
@@ -72,7 +72,7 @@ def read_settings(model: type[AnySettings], words: Sequence[str], command: str) 
         key, equals, value = word.partition("=")
         if not equals:
             raise UserError(
-                f"{word!r} is no setting: write KEY=VALUE; `python -m bench {command} --help` lists the keys"
+                f"{word!r} is not a setting: write KEY=VALUE; `python -m bench {command} --help` lists the keys"
             )
         if key not in model.model_fields:
             raise unknown("setting", key, model.model_fields)

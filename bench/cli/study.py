@@ -81,12 +81,12 @@ def _power(places: Sequence[Path], settings: PowerSettings) -> None:
     plan, world = _part(settings, Plan), _part(settings, World)
     if plan.questions > plan.items:
         raise UserError(f"per_rater={plan.questions} is more than items={plan.items}")
-    found = power(plan, world)
+    result = power(plan, world)
     word = "false alarms" if world.share == 0.5 else "power"
-    naive = f"as if votes were independent: {found.significant_independent:.3f}"
+    naive = f"as if votes were independent: {result.significant_independent:.3f}"
     show(f"{plan.raters} raters, {plan.items} items, {plan.questions} questions each, true share {world.share}")
-    show(f"{word}: {found.significant:.3f} of studies exclude 1/2 ({naive})")
-    show(f"the interval holds the truth in {found.coverage:.3f} of studies and is {found.width:.3f} wide")
+    show(f"{word}: {result.significant:.3f} of studies exclude 1/2 ({naive})")
+    show(f"the interval holds the truth in {result.coverage:.3f} of studies and is {result.width:.3f} wide")
 
 
 class Command(NamedTuple):

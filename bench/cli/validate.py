@@ -23,7 +23,7 @@ USAGE = """measure how far metrics agree with people's ratings or votes of the s
   python -m bench validate ratings=FILE.csv images=DIR map=FILE.yaml metrics=id_similarity profile=paper
   python -m bench validate votes=FILE.csv values=FILE.csv lower=lpips
 
-Words that are no setting of this verb go to the runs that measure the images: profile=paper, evaluator.…"""
+Settings that this verb does not know go to the runs that measure the images: profile=paper, evaluator.…"""
 HEADER = ("metric", "dimension", "statistic", "failures", "value", "n", "failed", "note")
 SHOWN = ("srcc", "krcc", "plcc", "pairwise_accuracy", "srcc_within_source", "vote_accuracy")
 
@@ -114,14 +114,14 @@ def _chosen(values: pd.DataFrame, metrics: Sequence[str], names: Sequence[str]) 
     return values[keep]
 
 
-def _write(found: Validation, out: Path) -> None:
+def _write(result: Validation, out: Path) -> None:
     from bench.listing import table
     from bench.report.tables import markdown, simple
     from bench.store import write_atomic
 
-    for name, frame in (("agreement", found.agreement), ("differences", found.differences)):
+    for name, frame in (("agreement", result.agreement), ("differences", result.differences)):
         write_atomic(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n").encode())
-    lines = found.agreement[found.agreement["statistic"].isin(SHOWN)].to_dict("records")
+    lines = result.agreement[result.agreement["statistic"].isin(SHOWN)].to_dict("records")
     rows = [_row({str(key): value for key, value in line.items()}) for line in lines]
     text = markdown(simple(HEADER, [list(row.values()) for row in rows]))
     write_atomic(out / "agreement.md", f"# Agreement with people\n\n{text}".encode())

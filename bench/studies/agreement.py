@@ -52,8 +52,8 @@ def plcc(metrics: Floats, human: Floats) -> Floats:
     """
     a, b = metrics - metrics.mean(axis=0), human - human.mean()
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (a * b[:, None]).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum())
-    return np.asarray(np.clip(found, -1, 1), dtype=np.float64)
+        correlation = (a * b[:, None]).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum())
+    return np.asarray(np.clip(correlation, -1, 1), dtype=np.float64)
 
 
 def srcc(metrics: Floats, human: Floats) -> Floats:
@@ -101,8 +101,8 @@ def _fitted_plcc(metric: Floats, human: Floats) -> float:
     if len(metric) < 6 or not metric.std() or not human.std():
         return float("nan")
     x, y = ((values - values.mean()) / values.std() for values in (metric, human))
-    found = least_squares(lambda p: curve(x, *p) - y, (1.0, 1.0, 0.0, 0.0, 0.0), method="lm", max_nfev=5_000)
-    return float(plcc(curve(x, *found.x)[:, None], y)[0]) if found.success else float("nan")
+    fit = least_squares(lambda p: curve(x, *p) - y, (1.0, 1.0, 0.0, 0.0, 0.0), method="lm", max_nfev=5_000)
+    return float(plcc(curve(x, *fit.x)[:, None], y)[0]) if fit.success else float("nan")
 
 
 RANKED: Mapping[str, Coefficient] = {"srcc": srcc, "krcc": krcc}
@@ -188,18 +188,18 @@ def accuracy(metric: Floats, pairs: Pairs, seed: int) -> Estimate:
 def within_source(metric: Floats, human: Floats, sources: NDArray[Any]) -> pd.Series:
     """Return Spearman's correlation inside each source; sources in which either does not vary are left out."""
     frame = pd.DataFrame({"metric": metric, "human": human, "source": sources})
-    found = {
+    by_source = {
         name: float(srcc(part[["metric"]].to_numpy(), part["human"].to_numpy())[0])
         for name, part in frame.groupby("source", sort=True)
     }
-    return pd.Series(found, dtype=np.float64).dropna()
+    return pd.Series(by_source, dtype=np.float64).dropna()
 
 
 def mean_within_source(metric: Floats, human: Floats, sources: NDArray[Any], seed: int) -> Estimate:
     """Return the mean over sources of Spearman's correlation inside each."""
-    found = within_source(metric, human, sources)
-    interval = cluster_bootstrap_mean(found.to_numpy(), found.index.to_numpy(), seed=seed)
-    return Estimate(mean(found), interval.low, interval.high, len(found))
+    by_source = within_source(metric, human, sources)
+    interval = cluster_bootstrap_mean(by_source.to_numpy(), by_source.index.to_numpy(), seed=seed)
+    return Estimate(mean(by_source), interval.low, interval.high, len(by_source))
 
 
 def system_level(metric: Floats, human: Floats, methods: NDArray[Any]) -> dict[str, Estimate]:
@@ -249,10 +249,10 @@ def pair_differences(metrics: Mapping[str, Floats], pairs: Pairs, seed: int) -> 
     """Return the differences of pairwise accuracy between all metrics, on the same pairs, clustered by source."""
     right = {name: outcomes(values, pairs) for name, values in metrics.items()}
     names = [(a, b) for place, a in enumerate(metrics) for b in list(metrics)[place + 1 :]]
-    found = paired_differences([(right[a] - right[b], pairs.source) for a, b in names], seed=seed)
-    return dict(zip(names, found, strict=True))
+    differences = paired_differences([(right[a] - right[b], pairs.source) for a, b in names], seed=seed)
+    return dict(zip(names, differences, strict=True))
 
 
 def adjusted(differences: Mapping[tuple[str, str], Paired]) -> list[float | None]:
     """Return Holm's p-values of a family of differences, in their order."""
-    return holm(found.p_value for found in differences.values())
+    return holm(one.p_value for one in differences.values())

@@ -5,8 +5,8 @@
     <folder>/00000.parquet   key and subject of each row
 
 A key is a keyed hash of the image's name, a subject's key one of the subject's name; the secret lies in `bank.json`.
-Who has the list of images can find the image of a row with `key_of`; the vectors alone name nobody. They are biometric
-templates all the same: a bank stays on the machine, and no export reads it.
+Somebody who has the list of images finds the image of a row with `key_of`; the vectors alone name nobody. They are
+biometric templates all the same: a bank stays on the machine, and no export reads it.
 """
 
 from __future__ import annotations
@@ -217,9 +217,9 @@ def read_blocks(bank: Bank, number: int, *, offset: int = 0, subjects: bool = Fa
 def _check_header(file: Any, shape: tuple[int, int]) -> None:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    found, fortran, dtype = read(file)
-    if found != shape or fortran or dtype != np.float16:
-        raise ValueError(f"holds {dtype} of shape {found}, not float16 of shape {shape}")
+    stored, fortran, dtype = read(file)
+    if stored != shape or fortran or dtype != np.float16:
+        raise ValueError(f"holds {dtype} of shape {stored}, not float16 of shape {shape}")
 
 
 def find_rows(bank: Bank, positions: NDArray[np.int64]) -> pd.DataFrame:

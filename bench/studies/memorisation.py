@@ -97,7 +97,7 @@ def search(
         queries: (q, d) embeddings of the banks' recogniser; NaN for a query without one.
         banks: in the order that positions count in.
         k: neighbours of each query.
-        state: folder for what was found so far; it is kept for these very queries, banks and k.
+        state: folder for the neighbours so far, of these very queries, banks and k.
         subjects: (q,) the person of each query by the name that it was added with, to leave a query's own person out;
             None: nobody is left out.
 
@@ -122,9 +122,7 @@ def search(
 def _check(queries: NDArray[np.float32], banks: Sequence[Bank]) -> None:
     networks = sorted({bank.recogniser for bank in banks})
     if len(networks) != 1:
-        raise UserError(
-            f"banks of one recogniser can be searched together; these have: {', '.join(networks) or 'none'}"
-        )
+        raise UserError(f"banks must hold vectors of one recogniser; these have: {', '.join(networks) or 'none'}")
     dimension = queries.shape[1]
     wrong = [bank for bank in banks if bank.dimension != dimension]
     if wrong:

@@ -61,7 +61,7 @@ def nothing(queries: int, k: int) -> Neighbours:
 def nearest(
     queries: NDArray[Any], bank: Iterable[Block], best: Neighbours, *, subjects: NDArray[Any] | None = None
 ) -> Neighbours:
-    """Return the nearest vectors of what `best` was found in and of `bank` together.
+    """Return the nearest vectors of `bank` and of the blocks that `best` comes from.
 
     Args:
         queries: (q, d) raw or normalised; a row of zeros or NaN has no neighbours.
@@ -74,7 +74,7 @@ def nearest(
     >>> nearest(np.eye(3)[:1], bank, nothing(1, 2)).position
     array([[0, 3]])
     """
-    found = Neighbours(best.position.copy(), best.cosine.copy())
+    merged = Neighbours(best.position.copy(), best.cosine.copy())
     rows = np.flatnonzero(directed(queries))
     directions = _directions(queries[rows])
     for block in bank:
@@ -83,12 +83,12 @@ def nearest(
             scores = directions[part] @ others
             if subjects is not None and block.subjects is not None:
                 scores[subjects[rows[part]][:, None] == block.subjects] = np.nan
-            floor = _floor(found.cosine[rows[part]], scores, queries.shape[1])
+            floor = _floor(merged.cosine[rows[part]], scores, queries.shape[1])
             near, row = np.divmod(np.flatnonzero(scores >= floor), scores.shape[1])
             query = rows[part][near]
             cosine = np.round(cosines(queries, query, block.vectors, row), DECIMALS)
-            _insert(found, query, cosine, block.start + row)
-    return found
+            _insert(merged, query, cosine, block.start + row)
+    return merged
 
 
 def _directions(vectors: NDArray[Any]) -> NDArray[np.float32]:
@@ -112,15 +112,15 @@ def _floor(best: Floats, scores: NDArray[np.float32], dimension: int) -> NDArray
     return (np.nan_to_num(floor, nan=-np.inf) - margin).astype(np.float32)[:, None]
 
 
-def _insert(found: Neighbours, query: Rows, cosine: Floats, position: Rows) -> None:
+def _insert(best: Neighbours, query: Rows, cosine: Floats, position: Rows) -> None:
     """Merges candidates into the best k of their queries, in place."""
-    k = found.cosine.shape[1]
+    k = best.cosine.shape[1]
     touched, owner = np.unique(query, return_inverse=True)
     owners = np.concatenate([np.repeat(np.arange(len(touched)), k), owner])
-    values = np.concatenate([found.cosine[touched].ravel(), cosine])
-    places = np.concatenate([found.position[touched].ravel(), position])
+    values = np.concatenate([best.cosine[touched].ravel(), cosine])
+    places = np.concatenate([best.position[touched].ravel(), position])
     order = np.lexsort((places, -values, owners))
     first = np.searchsorted(owners[order], np.arange(len(touched)))
     chosen = order[first[:, None] + np.arange(k)]
-    found.cosine[touched] = values[chosen]
-    found.position[touched] = places[chosen]
+    best.cosine[touched] = values[chosen]
+    best.position[touched] = places[chosen]

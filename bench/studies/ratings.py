@@ -98,8 +98,8 @@ def read_ratings(path: Path, names: RatingMap) -> pd.DataFrame:
         in each dimension.
 
     Raises:
-        UserError: a missing or unknown column (with the header that was found), a score that is no number, or an image
-            that is scored twice in one dimension; with the line.
+        UserError: a missing or unknown column (the message shows the header), a score that is not a number, or an
+            image that is scored twice in one dimension; with the line.
     """
     own = dict(names.columns)
     scores = {dimension: column for dimension, column in names.scores.items()}
@@ -124,10 +124,10 @@ def read_votes(path: Path, names: VoteMap) -> pd.DataFrame:
 
     Returns:
         Columns source, image_a, image_b, rater, dimension, value: 1 where a won, 0 where b did, 0.5 for a tie. The two
-        images of a pair stand in the same order everywhere.
+        images of a pair are in the same order everywhere.
 
     Raises:
-        UserError: a missing or unknown column (with the header that was found), or a winner that is none of a, b, tie.
+        UserError: a missing or unknown column (the message shows the header), or a winner that is none of a, b, tie.
     """
     lines = []
     for where, values in _records(path, dict(names.columns), VOTE_NEEDS, VOTE_COLUMNS, names.ignore):
@@ -159,8 +159,8 @@ def _records(
     unknown = [name for name in header if name not in theirs and name not in others]
     if missing or unknown:
         problem = f"no column {', '.join(missing)}" if missing else f"unknown column {', '.join(unknown)}"
-        found = ", ".join(header) or "nothing"
-        raise UserError(f"{path}, line 1: {problem}; found: {found}; map=FILE.yaml names columns of another file")
+        shown = ", ".join(header) or "nothing"
+        raise UserError(f"{path}, line 1: {problem}; found: {shown}; map=FILE.yaml names columns of another file")
     empty = True
     for line, fields in records:
         if len(fields) != len(header):
@@ -178,7 +178,7 @@ def _number(where: str, text: str) -> float:
     except ValueError:
         value = float("nan")
     if value != value or value in (float("inf"), float("-inf")):
-        raise UserError(f"{where}: score {text!r} is no number")
+        raise UserError(f"{where}: score {text!r} is not a number")
     return value
 
 
@@ -186,7 +186,7 @@ def read_values(path: Path) -> pd.DataFrame:
     """Return metrics that were computed elsewhere: a row per image (the index), a column per metric; "" is no value.
 
     Raises:
-        UserError: no column `image`, an image twice, or a value that is no number.
+        UserError: no column `image`, an image twice, or a value that is not a number.
     """
     records = csv_records(path)
     _, header = next(records, (1, []))

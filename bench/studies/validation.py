@@ -126,31 +126,31 @@ def _check_known(values: pd.DataFrame, images: pd.Series) -> None:
 
 
 def _line(
-    judged: Judged, metric: str, statistic: str, failures: str, found: Estimate, note: str = ""
+    judged: Judged, metric: str, statistic: str, failures: str, estimate: Estimate, note: str = ""
 ) -> dict[str, Any]:
     sources = len(set(judged.sources))
-    few = f"only {sources} sources" if sources < FEW_SOURCES and found.low is not None else ""
+    few = f"only {sources} sources" if sources < FEW_SOURCES and estimate.low is not None else ""
     return {
         "metric": metric, "dimension": judged.dimension, "statistic": statistic, "failures": failures,
-        **found._asdict(), "n_failed": int(judged.values[metric].isna().sum()), "n_sources": sources,
+        **estimate._asdict(), "n_failed": int(judged.values[metric].isna().sum()), "n_sources": sources,
         "note": "; ".join(filter(None, (note, few))),
     }  # fmt: skip
 
 
 def _correlations(judged: Judged, seed: int) -> Iterator[dict[str, Any]]:
     for name, coefficient in agreement.RANKED.items():
-        for metric, found in zip(judged.values, _estimates(coefficient, judged, seed), strict=True):
-            yield _line(judged, str(metric), name, LOWEST, found)
+        for metric, estimate in zip(judged.values, _estimates(coefficient, judged, seed), strict=True):
+            yield _line(judged, str(metric), name, LOWEST, estimate)
     for metric in judged.values:
         known = judged.only(str(metric))
         failed = len(judged.human) - len(known.human)
         coefficients = {"plcc": agreement.plcc} | (dict(agreement.RANKED) if failed else {})
         for name, coefficient in coefficients.items():
-            found = _estimates(coefficient, known, seed)[0]
-            yield _line(known, str(metric), name, LEFT_OUT, found) | {"n_failed": failed}
+            estimate = _estimates(coefficient, known, seed)[0]
+            yield _line(known, str(metric), name, LEFT_OUT, estimate) | {"n_failed": failed}
         fitted = agreement.logistic_plcc(known.values.to_numpy(dtype=np.float64), known.human)[0]
-        found = agreement.estimate(fitted, np.empty(0), len(known.human))
-        yield _line(known, str(metric), "plcc_logistic5", LEFT_OUT, found, "fitted on these scores") | {
+        estimate = agreement.estimate(fitted, np.empty(0), len(known.human))
+        yield _line(known, str(metric), "plcc_logistic5", LEFT_OUT, estimate, "fitted on these scores") | {
             "n_failed": failed
         }
 
@@ -182,9 +182,9 @@ def _systems(judged: Judged) -> Iterator[dict[str, Any]]:
         return
     for metric in map(str, judged.values):
         values = judged.values[metric].to_numpy(dtype=np.float64)
-        for name, found in agreement.system_level(values, judged.human, judged.methods).items():
+        for name, estimate in agreement.system_level(values, judged.human, judged.methods).items():
             note = f"{methods} methods: too few for an interval"
-            yield _line(judged, metric, f"system_{name}", LEFT_OUT, found, note)
+            yield _line(judged, metric, f"system_{name}", LEFT_OUT, estimate, note)
 
 
 def _differences(judged: Judged, seed: int, width: float) -> list[dict[str, Any]]:
@@ -192,7 +192,7 @@ def _differences(judged: Judged, seed: int, width: float) -> list[dict[str, Any]
     names = [str(name) for name in judged.values]
     metrics = {name: judged.ranks[:, place] for place, name in enumerate(names)}
     pairs = agreement.pairs_of(judged.human, judged.sources, width)
-    found = {
+    families = {
         "srcc": _srcc_differences(judged, names, seed),
         "pairwise_accuracy": agreement.pair_differences(metrics, pairs, seed),
     }
@@ -201,7 +201,7 @@ def _differences(judged: Judged, seed: int, width: float) -> list[dict[str, Any]
             "dimension": judged.dimension, "statistic": statistic, "a": a, "b": b, "difference": one.difference,
             "low": one.low, "high": one.high, "p_value": one.p_value, "p_holm": p_holm, "n": one.n,
         }
-        for statistic, family in found.items()
+        for statistic, family in families.items()
         for ((a, b), one), p_holm in zip(family.items(), agreement.adjusted(family), strict=True)
     ]  # fmt: skip
 
@@ -224,21 +224,16 @@ def _votes(values: pd.DataFrame, dimension: str, votes: pd.DataFrame, seed: int)
     pair = votes.groupby(["source", "image_a", "image_b"], sort=False).ngroup()
     majority = agreement.others_majority(votes.assign(pair=pair))
     sources = votes["source"].to_numpy(dtype=object)
-    base = {
-        "dimension": dimension,
-        "statistic": "vote_accuracy",
-        "failures": LOWEST,
-        "n_sources": len(set(sources)),
-        "note": "",
-    }
+    base = {"dimension": dimension, "statistic": "vote_accuracy", "failures": LOWEST, "note": ""}
+    base |= {"n_sources": len(set(sources))}
     ceiling = agreement.vote_accuracy(votes["value"].to_numpy(dtype=np.float64), majority, sources, seed)
     yield {"metric": ONE_RATER, **base, **ceiling._asdict(), "n_failed": 0, "note": "the ceiling"}
     first, second = (values.index.get_indexer(pd.Index(votes[name])) for name in ("image_a", "image_b"))
     rows = Pairs(first.astype(np.int64), second.astype(np.int64), sources)
     for metric in map(str, values):
         ranks = values[metric].fillna(-np.inf).to_numpy(dtype=np.float64)
-        found = agreement.vote_accuracy(agreement.outcomes(ranks, rows), majority, sources, seed)
-        yield {"metric": metric, **base, **found._asdict(), "n_failed": int(values[metric].isna().sum())}
+        accuracy = agreement.vote_accuracy(agreement.outcomes(ranks, rows), majority, sources, seed)
+        yield {"metric": metric, **base, **accuracy._asdict(), "n_failed": int(values[metric].isna().sum())}
 
 
 # Values of images, by running the benchmark on them
@@ -248,7 +243,7 @@ def oriented(values: pd.DataFrame, lower_is_better: Sequence[str]) -> pd.DataFra
     """Return the values with the sign of some metrics turned, so that higher is better everywhere.
 
     Raises:
-        UserError: a name is no column.
+        UserError: a name is not a column.
     """
     unknown = [name for name in lower_is_better if name not in values]
     if unknown:
@@ -278,22 +273,18 @@ def measure(
     """
     first = ratings.drop_duplicates("image")
     listed = _write_sources(first, images, out / "sources.csv")
+    dataset = ["dataset=folder", f"dataset.root={_quoted(images)}", f"dataset.list={_quoted(listed)}"]
     tables = []
     for number, (method, part) in enumerate(first.groupby("method", sort=True)):
-        folder = out / "samples" / f"{number:03d}"
+        folder, runs = out / "samples" / f"{number:03d}", out / "runs" / f"{number:03d}"
         placed = _lay_out(part, images, folder)
-        count = int(placed["index"].max()) + 1
-        words = ["method=folder", f"method.root={_quoted(folder)}", "dataset=folder", f"dataset.root={_quoted(images)}"]
-        words += [
-            f"dataset.list={_quoted(listed)}",
-            f"protocol.samples_per_item={count}",
-            f"out={_quoted(out / 'runs' / folder.name)}",
-        ]
-        if run(["run", *words, *overrides]):
+        size = f"protocol.samples_per_item={int(placed['index'].max()) + 1}"
+        own = ["method=folder", f"method.root={_quoted(folder)}", size, f"out={_quoted(runs)}"]
+        if run(["run", *own, *dataset, *overrides]):
             raise UserError(
                 f"the run on the images of {str(method) or 'the only method'!r} failed; see the lines above"
             )
-        tables.append(_per_sample(out / "runs" / folder.name, placed))
+        tables.append(_per_sample(runs, placed))
     return pd.concat(tables)
 
 

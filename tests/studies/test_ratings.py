@@ -55,8 +55,8 @@ def test_values_may_be_missing(file):
     [
         ("image,source,MOS\na,s,1\n", "line 1: no column score; found: image, source, MOS; map=FILE.yaml"),
         ("image,source,score,age\na,s,1,3\n", "line 1: unknown column age; found: image, source, score, age"),
-        ("image,source,score\na,s,good\n", "line 2: score 'good' is no number"),
-        ("image,source,score\na,s,nan\n", "line 2: score 'nan' is no number"),
+        ("image,source,score\na,s,good\n", "line 2: score 'good' is not a number"),
+        ("image,source,score\na,s,nan\n", "line 2: score 'nan' is not a number"),
         ("image,source,score\na,s,1\na,s,2\n", "line 3: 'a' has a score for 'score' already"),
         ("image,source,score\na,s\n", "line 2: 2 fields, but the header has 3"),
         ("image,source,score\n", "has no rows below its header"),

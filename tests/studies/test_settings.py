@@ -29,7 +29,7 @@ def test_values_get_their_types():
         (["folder=a", "count=x"], "count=x: "),
         (["count=2"], "folder= is missing; `python -m bench toy --help`"),
         (["folder=a", "folder=b"], "folder is given twice"),
-        (["folder"], "'folder' is no setting: write KEY=VALUE"),
+        (["folder"], "'folder' is not a setting: write KEY=VALUE"),
     ],
 )
 def test_mistakes(words, message):

@@ -224,8 +224,8 @@ def test_raters_who_break_the_rules_are_left_out_with_the_reason(study, tmp_path
         (lambda v: {"trial": "14"}, "unknown trial '14'"),
         (lambda v: {"trial": "-1"}, "unknown trial '-1'"),
         (lambda v: {"left": v["right"], "right": v["left"]}, "other images than those of trial 0"),
-        (lambda v: {"choice": "tie"}, "choice 'tie' after '1500' ms is no vote"),
-        (lambda v: {"ms": "fast"}, "choice 'left' after 'fast' ms is no vote"),
+        (lambda v: {"choice": "tie"}, "choice 'tie' after '1500' ms is not an answer"),
+        (lambda v: {"ms": "fast"}, "choice 'left' after 'fast' ms is not an answer"),
     ],
 )
 def test_votes_that_cannot_be(study, tmp_path, change, message):

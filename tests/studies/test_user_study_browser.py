@@ -163,7 +163,7 @@ def test_consent_comes_first_and_names_what_it_must(browser, folder):
     browser.js("document.getElementById('rater').value = 'x'; document.getElementById('start').click()")
     assert browser.js("return document.getElementById('trials').hidden")
     begin(browser, "nobody")
-    assert browser.texts("#problem") == ["There is no such rater code in this study."]
+    assert browser.texts("#problem") == ["This study does not know that rater code."]
 
 
 def test_it_fits_small_screens_and_every_control_has_a_name(browser, folder, tmp_path):

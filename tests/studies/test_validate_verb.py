@@ -57,7 +57,7 @@ def test_values_made_elsewhere(folder, capsys):
         (["ratings=r.csv", "images=.", "lower=far"], "lower= is for values=FILE.csv"),
         (["ratings=v.csv", "values=v.csv"], "no column source, score; found: image, far, id"),
         (["ratings=r.csv", "images=."], "no photo of the source 's0'"),
-        (["ratings"], "'ratings' is no setting"),
+        (["ratings"], "'ratings' is not a setting"),
     ],
 )
 def test_mistakes_end_in_one_line(folder, capsys, words, message):

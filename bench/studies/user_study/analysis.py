@@ -114,8 +114,8 @@ def shares(votes: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
         for dataset in ["all", *(datasets if len(datasets) > 1 else [])]:
             part = faced if dataset == "all" else faced[faced["dataset"] == dataset]
             if len(part):
-                found = share(*(part[name].to_numpy() for name in ("value", "rater", "item")))
-                lines.append({"first": first, "second": second, "dataset": dataset, **vars(found), **_items(part)})
+                one = share(*(part[name].to_numpy() for name in ("value", "rater", "item")))
+                lines.append({"first": first, "second": second, "dataset": dataset, **vars(one), **_items(part)})
     return pd.DataFrame(lines)
 
 
@@ -205,9 +205,9 @@ def _duels(faced: pd.DataFrame, methods: Sequence[str]) -> NDArray[np.int64]:
     place = {method: number for number, method in enumerate(methods)}
     left, right = (faced[side].map(place).to_numpy() for side in ("left", "right"))
     choice = faced["choice"].to_numpy()
-    once = np.where(choice == "right", right, left), np.where(choice == "right", left, right)
-    again = np.where(choice == "tie", once[1], once[0]), np.where(choice == "tie", once[0], once[1])
-    return np.concatenate([np.stack(once, axis=1), np.stack(again, axis=1)]).astype(np.int64)
+    as_cast = np.where(choice == "right", right, left), np.where(choice == "right", left, right)
+    mirrored = np.where(choice == "tie", as_cast[1], as_cast[0]), np.where(choice == "tie", as_cast[0], as_cast[1])
+    return np.concatenate([np.stack(as_cast, axis=1), np.stack(mirrored, axis=1)]).astype(np.int64)
 
 
 def _connected(duels: NDArray[np.int64], methods: int) -> bool:
@@ -239,7 +239,7 @@ def metric_agreement(votes: pd.DataFrame, items: Sequence[dict[str, Any]], metho
     Returns:
         Columns metric, items (with a majority and two values), agree.
     """
-    main, found = counted(votes), dict[str, list[bool]]()
+    main, agrees = counted(votes), dict[str, list[bool]]()
     for first, second in combinations(methods, 2):
         mean = wins(main, first, second).groupby("item")["value"].mean()
         for item, value in mean[mean != 0.5].items():
@@ -247,6 +247,6 @@ def metric_agreement(votes: pd.DataFrame, items: Sequence[dict[str, Any]], metho
             for metric in similarity[first].keys() & similarity[second].keys():
                 a, b = similarity[first][metric], similarity[second][metric]
                 if a is not None and b is not None:
-                    found.setdefault(metric, []).append((a > b) == (value > 0.5))
-    lines = [{"metric": name, "items": len(found[name]), "agree": sum(found[name])} for name in sorted(found)]
+                    agrees.setdefault(metric, []).append((a > b) == (value > 0.5))
+    lines = [{"metric": name, "items": len(agrees[name]), "agree": sum(agrees[name])} for name in sorted(agrees)]
     return pd.DataFrame(lines, columns=["metric", "items", "agree"])

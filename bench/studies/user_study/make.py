@@ -65,27 +65,25 @@ def make(runs: Sequence[Run], plan: Plan, texts: Texts, rules: Rules, out: Path,
     methods, datasets = _grid(runs)
     items, skipped = choose(runs, plan.items, plan.seed)
     _check_size(items, plan)
-    subjects = [f"{one.dataset}/{one.subject}" for one in items]
-    trials = schedule(subjects, methods, plan.raters, plan.questions, plan.checks, plan.repeats, plan.seed)
     secret = secrets.token_bytes(16)
-    names = {shown: _name(secret, shown) for rater in trials for one in rater for shown in _shown(one)}
-    codes = [_name(secret, Stimulus(rater, "rater"))[:6] for rater in range(plan.raters)]
-    public = _public(texts, rules, plan, dict(zip(codes, trials, strict=True)), names)
+    trials = _trials(items, methods, plan, secret)
+    names = {shown: _name(secret, shown) for rater in trials.values() for one in rater for shown in _shown(one)}
+    public = _public(texts, rules, plan, trials, names)
     study = {
-        "version": VERSION,
-        "id": study_id(public),
-        "public": public,
-        "methods": methods,
-        "datasets": datasets,
+        "version": VERSION, "id": study_id(public), "public": public, "methods": methods, "datasets": datasets,
         "runs": {f"{run.record['dataset']}/{run.method}": str(run.record["id"]) for run in runs},
-        "seed": plan.seed,
-        "skipped": skipped,
-        "statement": statement,
-        "items": [_item(one) for one in items],
-        "trials": {code: [_trial(one) for one in rater] for code, rater in zip(codes, trials, strict=True)},
-    }
+        "seed": plan.seed, "skipped": skipped, "statement": statement, "items": [_item(one) for one in items],
+        "trials": {code: [_trial(one) for one in rater] for code, rater in trials.items()},
+    }  # fmt: skip
     _write(out, study, {name: (shown, items) for shown, name in names.items()}, plan.size)
     return study
+
+
+def _trials(items: Sequence[Item], methods: Sequence[str], plan: Plan, secret: bytes) -> dict[str, list[Trial]]:
+    """Each rater's trials under a code that nobody can guess."""
+    subjects = [f"{one.dataset}/{one.subject}" for one in items]
+    made = schedule(subjects, methods, plan.raters, plan.questions, plan.checks, plan.repeats, plan.seed)
+    return {_name(secret, Stimulus(number, "rater"))[:8]: rater for number, rater in enumerate(made)}
 
 
 def study_id(public: Mapping[str, Any]) -> str:
@@ -110,12 +108,12 @@ def _grid(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
     """Methods and datasets, each method on each dataset once."""
     methods = list(dict.fromkeys(run.method for run in runs))
     datasets = list(dict.fromkeys(str(run.record["dataset"]) for run in runs))
-    found = sorted((run.method, str(run.record["dataset"])) for run in runs)
+    given = sorted((run.method, str(run.record["dataset"])) for run in runs)
     if len(methods) < 2:
         raise UserError(f"a study compares two or more methods; given: {', '.join(methods) or 'no run'}")
-    if found != sorted((method, dataset) for method in methods for dataset in datasets):
+    if given != sorted((method, dataset) for method in methods for dataset in datasets):
         raise UserError(
-            f"give one run of each method on each dataset; given: {', '.join(' on '.join(f) for f in found)}"
+            f"give one run of each method on each dataset; given: {', '.join(' on '.join(f) for f in given)}"
         )
     return methods, datasets
 
@@ -132,8 +130,8 @@ def choose(runs: Sequence[Run], count: int, seed: int) -> tuple[list[Item], int]
     for place, dataset in enumerate(datasets):
         share = count // len(datasets) + (place < count % len(datasets))
         own = [run for run in runs if str(run.record["dataset"]) == dataset]
-        found, passed = _choose(own, dataset, share, np.random.Generator(np.random.PCG64([seed, place])))
-        chosen += found
+        part, passed = _choose(own, dataset, share, np.random.Generator(np.random.PCG64([seed, place])))
+        chosen += part
         skipped += passed
     return chosen, skipped
 
@@ -142,25 +140,27 @@ def _choose(runs: Sequence[Run], dataset: str, count: int, rng: np.random.Genera
     from bench.report.frames import common_items
 
     tables = {run.method: run.samples.set_index(["item", "index"]) for run in runs}
-    common = common_items(runs)
     folders = {run.method: run.folder for run in runs}
     photos = runs[0].photos[runs[0].photos["role"] == "reference"].set_index("item")
-    found: list[Item] = []
-    skipped = 0
+    common, chosen, skipped = common_items(runs), list[Item](), 0
     for item in (common[place] for place in rng.permutation(len(common))):
-        if len(found) == count:
+        if len(chosen) == count:
             break
-        indices = sorted(set.intersection(*(set(table.loc[item].index) for table in tables.values())))
-        index = int(rng.choice(indices))
+        index = int(rng.choice(sorted(set.intersection(*(set(table.loc[item].index) for table in tables.values())))))
         rows = {method: table.loc[(item, index)] for method, table in tables.items()}
-        if any(row["status"] != "ok" for row in rows.values()):
+        if all(row["status"] == "ok" for row in rows.values()):
+            chosen.append(_drawn(dataset, item, index, photos.loc[item], rows, folders))
+        else:
             skipped += 1
-            continue
-        photo = photos.loc[item]
-        samples = {method: folders[method] / row["path"] for method, row in rows.items()}
-        similarity = {method: _similarities(row) for method, row in rows.items()}
-        found.append(Item(dataset, item, photo["subject"], index, Path(photo["path"]), samples, similarity))
-    return found, skipped
+    return chosen, skipped
+
+
+def _drawn(
+    dataset: str, item: str, index: int, photo: pd.Series, rows: Mapping[str, pd.Series], folders: Mapping[str, Path]
+) -> Item:
+    samples = {method: folders[method] / row["path"] for method, row in rows.items()}
+    similarity = {method: _similarities(row) for method, row in rows.items()}
+    return Item(dataset, item, photo["subject"], index, Path(photo["path"]), samples, similarity)
 
 
 def _similarities(row: pd.Series) -> dict[str, float | None]:
@@ -191,20 +191,14 @@ def _shown(trial: Trial) -> tuple[Stimulus, Stimulus, Stimulus]:
 def _public(
     texts: Texts, rules: Rules, plan: Plan, trials: Mapping[str, Sequence[Trial]], names: Mapping[Stimulus, str]
 ) -> dict[str, Any]:
-    """What the page holds: texts, rules and names of images; nothing that tells a method."""
+    """What the page holds: texts, rules and names of images; nothing that names a method."""
     shown = {code: [[names[one] for one in _shown(trial)] for trial in rater] for code, rater in trials.items()}
     return {**texts.model_dump(), "rules": rules.model_dump(), "size": plan.size, "trials": shown}
 
 
 def _item(one: Item) -> dict[str, Any]:
-    similarity = {method: dict(values) for method, values in one.similarity.items()}
-    return {
-        "dataset": one.dataset,
-        "item": one.item,
-        "subject": one.subject,
-        "index": one.index,
-        "similarity": similarity,
-    }
+    names = ("dataset", "item", "subject", "index", "similarity")
+    return {name: getattr(one, name) for name in names}
 
 
 def _trial(trial: Trial) -> dict[str, Any]:
@@ -217,7 +211,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
 
 
 def _write(out: Path, study: dict[str, Any], images: Mapping[str, tuple[Stimulus, Sequence[Item]]], size: int) -> None:
-    """The images first, `study.json` last: a folder without it is no study."""
+    """Writes the images first and `study.json` last: `make` refuses a folder that has one."""
     for name, (shown, items) in images.items():
         one = items[shown.item]
         path = one.photo if shown.method == PHOTO else one.samples[shown.method]
@@ -261,7 +255,7 @@ def page(public: Mapping[str, Any]) -> bytes:
         f"default-src 'none'; img-src 'self' file: data:; style-src {_allowed(style)}; "
         f"script-src {' '.join(map(_allowed, scripts))}; {connect}base-uri 'none'; form-action 'none'"
     )
-    # "<" never stands in the data as it is, so no text can end the element that holds it.
+    # Without a "<" in the data, no text can end the element that holds it.
     data = json.dumps({"id": study_id(public), **public}, ensure_ascii=True).replace("<", "\\u003c")
     environment = Environment(autoescape=True, loader=FileSystemLoader(HERE), undefined=StrictUndefined)
     html = environment.get_template("index.html").render(

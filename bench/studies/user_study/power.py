@@ -36,14 +36,14 @@ def power(plan: Plan, world: World) -> Power:
     centre = _centre(world.share, float(np.hypot(world.rater_sd, world.item_sd)))
     rater = np.repeat(np.arange(plan.raters), plan.questions)
     item = np.arange(len(rater)) % plan.items
-    found = []
+    outcomes = []
     for _ in range(world.studies):
         own, of_item = rng.standard_normal(plan.raters), rng.standard_normal(plan.items)
         logit = centre + world.rater_sd * own[rater] + world.item_sd * of_item[item]
         one = share((rng.random(len(logit)) < 1 / (1 + np.exp(-logit))).astype(np.float64), rater, item)
         excludes, excludes_naive = not one.low <= 0.5 <= one.high, not one.wilson_low <= 0.5 <= one.wilson_high
-        found.append((excludes, excludes_naive, one.low <= world.share <= one.high, one.high - one.low))
-    return Power(*np.mean(found, axis=0).tolist())
+        outcomes.append((excludes, excludes_naive, one.low <= world.share <= one.high, one.high - one.low))
+    return Power(*np.mean(outcomes, axis=0).tolist())
 
 
 def _centre(true_share: float, sd: float) -> float:

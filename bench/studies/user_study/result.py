@@ -1,4 +1,4 @@
-"""Write what a study found: tables, a forest plot, and the votes themselves."""
+"""Write the result of a study: tables, a forest plot, and the votes themselves."""
 
 from __future__ import annotations
 
@@ -33,28 +33,25 @@ def write_result(study: Mapping[str, Any], votes: pd.DataFrame, out: Path) -> li
     methods = list(study["methods"])
     shares = analysis.shares(votes, methods)
     raters = votes.groupby("rater").agg(votes=("trial", "size"), median_ms=("ms", "median"), reason=("reason", "first"))
+    tables = {"votes": votes, "shares": shares, "raters": raters.reset_index()}
     rows = [_row(one) for one in shares.to_dict("records")]
     parts = [f"# {escape_markdown(study['public']['title'])}\n", _table(rows), *_steadiness(votes, raters)]
-    _csv(out / "votes.csv", votes)
-    _csv(out / "shares.csv", shares)
-    _csv(out / "raters.csv", raters.reset_index())
     if len(methods) > 2 and len(shares):
-        strengths = analysis.bradley_terry(votes, methods)
-        _csv(out / "strengths.csv", strengths)
-        lines = [_strength(one) for one in strengths.to_dict("records")]
+        tables["strengths"] = analysis.bradley_terry(votes, methods)
+        lines = [_strength(one) for one in tables["strengths"].to_dict("records")]
         parts.append("## Strengths (Bradley-Terry)\n\n" + _table(lines))
-    metrics = analysis.metric_agreement(votes, study["items"], methods)
-    if len(metrics):
-        lines = [{str(key): str(value) for key, value in line.items()} for line in metrics.to_dict("records")]
-        parts.append("## Does the metric prefer what the majority prefers?\n\n" + _table(lines))
+    parts += _metrics(analysis.metric_agreement(votes, study["items"], methods))
+    for name, frame in tables.items():
+        write_atomic(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n").encode())
     write_atomic(out / "study.md", "\n".join(parts).encode())
     if len(shares):
         save(forest(shares), out / "forest")
     return rows
 
 
-def _csv(path: Path, frame: pd.DataFrame) -> None:
-    write_atomic(path, frame.to_csv(index=False, lineterminator="\n").encode())
+def _metrics(agreement: pd.DataFrame) -> list[str]:
+    lines = [{str(key): str(value) for key, value in line.items()} for line in agreement.to_dict("records")]
+    return ["## Does the metric prefer what the majority prefers?\n\n" + _table(lines)] if lines else []
 
 
 def _table(rows: list[dict[str, str]]) -> str:

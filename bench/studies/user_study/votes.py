@@ -88,7 +88,7 @@ def _vote(study: Mapping[str, Any], row: Mapping[str, str], where: str) -> dict[
     if [row["left"], row["right"]] != shown[number][1:]:
         raise UserError(f"{where}: other images than those of trial {number} of rater {row['rater']}")
     if row["choice"] not in CHOICES[: 3 if study["public"]["rules"]["tie"] else 2] or ms is None:
-        raise UserError(f"{where}: choice {row['choice']!r} after {row['ms']!r} ms is no vote of this study")
+        raise UserError(f"{where}: choice {row['choice']!r} after {row['ms']!r} ms is not an answer in this study")
     trial = trials[number]
     return {
         "study": study["id"], "rater": row["rater"], "trial": number, "kind": Kind(trial["kind"]),

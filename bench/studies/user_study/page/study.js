@@ -14,16 +14,16 @@
   const keep = () => { try { localStorage.setItem(slot(), JSON.stringify(votes)); } catch { /* the result is in memory still */ } };
   const csv = () => [COLUMNS, ...votes.map((vote) => COLUMNS.map((name) => vote[name]))].map((row) => row.join(",")).join("\n") + "\n";
 
-  const picture = (name, text) => `<img src="img/${name}.webp" width="${study.size}" height="${study.size}" alt="${text}">`;
+  const imageTag = (name, text) => `<img src="img/${name}.webp" width="${study.size}" height="${study.size}" alt="${text}">`;
 
   function trialOf([photo, left, right], number) {
     const images = [[left, "left image"], [right, "right image"]];
     return {
       type: jsPsychHtmlButtonResponse,
-      stimulus: `<figure>${picture(photo, "photo to compare with")}</figure>`,
+      stimulus: `<figure>${imageTag(photo, "photo to compare with")}</figure>`,
       choices: study.rules.tie ? CHOICES : CHOICES.slice(0, 2),
       button_html: (choice, place) => place < 2
-        ? `<button type="button" class="choice">${picture(...images[place])}<span>${choice}</span></button>`
+        ? `<button type="button" class="choice">${imageTag(...images[place])}<span>${choice}</span></button>`
         : `<button type="button" class="tie">can't tell</button>`,
       button_layout: "flex", // the style sheet places the buttons
       enable_button_after: study.rules.minimum_ms,
@@ -49,7 +49,7 @@
   async function begin(event) {
     event.preventDefault();
     rater = at("rater").value.trim().toLowerCase();
-    if (!Object.hasOwn(study.trials, rater)) { at("problem").textContent = "There is no such rater code in this study."; return; }
+    if (!Object.hasOwn(study.trials, rater)) { at("problem").textContent = "This study does not know that rater code."; return; }
     at("start").disabled = true;
     at("problem").textContent = "The images are being loaded.";
     const trials = study.trials[rater];
