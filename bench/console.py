@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -23,3 +25,24 @@ def progress(total: int, what: str) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, desc=what, unit="img", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as aligned columns under a header; control characters in names are escaped."""
+    if not rows:
+        return "none"
+    texts = [{key: _cell(value) for key, value in row.items()} for row in rows]
+    widths = {key: max(len(key), *(len(text[key]) for text in texts)) for key in texts[0]}
+    lines = [{key: key for key in widths}, *texts]
+    return "\n".join("  ".join(line[key].ljust(width) for key, width in widths.items()).rstrip() for line in lines)
+
+
+def _cell(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def verb_parser(verb: str, function: Callable[[Sequence[str]], int]) -> argparse.ArgumentParser:
+    """Return the argument parser of a verb, described by the docstring of its function."""
+    description = " ".join((function.__doc__ or "").split())
+    return argparse.ArgumentParser(prog=f"python -m bench {verb}", description=description, allow_abbrev=False)

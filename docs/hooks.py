@@ -35,10 +35,10 @@ MODULES = {
     "reference/statistics.md": ("Statistics", ["bench.statistics"]),
     "reference/networks.md": ("Faces and networks", ["bench.faces", "bench.extractors"]),
     "reference/studies.md": ("Studies", ["bench.studies", "bench.studies.user_study"]),
-    "reference/data.md": ("Datasets and methods", ["bench.data", "baselines", "bench.seeds"]),
+    "reference/data.md": ("Datasets and methods", ["bench.data", "baselines", "bench.stages.seeds"]),
 }  # fmt: skip
 """page -> title, and the modules (or packages with all their public modules) whose docstrings make it."""
-ELSEWHERE = {*MODULES["reference/protocols.md"][1], "bench.data.cli"}
+ELSEWHERE = {*MODULES["reference/protocols.md"][1], "bench.cli.data"}
 """Modules that a package's page leaves out."""
 
 

@@ -63,7 +63,7 @@ def _part(settings: BaseModel, model: type[Part]) -> Part:
 
 
 def _read(files: Sequence[Path], settings: ReadSettings) -> None:
-    from bench.listing import table
+    from bench.console import table
     from bench.studies.user_study.result import write_result
     from bench.studies.user_study.votes import read_study, read_votes
 

@@ -115,7 +115,7 @@ def _chosen(values: pd.DataFrame, metrics: Sequence[str], names: Sequence[str]) 
 
 
 def _write(result: Validation, out: Path) -> None:
-    from bench.listing import table
+    from bench.console import table
     from bench.report.tables import markdown, simple
     from bench.store import write_atomic
 

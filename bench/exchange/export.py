@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench import __version__
 from bench.errors import UserError
 from bench.exchange.schema import ITEMS, MANIFEST, PAGE, RECORD, SAMPLES, SCHEMA, SCORES, VERSION
 from bench.hashing import sha256_bytes
+from bench.version import __version__
 
 WORDS = 4
 """A statement has at least so many: a sentence, not a switch."""

@@ -18,8 +18,8 @@ from bench.exchange.bundle import Bundle, Name, Refused, read_bundle
 from bench.exchange.schema import MANIFEST
 from bench.exchange.verify import State, verify
 from bench.hashing import sha256_bytes
-from bench.metrics.frechet_scores import REPLICATE, replicated
-from bench.metrics.scores import notes
+from bench.metrics.shared.frechet_scores import REPLICATE, replicated
+from bench.metrics.shared.scores import notes
 from bench.report.differences import differences
 from bench.report.frames import CONTROLS, MUST_AGREE, Run, of_number
 from bench.report.model import Cell, Column, Table

@@ -27,12 +27,12 @@ from bench.exchange.bundle import Bundle, Name, Refused
 from bench.exchange.schema import PER_SAMPLE
 from bench.metrics import id_similarity, kid, target_similarity
 from bench.metrics.copying import mean_over_samples
-from bench.metrics.cosine import Floats
 from bench.metrics.failure_to_acquire import compute as failures
-from bench.metrics.frechet_scores import REPLICATE, replicated
+from bench.metrics.functional.cosine import Floats
 from bench.metrics.protocol import Evaluation, Score
-from bench.metrics.scores import item_values, mean_score, with_interval
-from bench.metrics.standing import Mask, Standing, item_rows, subjects
+from bench.metrics.shared.eligibility import Mask, Standing, item_rows, subjects
+from bench.metrics.shared.frechet_scores import REPLICATE, replicated
+from bench.metrics.shared.scores import item_values, mean_score, with_interval
 from bench.metrics.verification import Threshold, fnmr, matches
 from bench.statistics import clustered_rate, jackknife
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ STEM = "input_layer.0.weight"
 
 class AdaFace:
     """An AdaFace network: aligned 112 crops in, embeddings and their norms (its measure of quality) out."""
+
+    role: ClassVar[str] = "recognition"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """The file is the official Lightning checkpoint, or the backbone's tensors as safetensors.

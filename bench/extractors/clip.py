@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ class Clip:
     Input RGB, shrunk to the network's own size (336 for CMMD's ViT-L/14@336) by Pillow's bicubic filter on bytes, as
     google-research/cmmd does, / 255, CLIP's mean and std.
     """
+
+    role: ClassVar[str] = "clip"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """Options of CLIP.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isqrt
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ class Dinov2:
     Input RGB, shrunk to 224 by Pillow's bicubic filter on bytes, / 255, ImageNet mean and std. ViT-L/14 answers 1024
     numbers. The position table, trained for 518, is resampled once, by the rule of the official repository.
     """
+
+    role: ClassVar[str] = "dinov2"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """Options of DINOv2.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +106,8 @@ class Deca:
     """DECA (Feng et al., SIGGRAPH 2021): one ResNet-50 for everything. Input RGB in [0, 1], 224, no mean and std."""
 
     Options = FlameOptions
+    role: ClassVar[str] = "flame"
+    pairwise: ClassVar[bool] = False
 
     def __init__(self, options: FlameOptions, runtime: Runtime) -> None:
         state = load_state(options.weights)
@@ -129,6 +131,8 @@ class Emoca:
     """
 
     Options = FlameOptions
+    role: ClassVar[str] = "flame"
+    pairwise: ClassVar[bool] = False
 
     def __init__(self, options: FlameOptions, runtime: Runtime) -> None:
         state, source = load_state(options.weights), f"{options.weights} (EMOCA)"
@@ -179,6 +183,8 @@ class Smirk:
     """
 
     Options = SmirkOptions
+    role: ClassVar[str] = "flame"
+    pairwise: ClassVar[bool] = False
 
     def __init__(self, options: SmirkOptions, runtime: Runtime) -> None:
         state, source = load_state(options.weights), f"{options.weights} (SMIRK)"

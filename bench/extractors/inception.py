@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ class Inception:
     Input RGB in [0, 1], resized to 299 by torch's bilinear filter (align_corners false, no antialiasing), then 2x - 1:
     exactly what pytorch-fid 0.3.0 does.
     """
+
+    role: ClassVar[str] = "inception"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """Options of Inception.

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,9 @@ class Lpips:
     Input is RGB, u8 / 127.5 - 1, without any resizing: the value depends on the crop's size. The trunk (AlexNet, VGG-16
     or SqueezeNet 1.1) comes from a torchvision state dict on disk, the heads from the installed package.
     """
+
+    role: ClassVar[str] = "lpips"
+    pairwise: ClassVar[bool] = True
 
     class Options(Spec):
         """Options of LPIPS.

@@ -17,9 +17,17 @@ b is always the declared batch: the caller pads the last one with zeros."""
 
 
 class Extractor(Protocol):
-    """One network. `options.batch` (RECORDED) is its declared batch; `options.view` names the crop it reads."""
+    """One network that answers with a feature for each crop.
+
+    Attributes:
+        Options: frozen spec of its options; `batch` (RECORDED) is its declared batch, `view` names the crop it reads.
+        role: what metrics ask for: "recognition", "lpips", "flame", "inception", "dinov2", "clip", or a word of your own.
+        pairwise: False: it answers with features.
+    """
 
     Options: ClassVar[type[Spec]]
+    role: ClassVar[str]
+    pairwise: ClassVar[bool]
 
     def __init__(self, options: Any, runtime: Any) -> None:
         """Loads from local files only; raises `UserError` for a missing or wrong one."""
@@ -29,9 +37,17 @@ class Extractor(Protocol):
 
 
 class PairExtractor(Protocol):
-    """A network whose features are too large to keep: it answers with distances."""
+    """A network whose features are too large to keep: it answers with distances.
+
+    Attributes:
+        Options: as an `Extractor`'s.
+        role: as an `Extractor`'s.
+        pairwise: True: it answers with distances between the crops of one item.
+    """
 
     Options: ClassVar[type[Spec]]
+    role: ClassVar[str]
+    pairwise: ClassVar[bool]
 
     def __init__(self, options: Any, runtime: Any) -> None:
         """Loads from local files only; raises `UserError` for a missing or wrong one."""

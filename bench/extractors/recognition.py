@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ Grey = tuple[float, float, float]
 
 class ArcFaceOnnx:
     """An ONNX network that turns aligned crops into embeddings; read as its `Options` say, nothing is guessed."""
+
+    role: ClassVar[str] = "recognition"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """How a file wants its crops, and where it comes from.

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.cosine import unit
-from bench.metrics.frechet_scores import ranking
+from bench.metrics.functional.cosine import unit
+from bench.metrics.functional.mmd import Terms, terms
 from bench.metrics.kid import excluded_score
-from bench.metrics.mmd import Terms, terms
-from bench.metrics.population import real_side
 from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
-from bench.metrics.scores import absent, named, notes, number
-from bench.metrics.standing import directed, standing, subjects
-from bench.metrics.subset import LIMIT, subset
+from bench.metrics.shared.eligibility import directed, standing, subjects
+from bench.metrics.shared.frechet_scores import ranking
+from bench.metrics.shared.population import real_side
+from bench.metrics.shared.scores import absent, named, notes, number
+from bench.metrics.shared.subset import LIMIT, subset
 
 NAME = "cmmd"
 SIGMA = 10.0

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.copying import mean_over_samples
-from bench.metrics.cosine import Floats, cosines
+from bench.metrics.functional.cosine import Floats, cosines
 from bench.metrics.protocol import Evaluation, Features, Metric, Result
-from bench.metrics.scores import notes, recognisers, together
-from bench.metrics.standing import Rows, Standing, directed, standing, subjects
-from bench.metrics.targets import beside_targets, mean_by, with_targets
+from bench.metrics.shared.eligibility import Rows, Standing, directed, standing, subjects
+from bench.metrics.shared.scores import notes, recognisers, together
+from bench.metrics.shared.targets import beside_targets, mean_by, with_targets
 
 NAME = "copy_paste"
 SAME_PHOTO = 1e-3

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bench.metrics.cosine import Floats
+from bench.metrics.functional.cosine import Floats
 from bench.metrics.id_similarity import similarities
 from bench.metrics.protocol import Evaluation, Metric, Result, Score
-from bench.metrics.scores import absent, item_values, mean_score, named, together
-from bench.metrics.standing import Standing, subjects
+from bench.metrics.shared.eligibility import Standing, subjects
+from bench.metrics.shared.scores import absent, item_values, mean_score, named, together
 
 NAME = "copying"
 
@@ -27,7 +27,7 @@ def mean_over_samples(
 def compute(evaluation: Evaluation) -> Result:
     """Mean DINOv2 cosine between samples and their own references; to be read against the rows `copy` and `real`.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "mean_detected")
     [0.8667]
     """

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.copying import mean_over_samples
-from bench.metrics.cosine import Floats
+from bench.metrics.functional.cosine import Floats
 from bench.metrics.protocol import Evaluation, Metric, Result, Score
-from bench.metrics.scores import absent, named, notes, together
-from bench.metrics.standing import Standing, standing
+from bench.metrics.shared.eligibility import Standing, standing
+from bench.metrics.shared.scores import absent, named, notes, together
 
 NAME = "copying_lpips"
 
@@ -34,7 +34,7 @@ def listed_values(evaluation: Evaluation, table: pd.DataFrame) -> tuple[Floats, 
 def compute(evaluation: Evaluation) -> Result:
     """Mean LPIPS between samples and their own references; to be read against the rows `copy` and `real`.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "mean_detected")
     [0.2]
     """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.metrics.diversity import Pairs, diversity_scores, item_table, pairs_within, verified_scores
-from bench.metrics.flame import DIMENSION, EXPRESSION, Distance, distances, l2
+from bench.metrics.functional.flame import DIMENSION, EXPRESSION, Distance, distances, l2
 from bench.metrics.protocol import Evaluation, Metric, Result, Score
-from bench.metrics.scores import absent, named, together
-from bench.metrics.standing import finite, standing
+from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, pairs_within, verified_scores
+from bench.metrics.shared.eligibility import finite, standing
+from bench.metrics.shared.scores import absent, named, together
 from bench.metrics.verification import verified
 
 NAME = "expression_diversity"
@@ -15,7 +15,7 @@ NAME = "expression_diversity"
 def compute(evaluation: Evaluation) -> Result:
     """Mean L2 distance of the 50 expression coefficients, for every FLAME extractor that was run.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "mean_items")
     [5.0]
     """

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics.protocol import Evaluation, Metric, Result, Score
-from bench.metrics.scores import absent, item_values, with_interval
-from bench.metrics.standing import standing, subjects
+from bench.metrics.shared.eligibility import standing, subjects
+from bench.metrics.shared.scores import absent, item_values, with_interval
 from bench.statistics import clustered_rate
 
 NAME = "failure_to_acquire"
@@ -19,7 +19,7 @@ REASONS = ("generation_error", "undecodable", "no_face")
 def compute(evaluation: Evaluation) -> Result:
     """Rate of failed samples among those whose reference has a face, and the part of each reason in it.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "rate", "rate_no_face")
     [0.25, 0.25]
     """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.metrics.frechet_scores import frechet_result
 from bench.metrics.protocol import Evaluation, Metric, Result
+from bench.metrics.shared.frechet_scores import frechet_result
 
 NAME = "fd_dinov2"
 
@@ -11,7 +11,7 @@ NAME = "fd_dinov2"
 def compute(evaluation: Evaluation) -> Result:
     """FD-DINOv2 of the detected samples against the references, or against the evaluation's reference set.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "distance")
     [0.1208]
     """

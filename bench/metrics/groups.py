@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bench.metrics.cosine import Floats
+from bench.metrics.functional.cosine import Floats
 from bench.metrics.id_similarity import aggregates, detection_rate, similarities
 from bench.metrics.protocol import Evaluation, Metric, Result, Score
-from bench.metrics.scores import absent, notes, recognisers
-from bench.metrics.standing import Mask, Standing
+from bench.metrics.shared.eligibility import Mask, Standing
+from bench.metrics.shared.scores import absent, notes, recognisers
 from bench.metrics.verification import Threshold, fnmr, thresholds
 
 NAME = "groups"
@@ -44,7 +44,7 @@ def within(who: Standing, group: Mask) -> Standing:
 def compute(evaluation: Evaluation) -> Result:
     """Per group and recogniser: detection rate, both means of ID similarity, FNMR at the threshold of all.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "mean_failures_as_zero[gender=f]", "mean_failures_as_zero[gender=m]")
     [0.8, 0.5]
     """

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bench.metrics.cosine import Floats, cosines
-from bench.metrics.memory import once
+from bench.metrics.functional.cosine import Floats, cosines
 from bench.metrics.protocol import Evaluation, Metric, Result, Score
-from bench.metrics.scores import absent, item_values, mean_score, notes, recognisers, together, with_interval
-from bench.metrics.standing import Standing, directed, standing, subjects
+from bench.metrics.shared.cache import once
+from bench.metrics.shared.eligibility import Standing, directed, standing, subjects
+from bench.metrics.shared.scores import absent, item_values, mean_score, notes, recognisers, together, with_interval
 from bench.statistics import clustered_rate
 
 NAME = "id_similarity"
@@ -94,7 +94,7 @@ def scores_of(evaluation: Evaluation, values: Floats, who: Standing, recogniser:
 def compute(evaluation: Evaluation) -> Result:
     """ID similarity under every recogniser of the panel: means, quantiles, detection rate.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "mean_detected", "mean_failures_as_zero", "detection_rate")
     [0.8667, 0.65, 0.75]
     """

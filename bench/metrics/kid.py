@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.metrics.cosine import Floats
-from bench.metrics.frechet_scores import folds, ranking, replicate_table
-from bench.metrics.mmd import Terms, terms
-from bench.metrics.population import real_side
+from bench.metrics.functional.cosine import Floats
+from bench.metrics.functional.mmd import Terms, terms
 from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
-from bench.metrics.scores import absent, named, notes, number, together
-from bench.metrics.standing import standing, subjects
-from bench.metrics.subset import LIMIT, subset
+from bench.metrics.shared.eligibility import standing, subjects
+from bench.metrics.shared.frechet_scores import folds, ranking, replicate_table
+from bench.metrics.shared.population import real_side
+from bench.metrics.shared.scores import absent, named, notes, number, together
+from bench.metrics.shared.subset import LIMIT, subset
 from bench.statistics import few
 
 NAME = "kid"

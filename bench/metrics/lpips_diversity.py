@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bench.metrics.diversity import Pairs, diversity_scores, item_table, listed_pairs, verified_scores
 from bench.metrics.protocol import Evaluation, Metric, Result, Score
-from bench.metrics.scores import absent, named, notes, together
-from bench.metrics.standing import Standing, standing
+from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, listed_pairs, verified_scores
+from bench.metrics.shared.eligibility import Standing, standing
+from bench.metrics.shared.scores import absent, named, notes, together
 from bench.metrics.verification import verified
 
 NAME = "lpips_diversity"
@@ -36,7 +36,7 @@ def compute(evaluation: Evaluation) -> Result:
 
     Beside them `foreground_mean_items`, the share of the crops that is no background: pixels filled alike add 0.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "mean_items")
     [0.3]
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.metrics.expression_diversity import flame_diversity
-from bench.metrics.flame import DISTANCES
+from bench.metrics.functional.flame import DISTANCES
 from bench.metrics.protocol import Evaluation, Metric, Result
 
 NAME = "pose_diversity"
@@ -12,7 +12,7 @@ NAME = "pose_diversity"
 def compute(evaluation: Evaluation) -> Result:
     """The 6-d L2 distance (`mean_items`), and `global3_`, `jaw3_` and `geodesic_degrees_` beside it.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "mean_items", "jaw3_mean_items", "geodesic_degrees_mean_items")
     [0.5, 0.0, 28.6479]
     """

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.cosine import Floats, blocks
-from bench.metrics.frechet_scores import ranking
-from bench.metrics.population import real_side
+from bench.metrics.functional.cosine import Floats, blocks
 from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
-from bench.metrics.scores import absent, named, notes
-from bench.metrics.standing import standing
-from bench.metrics.subset import LIMIT, subset
+from bench.metrics.shared.eligibility import standing
+from bench.metrics.shared.frechet_scores import ranking
+from bench.metrics.shared.population import real_side
+from bench.metrics.shared.scores import absent, named, notes
+from bench.metrics.shared.subset import LIMIT, subset
 
 NAME = "precision_recall"
 NEIGHBOURS = 3

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.metrics.cosine import DECIMALS, Floats, blocks, unit
+from bench.metrics.functional.cosine import DECIMALS, Floats, blocks, unit
 from bench.metrics.id_similarity import similarities
 from bench.metrics.protocol import Evaluation, Metric, Result, Score
-from bench.metrics.scores import absent, item_values, mean_score, notes, recognisers, together, with_interval
-from bench.metrics.standing import Rows, Standing, directed, subjects, usable_references
-from bench.metrics.subset import subset
+from bench.metrics.shared.eligibility import Rows, Standing, directed, subjects, usable_references
+from bench.metrics.shared.scores import absent, item_values, mean_score, notes, recognisers, together, with_interval
+from bench.metrics.shared.subset import subset
 from bench.statistics import clustered_rate
 
 NAME = "retrieval"

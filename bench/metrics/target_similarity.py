@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bench.metrics.cosine import Floats, cosines
+from bench.metrics.functional.cosine import Floats, cosines
 from bench.metrics.id_similarity import aggregates, item_tables
 from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
-from bench.metrics.scores import mean_score, recognisers, together
-from bench.metrics.standing import Standing, directed, standing, subjects, usable_references
-from bench.metrics.targets import beside_targets, mean_by, with_targets
+from bench.metrics.shared.eligibility import Standing, directed, standing, subjects, usable_references
+from bench.metrics.shared.scores import mean_score, recognisers, together
+from bench.metrics.shared.targets import beside_targets, mean_by, with_targets
 
 NAME = "target_similarity"
 
@@ -71,7 +71,7 @@ def _scores(evaluation: Evaluation, recogniser: str) -> tuple[list[Score], Float
 def compute(evaluation: Evaluation) -> Result:
     """Similarity to unseen targets under every recogniser, and the level that the references themselves reach.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "mean_detected", "mean_failures_as_zero", "real_level")
     [0.8533, 0.64, 0.8]
     """

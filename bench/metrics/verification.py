@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.metrics.block_sums import Codes, shared_codes
-from bench.metrics.cosine import DECIMALS, Floats, blocks, unit
+from bench.metrics.functional.block_sums import Codes, shared_codes
+from bench.metrics.functional.cosine import DECIMALS, Floats, blocks, unit
 from bench.metrics.id_similarity import similarities
-from bench.metrics.memory import once
 from bench.metrics.protocol import Evaluation, Metric, Result, Score
-from bench.metrics.scores import Name, absent, item_values, notes, recognisers, together, with_interval
-from bench.metrics.standing import Mask, Standing, directed, subjects, usable_references
-from bench.metrics.subset import chosen, subset
+from bench.metrics.shared.cache import once
+from bench.metrics.shared.eligibility import Mask, Standing, directed, subjects, usable_references
+from bench.metrics.shared.scores import Name, absent, item_values, notes, recognisers, together, with_interval
+from bench.metrics.shared.subset import chosen, subset
 from bench.statistics import clustered_rate, dyadic_rate
 
 NAME = "verification"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.metrics.cosine import cosines
-from bench.metrics.diversity import Pairs, diversity_scores, item_table, pairs_within
+from bench.metrics.functional.cosine import cosines
 from bench.metrics.protocol import Evaluation, Metric, Result
-from bench.metrics.scores import recognisers, together
-from bench.metrics.standing import directed, standing
+from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, pairs_within
+from bench.metrics.shared.eligibility import directed, standing
+from bench.metrics.shared.scores import recognisers, together
 
 NAME = "within_similarity"
 
@@ -16,7 +16,7 @@ NAME = "within_similarity"
 def compute(evaluation: Evaluation) -> Result:
     """Mean cosine between the embeddings of an item's samples, under every recogniser.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "mean_items")
     [0.6]
     """

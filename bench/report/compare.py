@@ -10,15 +10,9 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UserError
-from bench.listing import runs as list_runs
-from bench.report import figures, tables
 from bench.report.differences import differences
 from bench.report.frames import MUST_AGREE, Run, common_items, load_run
-from bench.report.model import Table
-from bench.report.page import write_comparison_page
-from bench.report.paper import overview, paper_table
-from bench.report.published import published_table
-from bench.store import write_atomic, write_table
+from bench.report.runs import runs as list_runs
 
 SHOULD_AGREE = ("device", "threads")
 
@@ -126,33 +120,3 @@ def newest(out: Path) -> dict[str, list[Path]]:
         if row["state"] == "complete":
             found.setdefault(row["list"], {})[row["method"]] = Path(row["folder"])
     return {name: list(methods.values()) for name, methods in found.items()}
-
-
-def write_comparison(comparison: Comparison, out: Path) -> None:
-    """Writes scores, differences, the overview (`table`), the paper's Table 1 (`table1`) and figures into `out`."""
-    for name, frame in (("scores", comparison.scores), ("differences", comparison.differences)):
-        write_frame(out / name, frame)
-    main, table1 = overview(comparison), paper_table(comparison)
-    write_tables(out / "table", tables.turned(main))
-    write_tables(out / "table1", table1)
-    write_tables(out / "published", published_table(), published_table("arc2face_table2"))
-    figures.clear(out, ("similarity", "tradeoff", "differences", "identities"))
-    for name, figure in figures.of_comparison(comparison):
-        figures.save(figure, out / name)
-    write_comparison_page(comparison.runs, [main, table1], comparison.warnings, out)
-
-
-def write_frame(path: Path, frame: pd.DataFrame) -> None:
-    """Writes a data frame as `path`.csv and `path`.parquet."""
-    write_table(path.with_name(f"{path.name}.parquet"), frame)
-    text = frame.to_csv(index=False, lineterminator="\n")
-    write_atomic(path.with_name(f"{path.name}.csv"), text.encode())
-
-
-def write_tables(path: Path, *written: Table) -> None:
-    """Writes tables below one another as `path`.md and .tex, and in long form as .csv and .parquet."""
-    text = "\n".join(f"## {tables.escape_markdown(one.title)}\n\n{tables.markdown(one)}" for one in written)
-    write_atomic(path.with_name(f"{path.name}.md"), text.encode())
-    write_atomic(path.with_name(f"{path.name}.tex"), "\n".join(map(tables.latex, written)).encode())
-    frames = [tables.frame(one).assign(table=one.title) for one in written]
-    write_frame(path, pd.concat(frames, ignore_index=True))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.metrics.frechet_scores import REPLICATE, replicated
+from bench.metrics.shared.frechet_scores import REPLICATE, replicated
 from bench.report.frames import Number, Run, common_items, of_number
 from bench.statistics import Paired, holm, jackknife_difference, paired_differences
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.report.compare import Comparison
 from bench.report.frames import Number, Run, of_number
 from bench.report.paper import METRICS, PAPER, STATISTICS, title, variants
 from bench.report.published import METRICS as PUBLISHED
@@ -24,8 +25,6 @@ from bench.store import write_atomic
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from bench.report.compare import Comparison
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#B2A100")
 """Okabe and Ito's palette (its yellow darkened for white paper): told apart by colour-blind readers too."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import pandas as pd
 
-from bench.metrics.scores import notes
+from bench.metrics.shared.scores import notes
 from bench.report import published
+from bench.report.compare import Comparison
 from bench.report.frames import Number, Run, of_number
 from bench.report.model import Cell, Column, Table
 from bench.report.ranking import Compared, Ranking, ranking
 from bench.report.tables import number as figure
-
-if TYPE_CHECKING:
-    from bench.report.compare import Comparison
 
 METRICS = {
     "id_similarity": "ID similarity", "target_similarity": "similarity to targets", "verification": "verification",

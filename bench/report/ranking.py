@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import pandas as pd
 
-from bench.metrics.frechet_scores import RANKING_NEEDS
+from bench.metrics.shared.frechet_scores import RANKING_NEEDS
 from bench.report.frames import Number, Run, of_number
 
 ALPHA = 0.05

@@ -18,9 +18,9 @@ from bench.faces.face import Face
 from bench.hashing import sha256_bytes
 from bench.images import encode_png, read_image
 from bench.runtime import Runtime
-from bench.seeds import sample_seed
-from bench.stages.extract import feature_table, read_faces, read_features
 from bench.stages.plan import Job
+from bench.stages.seeds import sample_seed
+from bench.stages.tables import feature_table, read_faces, read_features
 from bench.store import table, write_atomic
 
 AI_GENERATED = {"Comment": "AI-generated", "Software": "idbench"}

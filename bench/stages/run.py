@@ -17,10 +17,12 @@ from bench.identity import weights
 from bench.provenance import environment
 from bench.report.run import write_report
 from bench.spec import RunSpec
-from bench.stages.extract import Networks, extract, is_pairwise, parts
+from bench.stages.extract import extract
 from bench.stages.generate import generate
+from bench.stages.networks import Networks
 from bench.stages.plan import Job, Pictures, plan, warnings
 from bench.stages.score import population_names, score
+from bench.stages.tables import is_pairwise, parts
 from bench.store import locked, read_json, sweep, write_json, write_table
 
 

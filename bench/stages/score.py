@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from bench import registry
 from bench.identity import identity
 from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
-from bench.metrics.scores import named
+from bench.metrics.shared.scores import named
 from bench.spec import RunSpec, detector_id, feature_id
-from bench.stages.extract import feature_table, is_pairwise, parts, read_faces, read_features, view_of
 from bench.stages.plan import Job
+from bench.stages.tables import feature_table, is_pairwise, parts, read_faces, read_features, view_of
 from bench.store import write_atomic, write_json, write_table
 
 GROUP_COLUMNS = ("gender", "age", "ancestry")

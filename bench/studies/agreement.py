@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from bench.metrics.cosine import Floats
+from bench.metrics.functional.cosine import Floats
 from bench.statistics import Paired, cluster_bootstrap_mean, holm, mean, paired_differences
 
 RESAMPLES = 1_000

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from bench.errors import UserError
 from bench.hashing import sha256_bytes, sha256_path
-from bench.metrics.cosine import unit
-from bench.metrics.standing import directed
+from bench.metrics.functional.cosine import unit
+from bench.metrics.shared.eligibility import directed
 from bench.store import read_json, read_table, write_atomic, write_json, write_table
 from bench.studies.nearest import BLOCK, Block
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from bench.metrics.cosine import Floats
-from bench.metrics.flame import DIMENSION, EXPRESSION, GLOBAL, JAW, POSE, geodesic_degrees, l2
+from bench.metrics.functional.cosine import Floats
+from bench.metrics.functional.flame import DIMENSION, EXPRESSION, GLOBAL, JAW, POSE, geodesic_degrees, l2
 from bench.statistics import FEW_CLUSTERS, cluster_totals
 
 Measure = Callable[[Floats, Floats], Floats]

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from bench.errors import UserError
-from bench.metrics.cosine import Floats
+from bench.metrics.functional.cosine import Floats
 from bench.statistics import clustered_rate, mean
 from bench.store import locked, sweep, write_atomic
 from bench.studies.bank import Bank, codes_of, key_of, read_blocks

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.cosine import DECIMALS, Floats, blocks, cosines
-from bench.metrics.standing import Rows, directed
+from bench.metrics.functional.cosine import DECIMALS, Floats, blocks, cosines
+from bench.metrics.shared.eligibility import Rows, directed
 
 BLOCK = 8192
 """Rows of a bank that are read and multiplied at once."""

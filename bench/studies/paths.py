@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.metrics.cosine import Floats, unit
+from bench.metrics.functional.cosine import Floats, unit
 
 Kind = Literal["lerp", "slerp"]
 Average = Literal["raw", "unit"]

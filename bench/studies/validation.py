@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.data.lists import csv_line
 from bench.errors import UserError
-from bench.metrics.cosine import Floats
+from bench.metrics.functional.cosine import Floats
 from bench.store import write_atomic
 from bench.studies import agreement
 from bench.studies.agreement import Estimate, Pairs

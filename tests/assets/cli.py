@@ -10,7 +10,7 @@ if __name__ == "__main__":
     assets.TABLE = Path(sys.argv[1])
     transport.PAUSE = 0.01
     if sys.argv[2] == "fetch":
-        from bench.fetch import main
+        from bench.cli.fetch import main
     else:
-        from bench.doctor import main
+        from bench.cli.doctor import main
     sys.exit(main(sys.argv[3:]))

@@ -14,7 +14,7 @@ import yaml
 from huggingface_hub import constants, file_download
 
 from bench import assets
-from bench.fetch import main
+from bench.cli.fetch import main
 from bench.fetching import transport
 from tests.assets.server import serving
 

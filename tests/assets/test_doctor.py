@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from bench import doctor
 from bench.assets import table
-from bench.doctor import Check, Device, checks, main
+from bench.cli import doctor
+from bench.cli.doctor import Check, Device, checks, main
 from bench.footprint import BASES, BATCHES, MARGIN, RESERVE, Base, footprint, numbers, resident
 from bench.spec import Execution, Protocol
 from tests.assets.conftest import ROOT, sha256
@@ -279,6 +279,6 @@ def test_the_verb_prints_a_table_or_json_and_tells_by_its_code(fast, world, caps
 def test_neither_verb_imports_what_is_heavy():
 
     heavy = "{'torch', 'onnxruntime', 'huggingface_hub', 'tqdm'}"
-    code = f"import bench.doctor, bench.fetch, sys; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import bench.cli.doctor, bench.cli.fetch, sys; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

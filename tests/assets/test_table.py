@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from bench import assets
-from bench.fetch import KINDS, select
+from bench.cli.fetch import KINDS, select
 from bench.fetching.transport import check_url
 
 TABLE = assets.read_table(assets.TABLE)

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from bench import registry
-from bench.app import register_resolvers
+from bench.cli.run import register_resolvers
 from bench.identity import mark_of
 from tests.shared import ROOT
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bench.data.cli import counter, main
+from bench.cli.data import counter, main
 from bench.data.lists import read_list
 from bench.errors import UserError
 from bench.images import read_image

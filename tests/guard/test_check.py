@@ -7,8 +7,8 @@ import pytest
 
 from bench import registry
 from bench.__main__ import main as bench
+from bench.cli.check import main as check
 from bench.errors import UserError
-from bench.report.check import main as check
 from bench.report.golden import SPREAD, Tolerance, read_golden
 from tests.guard.scored import NUMBERS, WEIGHTS, scored, settings
 from tests.shared import ROOT

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.cli.check import main as check
 from bench.extractors import flame, inception, lpips, recognition
 from bench.faces import align, landmarks, parsing, views
 from bench.metrics import id_similarity, within_similarity
-from bench.report.check import main as check
 from bench.report.golden import metric_of
 from bench.stages import generate, score
 from tests.guard import world

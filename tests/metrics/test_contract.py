@@ -11,7 +11,7 @@ import pytest
 
 from bench import registry
 from bench.metrics.protocol import Evaluation, Features, Metric
-from bench.metrics.subset import subset
+from bench.metrics.shared.subset import subset
 from tests.metrics.world import TINY, evaluation, fail, reorder
 
 NAMES = sorted(registry.BUILT_IN["metrics"])

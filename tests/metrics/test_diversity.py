@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from bench.metrics import copying, copying_lpips, expression_diversity, lpips_diversity, pose_diversity
-from bench.metrics.diversity import listed_pairs, pairs_within
-from bench.metrics.flame import geodesic, quaternions
+from bench.metrics.functional.flame import geodesic, quaternions
+from bench.metrics.shared.diversity import listed_pairs, pairs_within
 from bench.metrics.verification import verified
 from tests.metrics.world import by_hand, evaluation, fail, scores
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from bench.metrics.id_similarity import similarities
-from bench.metrics.memory import once
+from bench.metrics.shared.cache import once
 from tests.metrics.world import evaluation
 
 

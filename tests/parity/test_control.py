@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.metrics.flame import EXPRESSION, geodesic_degrees, l2
+from bench.metrics.functional.flame import EXPRESSION, geodesic_degrees, l2
 from bench.studies.control import EXPRESSION_ERRORS, POSE_ERRORS, expression_l1, head_l1, shuffled, yaw_pitch_roll
 from tests.parity.study_formula import STUDIES, study
 from tests.shared import needs

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.metrics.cosine import blocks
+from bench.metrics.functional.cosine import blocks
 from bench.studies.nearest import Block, nearest, nothing
 from tests.parity.study_formula import STUDIES, bell, study
 from tests.shared import needs

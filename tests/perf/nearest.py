@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.metrics.cosine import DECIMALS, unit
+from bench.metrics.functional.cosine import DECIMALS, unit
 from bench.studies.bank import SHARD, add, create, read_blocks
 from bench.studies.memorisation import search
 from tests.parity.formula import uniform

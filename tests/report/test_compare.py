@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from bench.errors import UserError
-from bench.report.compare import compare, overview, write_comparison
+from bench.report.compare import compare
+from bench.report.paper import overview
 from bench.report.ranking import ranking
+from bench.report.writers import write_comparison
 from bench.store import write_json, write_table
 
 ITEMS = [f"i{k}" for k in range(30)]

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from bench.faces.views import View
-from bench.stages.extract import NOT_READ, _features, _pairs
+from bench.stages.extract import _features, _pairs
+from bench.stages.tables import NOT_READ
 
 PART = SimpleNamespace(options=SimpleNamespace(batch=4))
 
@@ -67,13 +68,13 @@ def test_a_number_that_is_not_finite_is_a_status():
 def test_networks_are_loaded_once_and_go_to_other_processes_unloaded(monkeypatch):
     from bench import registry
     from bench.identity import Spec
-    from bench.stages import extract
+    from bench.stages import networks as module
 
     loaded = []
     monkeypatch.setattr(registry, "get", lambda group, name: lambda options, runtime: loaded.append(name) or object())
-    monkeypatch.setattr(extract, "Runtime", lambda device, threads: None)
+    monkeypatch.setattr(module, "Runtime", lambda device, threads: None)
     execution = SimpleNamespace(device="cpu", threads=1)
-    networks = extract.Networks(SimpleNamespace(execution=execution))
+    networks = module.Networks(SimpleNamespace(execution=execution))
     part = SimpleNamespace(name="inception", options=Spec())
     assert networks.part("extractors", part) is networks.part("extractors", part)
     assert loaded == ["inception"]

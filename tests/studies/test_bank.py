@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bench.errors import UserError
-from bench.metrics.cosine import unit
+from bench.metrics.functional.cosine import unit
 from bench.studies import bank as banks
 from bench.studies import memorisation
 from bench.studies.bank import add, create, damaged, find_rows, key_of, open_bank, read_blocks

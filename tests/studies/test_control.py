@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.metrics.flame import EXPRESSION, l2
+from bench.metrics.functional.flame import EXPRESSION, l2
 from bench.studies import control as module
 from bench.studies.control import EXPRESSION_ERRORS, EYELID_ERRORS, POSE_ERRORS, control, head_l1, shuffled
 

@@ -12,9 +12,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import __version__
 from bench.report.model import Table
 from bench.report.tables import is_heading
+from bench.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.block_sums import Kernel, SubjectSums, shared_codes, subject_sums, symmetric_sums
-from bench.metrics.cosine import Floats
+from bench.metrics.functional.block_sums import Kernel, SubjectSums, shared_codes, subject_sums, symmetric_sums
+from bench.metrics.functional.cosine import Floats
 from bench.statistics import Jackknife, jackknife
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.cosine import Floats
+from bench.metrics.functional.cosine import Floats
 from bench.metrics.protocol import Evaluation, Features
-from bench.metrics.scores import notes
-from bench.metrics.standing import Rows, Standing, directed, subjects
+from bench.metrics.shared.eligibility import Rows, Standing, directed, subjects
+from bench.metrics.shared.scores import notes
 
 
 def usable_targets(evaluation: Evaluation, features: Features) -> Rows:

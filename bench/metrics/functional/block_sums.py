@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.metrics.cosine import Floats, blocks
+from bench.metrics.functional.cosine import Floats, blocks
 
 Codes = NDArray[np.int64]
 Kernel = Callable[[Floats], Floats]

@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bench import resources
 from bench.assets import ENVIRONMENT, Asset, Fault, find, remedy, table, verify, weights_folder
 from bench.errors import UserError
 from bench.footprint import BASES, CPU_WIDTH, GPU_WIDTH, footprint, proposed_batch
@@ -150,7 +151,7 @@ def requirements() -> list[str]:
     try:
         found = requires("idbench") or []
     except PackageNotFoundError:
-        pyproject = Path(__file__).resolve().parents[1] / "pyproject.toml"
+        pyproject = resources.PACKAGE.parent / "pyproject.toml"
         found = tomllib.loads(pyproject.read_text("utf-8"))["project"]["dependencies"] if pyproject.exists() else []
     return [line for line in found if "extra ==" not in line]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics.protocol import Evaluation
-from bench.metrics.standing import Test, finite, subjects, usable_references
-from bench.metrics.subset import chosen
+from bench.metrics.shared.eligibility import Test, finite, subjects, usable_references
+from bench.metrics.shared.subset import chosen
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,57 +1,27 @@
-"""The verbs `report` and `compare`."""
+"""The verb `compare`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.console import say, show
+from bench.console import say, show, table
 from bench.errors import UserError
-from bench.report.compare import Comparison, newest, write_comparison, write_tables
+from bench.report.compare import Comparison, newest
 from bench.report.compare import compare as compare_runs
 from bench.report.model import Cell
 from bench.report.paper import overview, paper_table
-from bench.report.run import write_report
 from bench.report.tables import turned
+from bench.report.writers import write_comparison, write_tables
 
 
-def report(argv: Sequence[str]) -> int:
-    """Writes `report/` of the given runs again (of the newest complete ones, if none is given)."""
-    parser = argparse.ArgumentParser(prog="python -m bench report", description=report.__doc__)
-    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    arguments = parser.parse_args(argv)
-    folders = arguments.runs or [run for group in newest(arguments.out).values() for run in group]
-    for written in _written(folders):
-        show(str(written))
-    return 0
-
-
-def _written(folders: Sequence[Path]) -> Iterator[Path]:
-    """Writes the reports, several at a time where there are cores for it; their folders in the order given."""
-    workers = min(len(folders), os.cpu_count() or 1)
-    if workers < 2:
-        yield from map(_write, folders)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_write, folders)
-
-
-def _write(folder: Path) -> Path:
-    write_report(folder)
-    return folder / "report"
-
-
-def compare(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Compares the given runs; without any, the newest complete run of each method on each dataset."""
-    parser = argparse.ArgumentParser(prog="python -m bench compare", description=compare.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench compare", description=main.__doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     parser.add_argument("--to", type=Path, help="folder to write to (default: OUT/compare/DATASET)")
@@ -87,8 +57,6 @@ def _several(out: Path) -> dict[str, list[Path]]:
 
 def _show(comparison: Comparison, out: Path) -> None:
     """The overview turned: a line per number, a column per run."""
-    from bench.listing import table
-
     found = turned(overview(comparison))
     lines = [{c.title: _marked(cell) for c, cell in zip(found.columns, row, strict=True)} for row in found.rows]
     show(f"{out.name}: {len(comparison.items)} items\n{table(lines)}\n")

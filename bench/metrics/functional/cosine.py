@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.standing import Rows
+from bench.metrics.shared.eligibility import Rows
 
 Floats = NDArray[np.float64]
 

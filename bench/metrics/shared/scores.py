@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.metrics.protocol import Evaluation, Score
-from bench.metrics.standing import Rows
+from bench.metrics.shared.eligibility import Rows
 from bench.statistics import Interval, cluster_bootstrap_mean, mean
 
 Name = tuple[str, str, str]

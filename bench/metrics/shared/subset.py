@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics.protocol import Evaluation, Features
-from bench.metrics.standing import Rows, subjects
+from bench.metrics.shared.eligibility import Rows, subjects
 
 LIMIT = 10_000
 """Samples up to which a quadratic metric compares all."""

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.metrics.cosine import Floats
+from bench.metrics.functional.cosine import Floats
 from bench.metrics.protocol import Evaluation, Score
-from bench.metrics.scores import absent, item_values, mean_score
-from bench.metrics.standing import Mask, Rows, Standing, subjects
+from bench.metrics.shared.eligibility import Mask, Rows, Standing, subjects
+from bench.metrics.shared.scores import absent, item_values, mean_score
 
 
 @dataclass(frozen=True, eq=False)

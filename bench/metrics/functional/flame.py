@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.cosine import Floats, blocks
-from bench.metrics.standing import Rows
+from bench.metrics.functional.cosine import Floats, blocks
+from bench.metrics.shared.eligibility import Rows
 
 EXPRESSION = slice(0, 50)
 GLOBAL = slice(50, 53)

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.metrics.frechet import ALWAYS, NEVER, frechet
-from bench.metrics.population import Real, real_side
+from bench.metrics.functional.frechet import ALWAYS, NEVER, frechet
 from bench.metrics.protocol import Evaluation, Features, Result, Score
-from bench.metrics.scores import absent, named, notes, number, together
-from bench.metrics.standing import Mask, Rows, Standing, standing, subjects
+from bench.metrics.shared.eligibility import Mask, Rows, Standing, standing, subjects
+from bench.metrics.shared.population import Real, real_side
+from bench.metrics.shared.scores import absent, named, notes, number, together
 from bench.statistics import Jackknife, few, jackknife, jackknife_groups
 
 GROUPS = 20

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dsygst
 
-from bench.metrics.cosine import Floats, blocks
-from bench.metrics.standing import Rows
+from bench.metrics.functional.cosine import Floats, blocks
+from bench.metrics.shared.eligibility import Rows
 
 ALWAYS, NEVER = -1, -2
 """Codes of rows that are in every fold of the jackknife, and of rows that are not part of the set at all."""

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from bench.console import say, show
+from bench.console import say, show, table
 from bench.errors import UserError, unknown
-from bench.listing import table
 from bench.report.frames import load_run
 from bench.report.golden import (
     SEED,
