@@ -107,14 +107,14 @@ def search(
     _check(queries, banks)
     path = state / f"nearest-{_identity(queries, banks, k, subjects)[:16]}.npz"
     offsets = np.cumsum([0, *(bank.rows for bank in banks)])
+    own = [None if subjects is None else codes_of(key_of(bank, name) for name in subjects) for bank in banks]
     with locked(state):
         sweep(state)
         done, best = _read_state(path, len(queries), k)
         parts = [(b, number) for b, bank in enumerate(banks) for number in range(len(bank.shards))]
         for b, number in parts[done:]:
-            own = None if subjects is None else codes_of(key_of(banks[b], name) for name in subjects)
-            rows = read_blocks(banks[b], number, offset=int(offsets[b]), subjects=own is not None)
-            best, done = nearest(queries, rows, best, subjects=own), done + 1
+            rows = read_blocks(banks[b], number, offset=int(offsets[b]), subjects=subjects is not None)
+            best, done = nearest(queries, rows, best, subjects=own[b]), done + 1
             _write_state(path, done, best)
     return best
 

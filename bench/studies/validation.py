@@ -224,8 +224,8 @@ def _votes(values: pd.DataFrame, dimension: str, votes: pd.DataFrame, seed: int)
     pair = votes.groupby(["source", "image_a", "image_b"], sort=False).ngroup()
     majority = agreement.others_majority(votes.assign(pair=pair))
     sources = votes["source"].to_numpy(dtype=object)
-    base = {"dimension": dimension, "statistic": "vote_accuracy", "failures": LOWEST, "note": ""}
-    base |= {"n_sources": len(set(sources))}
+    base: dict[str, Any] = {"dimension": dimension, "statistic": "vote_accuracy", "failures": LOWEST, "note": ""}
+    base["n_sources"] = len(set(sources))
     ceiling = agreement.vote_accuracy(votes["value"].to_numpy(dtype=np.float64), majority, sources, seed)
     yield {"metric": ONE_RATER, **base, **ceiling._asdict(), "n_failed": 0, "note": "the ceiling"}
     first, second = (values.index.get_indexer(pd.Index(votes[name])) for name in ("image_a", "image_b"))

@@ -151,7 +151,7 @@ def test_mistakes(runs, tmp_path, change, message):
     with pytest.raises(UserError, match=r"^[^\n]*$") as error:
         make(runs[given["runs"]], given["plan"], given["texts"], Rules(), tmp_path / "s", given["statement"])
     assert message in str(error.value)
-    assert not (tmp_path / "s/study.json").exists()
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_study_is_never_overwritten(study, runs):

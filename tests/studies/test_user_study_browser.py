@@ -201,3 +201,32 @@ def test_a_missing_image_stops_the_study_before_the_first_question(browser, fold
     begin(browser, code)
     wait(browser, "document.getElementById('problem').textContent.includes('is missing')")
     assert browser.js("return document.getElementById('trials').hidden")
+
+
+def test_ties_by_key_and_a_result_that_is_sent(browser, tmp_path, downloads):
+    """The page may reach the one address of its study; where that fails, the file is still there to save."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    runs = [str(scored(tmp_path / name, name, pictures=True)) for name in ("x", "y")]
+    sizes = ["items=3", "raters=2", "checks=0", "repeats=0", "size=64", "minimum_ms=0"]
+    words = [*sizes, "tie=true", "post=https://votes.example.org/in", PEOPLE, f"out={tmp_path / 's'}"]
+    assert main(["study", "make", *runs, *words]) == 0
+    study = read_study(tmp_path / "s")
+    assert "connect-src https://votes.example.org; " in (tmp_path / "s/page/index.html").read_text()
+    for code, answers in zip(study["trials"], (True, False), strict=True):
+        browser.open(tmp_path / "s/page/index.html")
+        assert "sent to votes.example.org" in browser.texts("#where")[0]
+        fake = "window.fetch = async (url, given) => { window.sent = [url, given.body]; return {ok: arguments[0]}; }"
+        browser.js(f"const ok = arguments[0]; {fake.replace('arguments[0]', 'ok')}", answers)
+        begin(browser, code)
+        for number in range(3):
+            question(browser)
+            browser.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.ARROW_DOWN)
+            still = f"document.getElementById('progress').textContent.startsWith('{number + 1} ')"
+            wait(browser, f"!document.getElementById('end').hidden || !{still}")
+        expected = "The result was sent" if answers else "could not be sent"
+        wait(browser, f"document.getElementById('sent').textContent.includes('{expected}')")
+        path = save(browser, downloads, study, code)
+        assert browser.js("return window.sent") == ["https://votes.example.org/in", path.read_text()]
+        assert set(read_votes(study, [path])["choice"]) == {"tie"}

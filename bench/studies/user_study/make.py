@@ -212,11 +212,12 @@ def _trial(trial: Trial) -> dict[str, Any]:
 
 def _write(out: Path, study: dict[str, Any], images: Mapping[str, tuple[Stimulus, Sequence[Item]]], size: int) -> None:
     """Writes the images first and `study.json` last: `make` refuses a folder that has one."""
+    html = page(study["public"])
     for name, (shown, items) in images.items():
         one = items[shown.item]
         path = one.photo if shown.method == PHOTO else one.samples[shown.method]
         write_atomic(out / PAGE / "img" / f"{name}.webp", stimulus(path, size, generated=shown.method != PHOTO))
-    write_atomic(out / PAGE / "index.html", page(study["public"]))
+    write_atomic(out / PAGE / "index.html", html)
     write_atomic(out / PAGE / "LICENSE-jspsych.txt", (HERE / LICENCE).read_bytes())
     write_json(out / STUDY, study)
 
