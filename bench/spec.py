@@ -6,11 +6,12 @@ here it becomes a `Part` whose options are the part's own `Options` class. Unkno
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny, ValidationError
 
 from bench import registry
 from bench.errors import UserError, nearest
@@ -18,6 +19,21 @@ from bench.faces.views import View, ViewOptions, view_read_by
 from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity
 
 Relation = Literal["conditioned", "trained_against", "same_training_data", "none", "unknown"]
+
+
+def _fit_for_a_folder(label: str) -> str:
+    """Return a label that can be the name of a folder on every system.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not _LABEL.fullmatch(label) or label.endswith("."):
+        raise ValueError("a label is the name of a folder: letters, digits, '.', '_' and '-', up to 80, no '.' at an end")
+    return label
+
+
+_LABEL = re.compile(r"[^\W_][\w.\-]{0,79}")
+Label = Annotated[str, AfterValidator(_fit_for_a_folder)]
 
 
 class Part(Spec):
@@ -59,9 +75,16 @@ class MethodSpec(Part):
 
     Attributes:
         card: what it declares about itself.
+        label: tells runs of one method apart, in the names of folders, tables and figures; "": the method's name.
     """
 
     card: Annotated[Card, RECORDED] = Card()
+    label: Annotated[Label | Literal[""], RECORDED] = ""
+
+    @property
+    def shown(self) -> str:
+        """What a reader calls the run."""
+        return self.label or self.name
 
 
 class DatasetSpec(Part):
@@ -71,7 +94,7 @@ class DatasetSpec(Part):
         label: names the folder of its runs and enters every seed.
     """
 
-    label: Annotated[str, IDENTITY]
+    label: Annotated[Label, IDENTITY]
 
 
 class Protocol(Spec):
@@ -90,7 +113,7 @@ class Protocol(Spec):
     """
 
     name: Annotated[str, IDENTITY]
-    seed: Annotated[int, IDENTITY] = 0
+    seed: Annotated[int, Field(ge=0), IDENTITY] = 0
     samples_per_item: Annotated[int, Field(ge=1), IDENTITY] = 5
     prompt: Annotated[str, IDENTITY] = "photo of a person"
     prompt_id: Annotated[str, IDENTITY] = "neutral"
@@ -132,13 +155,14 @@ class Execution(Spec):
     """Where and how the work is done; recorded, never part of an identity.
 
     Attributes:
-        device: "cpu", "cuda", "cuda:1".
+        device: "cpu", "cuda", "cuda:1"; "auto": a GPU where torch and ONNX Runtime can use one, else the CPU.
         workers: processes.
         threads: of every process; another number changes last digits.
         shard_size: items in a shard.
         order: in which shards run.
         on_existing: what happens with results that exist: "only_missing" adds what is not there, "never" leaves the run
             alone, "always" makes everything again.
+        retry: which samples that exist are made again: "none", or those with "errors", that the method failed to make.
     """
 
     device: Annotated[str, RECORDED] = "cpu"
@@ -147,6 +171,7 @@ class Execution(Spec):
     shard_size: Annotated[int, Field(ge=1), RECORDED] = 16
     order: Annotated[Literal["list", "reversed", "shuffled"], RECORDED] = "list"
     on_existing: Annotated[Literal["only_missing", "never", "always"], RECORDED] = "only_missing"
+    retry: Annotated[Literal["none", "errors"], RECORDED] = "none"
 
 
 class RunSpec(Spec):
@@ -207,7 +232,7 @@ def from_mapping(plain: Mapping[str, Any]) -> RunSpec:
     return _validated(RunSpec, data, "")
 
 
-_OUTER = {"method": {"name", "card"}, "dataset": {"name", "label"}}
+_OUTER = {"method": {"name", "card", "label"}, "dataset": {"name", "label"}}
 
 
 def _evaluator(raw: Any) -> dict[str, Any]:
@@ -261,7 +286,8 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str, also: s
         return f"unknown key {path}{_nearest(model, first['loc'], also)}{tail}"
     if first["type"] == "missing":
         return f"{path} is missing; give it as {path}=VALUE{tail}"
-    return f"{path}={first.get('input')!r}: {first['msg'][0].lower()}{first['msg'][1:]}{tail}"
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{path}={first.get('input')!r}: {said[0].lower()}{said[1:]}{tail}"
 
 
 def _nearest(model: type[BaseModel], loc: tuple[int | str, ...], also: set[str]) -> str:

@@ -22,17 +22,13 @@ from typing import Any
 from bench import resources
 from bench.assets import ENVIRONMENT, Asset, Fault, find, remedy, table, verify, weights_folder
 from bench.console import Parser, show
+from bench.onnx import IDENTITY_MODEL
 
 PYTHON = (3, 11)
 PATIENCE = 60.0
 """Seconds after which a probe counts as hung."""
 ROOM = 2 << 30
 """Bytes that a run should find free for its samples and features."""
-IDENTITY_MODEL = (
-    "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a"
-    "0a08080112040a020801620f0a0179120a0a08080112040a0208014202100d"
-)
-"""An ONNX file that computes y = x for one float, in hex: a session on it shows whether a provider starts."""
 
 _TORCH = """
 import json, torch
@@ -188,7 +184,7 @@ def _threads(found: Mapping[str, Any]) -> Check:
 
 def _onnx_check(found: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
     """Return whether ONNX Runtime really runs where it says it could; it falls back to the CPU without an error."""
-    reinstall = "python -m pip uninstall onnxruntime onnxruntime-gpu, then python -m pip install onnxruntime-gpu"
+    reinstall = "python -m pip uninstall onnxruntime onnxruntime-gpu, then python -m pip install 'idbench[gpu]'"
     if "error" in found:
         return Check("onnxruntime", False, found["error"], "python -m pip install --force-reinstall onnxruntime")
     active = ", ".join(name.removesuffix("ExecutionProvider") for name in found["active"])
