@@ -26,9 +26,10 @@ PACKAGES = (
 SECRET = re.compile(r"key|token|secret|password|passwd|credential", re.IGNORECASE)
 """In the name of an option: its value is never written down."""
 MASK = "***"
+_VALUE = r"[^\s,;}\]\"']+"
 _ASSIGNED = re.compile(
-    r"((?<![\w.\-])[\w.\-]*(?:%s)[\w\-]*)(\s*[=:]\s*)[^\s,;}\]\"']+" % SECRET.pattern
-    + r"|(?<![\w\-])(--[\w\-]*(?:%s)[\w\-]*)(\s+)[^\s,;}\]\"']+" % SECRET.pattern,
+    rf"((?<![\w.\-])[\w.\-]*(?:{SECRET.pattern})[\w\-]*)(\s*[=:]\s*){_VALUE}"
+    rf"|(?<![\w\-])(--[\w\-]*(?:{SECRET.pattern})[\w\-]*)(\s+){_VALUE}",
     re.IGNORECASE,
 )
 """A secret's name and its value: `key=…`, `key: …` or `--key …`."""
@@ -64,7 +65,12 @@ def command(words: Sequence[str]) -> list[str]:
     """
     hidden: list[str] = []
     for word in words:
-        follows = bool(hidden) and hidden[-1].startswith("--") and "=" not in hidden[-1] and SECRET.search(hidden[-1]) is not None
+        follows = (
+            bool(hidden)
+            and hidden[-1].startswith("--")
+            and "=" not in hidden[-1]
+            and SECRET.search(hidden[-1]) is not None
+        )
         hidden.append(MASK if follows else _masked(word))
     return hidden
 

@@ -27,13 +27,33 @@ def _fit_for_a_folder(label: str) -> str:
     Raises:
         ValueError: it cannot.
     """
-    if not _LABEL.fullmatch(label) or label.endswith("."):
-        raise ValueError("a label is the name of a folder: letters, digits, '.', '_' and '-', up to 80, no '.' at an end")
+    if not _LABEL.fullmatch(label) or label.endswith((".", " ")):
+        raise ValueError(
+            "a label names a folder: up to 80 letters, digits, spaces, '.', '_', '-', a letter or digit first"
+        )
+    if label.casefold() in _TAKEN:
+        raise ValueError(f"a label must not be one of {', '.join(_TAKEN)}, which name other folders")
     return label
 
 
-_LABEL = re.compile(r"[^\W_][\w.\-]{0,79}")
+_LABEL = re.compile(r"[^\W_][\w.\- ]{0,79}")
+_TAKEN = ("compare", "photos", "reference-set")
 Label = Annotated[str, AfterValidator(_fit_for_a_folder)]
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names as they are.
+
+    Raises:
+        ValueError: one of them is there twice.
+    """
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"name each one once; twice: {', '.join(twice)}")
+    return names
+
+
+Names = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 
 
 class Part(Spec):
@@ -61,7 +81,7 @@ class Card(Spec):
 
     relations: Annotated[dict[str, Relation], RECORDED] = Field(default_factory=dict)
     sees_targets: Annotated[bool, RECORDED] = False
-    training_sets: Annotated[tuple[str, ...], RECORDED] = ()
+    training_sets: Annotated[Names, RECORDED] = ()
     licence: Annotated[str, RECORDED] = ""
     source: Annotated[str, RECORDED] = ""
 
@@ -118,7 +138,7 @@ class Protocol(Spec):
     prompt: Annotated[str, IDENTITY] = "photo of a person"
     prompt_id: Annotated[str, IDENTITY] = "neutral"
     views: Annotated[ViewOptions, IDENTITY] = ViewOptions()
-    metrics: Annotated[tuple[str, ...] | None, IDENTITY] = None
+    metrics: Annotated[Names | None, IDENTITY] = None
     reference_set: Annotated[Path | None, CONTENT] = None
 
 
