@@ -8,7 +8,6 @@ import os
 import tempfile
 import traceback
 from collections.abc import Iterable
-from pathlib import Path
 
 NEAR = 0.6
 """Similarity from which on a name counts as a misspelling of another."""
@@ -73,17 +72,17 @@ def place_error(error: OSError) -> UserError | None:
     return UserError(f"{os.fsdecode(error.filename)}: {(error.strerror or 'cannot be used').lower()}")
 
 
-def report_unexpected(error: BaseException, log: Path | None = None) -> str:
-    """Return the line for an error that no user should see; write its traceback to a file first.
+def users_error(error: BaseException) -> UserError | None:
+    """Return an error as the one line that its user needs; None where it is not a user's mistake."""
+    if isinstance(error, UserError):
+        return error
+    return place_error(error) if isinstance(error, OSError) else None
 
-    Args:
-        error: what nobody expected.
-        log: the file that has the traceback already; None: a new one in the system's folder for such files.
-    """
-    if log is None:
-        handle, name = tempfile.mkstemp(prefix="idbench-error-", suffix=".log")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.writelines(traceback.format_exception(error))
-        log = Path(name)
-    what = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"error: {what}; this was not expected: please report it with the command and {log}, which has the traceback"
+
+def report_unexpected(error: BaseException) -> str:
+    """Return the line for an error that no user should see; write its traceback to a file first."""
+    handle, log = tempfile.mkstemp(prefix="idbench-error-", suffix=".log")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.writelines(traceback.format_exception(error))
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+    return f"error: {what} (unexpected: please report it, with the command and the traceback in {log})"

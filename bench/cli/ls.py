@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import registry, resources
-from bench.console import show, table
+from bench.console import Parser, show, table
 from bench.errors import unknown
 from bench.report.runs import runs
 
@@ -18,7 +17,7 @@ KINDS = ("methods", "datasets", "extractors", "metrics", "runs")
 
 def main(argv: Sequence[str]) -> int:
     """Print a table (or `--json`) of methods, datasets, extractors, metrics or runs."""
-    parser = argparse.ArgumentParser(prog="python -m bench ls", description=main.__doc__)
+    parser = Parser(prog="python -m bench ls", description=main.__doc__)
     parser.add_argument("kind", nargs="?", default="runs", help=", ".join(KINDS))
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bench import resources
-from bench.console import say
-from bench.errors import UserError, nearest, unknown
+from bench.console import say, show
+from bench.errors import UserError, nearest, report_unexpected, unknown, users_error
 
 STAGES = {
     "run": ("generate", "extract", "score", "report"),
@@ -73,7 +72,7 @@ def optional(overrides: Sequence[str]) -> list[str]:
 
 def _may_be_absent(key: str, known: Collection[str]) -> bool:
     """Return whether a key may be missing from the YAML: known options, a card's relations and an evaluator's parts."""
-    return key in known or key.startswith(("evaluator.", "method.card."))
+    return key in known or key.startswith(("evaluator.", "method.card.", "method.label"))
 
 
 def _refuse(message: str) -> NoReturn:
@@ -98,16 +97,31 @@ def _job(config: Any, verb: str, scratch: Path, sweep: bool) -> None:
         from bench.spec import resolve
         from bench.stages.run import run_stages
 
-        run_stages(resolve(config), STAGES[verb])
-    except UserError as error:
-        say(f"error: {error}")
-        _count(scratch, 2)
+        if _end(run_stages(resolve(config), STAGES[verb]), verb):
+            _count(scratch, 1)
     except Exception as error:
         if not sweep:
             raise
-        traceback.print_exc()
-        say(f"error: {type(error).__name__}: {error}")
-        _count(scratch, 1)
+        mistake = users_error(error)
+        say(f"error: {mistake}" if mistake else report_unexpected(error))
+        _count(scratch, 2 if mistake else 1)
+
+
+def _end(job: Any, verb: str) -> bool:
+    """Say how a run has ended; return whether nothing could be measured."""
+    from bench.report import ending
+    from bench.stages.record import SCORES
+
+    if "score" in STAGES[verb] and (job.folder / SCORES).exists():
+        ended = ending.of_run(job.folder)
+    elif verb == "generate":
+        ended = ending.of_samples(job.sample_images().frame, job.spec.method.shown)
+    else:
+        return False
+    show(ended.text)
+    if ended.warning:
+        say(f"{'error' if ended.is_total_failure else 'warning'}: {ended.warning}")
+    return ended.is_total_failure
 
 
 def _count(scratch: Path, code: int) -> None:

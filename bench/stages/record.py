@@ -1,6 +1,7 @@
 """`run.json`: what defines a run, what was declared of it last, and how each stage was made.
 
 `id`, `content`, `shard_size` and `begun` are those of the first command. `spec`, `label`, `weights`, `warnings`,
+`unused` (files that the run does not use; names of people may be among them, so that it is never exported),
 `environment` and `command` are those of the latest one; but while scores exist and the latest command did not score,
 what measured them (evaluator and protocol) stays as it was when they were made. `stages` is a list with an entry per
 command and stage that made something.
@@ -49,7 +50,7 @@ def begin(job: Job, stages: Sequence[str]) -> None:
     new = record(job, before, measured_before=(job.folder / SCORES).exists())
     write_json(path, new)
     write_photos(job)
-    for warning in new["warnings"]:
+    for warning in (*new["warnings"], *new["unused"]):
         say(f"warning: {warning}")
 
 
@@ -74,6 +75,7 @@ def record(job: Job, before: Mapping[str, Any], measured_before: bool = False) -
         "shard_size": before.get("shard_size", spec.execution.shard_size),
         "begun": before.get("begun", time.time()),
         "warnings": [*warnings(spec), *dict.fromkeys(edited(spec, before.get("stages", [])))],
+        "unused": remarks(job),
         "spec": provenance.masked(spec.model_dump(mode="json")),
         "weights": weights(spec),
         "environment": provenance.environment(),
@@ -81,6 +83,19 @@ def record(job: Job, before: Mapping[str, Any], measured_before: bool = False) -
         "stages": before.get("stages", []),
     }
     return _with_measuring(new, before) if measured_before else new
+
+
+def remarks(job: Job) -> list[str]:
+    """Return what method and dataset say of files that the run does not use."""
+    spec = job.spec
+    dataset = registry.get("datasets", spec.dataset.name)(spec.dataset.options)
+    method = registry.get("methods", spec.method.name)
+    items = job.items[["item", "subject", "key"]]
+    of_dataset = dataset.remarks() if hasattr(dataset, "remarks") else []
+    of_method = (
+        method.remarks(spec.method.options, items, spec.protocol.samples_per_item) if hasattr(method, "remarks") else []
+    )
+    return [*of_dataset, *of_method]
 
 
 def _with_measuring(new: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
