@@ -14,6 +14,7 @@ ALL = (
     "id_similarity", "kid", "lpips_diversity", "pose_diversity", "retrieval", "target_similarity", "verification",
     "within_similarity",
 )  # fmt: skip
+CARD = {"licence": "MIT", "relations": {"arcface": "conditioned", "adaface": "none"}}
 FEW = ("failure_to_acquire", "fid", "id_similarity", "retrieval")
 REASONS = {"generation_error": "RuntimeError: /home/jo/secret dir/model.bin is gone", "no_face": "no face above 0.5"}
 HOSTILE = (
@@ -109,7 +110,7 @@ def _records(folder, method, metrics, redistributable, items, warnings):
     networks = {"weights": "/home/jo/weights/net.onnx", "view": "arcface112"}
     plain = spec.from_mapping(
         {
-            "method": {"name": "folder", "root": "/home/jo/pictures", "card": {"licence": "MIT", "relations": {"arcface": "conditioned", "adaface": "none"}}},
+            "method": {"name": "folder", "root": "/home/jo/pictures", "card": CARD},
             "dataset": {
                 "name": "folder", "root": "/home/jo/people", "redistributable": redistributable, "licence": "CC BY 4.0",
                 "label": "toys",

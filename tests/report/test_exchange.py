@@ -97,7 +97,7 @@ def test_a_bundle_verifies_and_most_of_it_is_computed_again(tmp_path, files):
     assert by_state["recomputed"] > 40
     assert states[Number("id_similarity", "adaface", "mean_failures_as_zero")] == "recomputed"
     assert states[Number("lpips_diversity", "lpips", "mean_items")] == "recomputed"
-    assert states[Number("verification", "adaface", "fnmr", "1e-2")] == "recomputed"
+    assert states[Number("retrieval", "adaface", "rank1")] == "recomputed"
     assert states[Number("fid", "inception", "distance")] == "consistent"
     assert states[Number("kid", "inception", "excluded")] == "claimed"
 
