@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -211,6 +212,18 @@ def _unknown_key(path: str) -> str:
     return f"unknown key {path}" + (f"; did you mean {near}?" if near else f"; known: {', '.join(known[:40])}")
 
 
+@lru_cache(maxsize=256)
+def _options(table: str, name: str) -> Any:
+    """Return the options class of a part; None, told once, where its package is broken: the others go on."""
+    from bench import registry
+
+    try:
+        return registry.get(table, name).Options
+    except UserError as error:
+        say(f"warning: {error}")
+        return None
+
+
 def known_keys() -> list[str]:
     """Return every key of the default configuration, as it would be overridden, and every option of every method."""
     from bench import registry
@@ -221,6 +234,6 @@ def known_keys() -> list[str]:
         ("protocol", Protocol), ("protocol.views", ViewOptions), ("evaluator", Evaluator), ("execution", Execution),
     ]  # fmt: skip
     for group, table in (("method", "methods"), ("dataset", "datasets")):
-        groups += [(group, registry.get(table, name).Options) for name in sorted(registry.targets(table))]
+        groups += [(group, options) for name in sorted(registry.targets(table)) if (options := _options(table, name))]
     keys = [f"{prefix}.{field}" for prefix, model in groups for field in model.model_fields]
     return sorted({*keys, "out", "profile", "method", "dataset", "protocol", "evaluator", "execution"})

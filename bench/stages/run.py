@@ -21,7 +21,7 @@ from bench.stages.networks import Networks
 from bench.stages.plan import ImageList, Job, plan
 from bench.stages.record import PHOTOS, RUN, SCORES, STAGES, add_stage, begin, write_photos
 from bench.stages.retry import forget_failures
-from bench.stages.score import population_names, score
+from bench.stages.score import population_names, score, wanted
 from bench.stages.tables import is_pairwise
 from bench.store import locked, read_json, sweep, write_json
 
@@ -33,6 +33,9 @@ def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
         UserError: see the stages; whatever ends a stage is also written to the run's `error.json`.
     """
     job = plan(on_device(spec))
+    if "score" in stages and spec.protocol.metrics:
+        # Refuses what cannot be computed before hours of work rather than after.
+        wanted(spec)
     with locked(job.folder):
         sweep(job.folder)
         if not _begin(job, stages):
@@ -111,7 +114,7 @@ def extract_photos(job: Job, names: Sequence[str], networks: Networks) -> None:
 def extract_reference_set(job: Job, networks: Networks) -> None:
     """Extract what distances between distributions read of the protocol's reference set, if it has one."""
     if (images := job.reference_set()) is not None:
-        _extract_shared(images, job.spec, population_names(job.spec), "extract the reference set", networks)
+        _extract_shared(images, job.spec, population_names(job), "extract the reference set", networks)
 
 
 def _extract_shared(images: ImageList, spec: RunSpec, names: Sequence[str], what: str, networks: Networks) -> None:
