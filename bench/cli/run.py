@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import resources
+from bench import registry, resources
 from bench.console import say, show
 from bench.errors import UserError, nearest, report_unexpected, unknown, users_error
 
@@ -170,8 +170,21 @@ def _validate_sweep(parsed: Any) -> None:
         combinations = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
         specs = [resolve(compose(parsed.config_name or "config", overrides=[*one, *extra])) for one in combinations]
     GlobalHydra.instance().clear()
+    _refuse_repeats(specs)
     for spec in specs:
         validate(spec)
+
+
+def _refuse_repeats(specs: Sequence[Any]) -> None:
+    """Refuse a sweep in which one combination comes twice.
+
+    Raises:
+        UserError: it does.
+    """
+    texts = [spec.model_dump_json() for spec in specs]
+    twice = [spec for spec, text in zip(specs, texts, strict=True) if texts.count(text) > 1]
+    if twice:
+        raise UserError(f"the sweep asks for {twice[0].method.shown} on {twice[0].dataset.label} twice; give each once")
 
 
 @contextmanager
@@ -198,12 +211,23 @@ def explain(error: Exception) -> str:
         return f"cannot read the override {error.override!r}; quote its value: '{key}=\"{value}\"'"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if f"{group}s" in registry.BUILT_IN and name in registry.targets(f"{group}s"):
+            return _without_yaml(group, name)
         if error.options:
             return str(unknown(group or "config", name, error.options))
     if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):
         return _unknown_key(str(error.__cause__.full_key))
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return "; ".join(lines[:2])
+
+
+def _without_yaml(group: str, name: str) -> str:
+    """Return the line for a part of another package that is registered, but has no configuration."""
+    code = registry.targets(f"{group}s")[name]
+    return (
+        f"{group} {name} ({code}) is installed, but has no configuration: write DIR/{group}/{name}.yaml with "
+        f"`name: {name}` and its options, and add --config-dir DIR"
+    )
 
 
 def _unknown_key(path: str) -> str:
@@ -215,8 +239,6 @@ def _unknown_key(path: str) -> str:
 @lru_cache(maxsize=256)
 def _options(table: str, name: str) -> Any:
     """Return the options class of a part; None, told once, where its package is broken: the others go on."""
-    from bench import registry
-
     try:
         return registry.get(table, name).Options
     except UserError as error:
@@ -226,7 +248,6 @@ def _options(table: str, name: str) -> Any:
 
 def known_keys() -> list[str]:
     """Return every key of the default configuration, as it would be overridden, and every option of every method."""
-    from bench import registry
     from bench.faces.views import ViewOptions
     from bench.spec import Evaluator, Execution, Protocol
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench.console import table
+from bench.metrics.protocol import Number
 from bench.report.frames import Run, load_run, of_number
 from bench.report.numbers import label, tiles
 from bench.status import SampleStatus
@@ -48,11 +49,21 @@ def of_samples(samples: pd.DataFrame, name: str) -> Ending:
     return _ending([f"{made} of {len(samples)} samples made", *_failures(samples)], samples, name)
 
 
+def headline(folder: Path) -> dict[str, float]:
+    """Return the numbers on top of a run's page by what a reader calls them."""
+    run = load_run(folder)
+    return {_name(number): float(of_number(run.scores, number)["value"].iloc[0]) for number in tiles(run.scores)}
+
+
+def _name(number: Number) -> str:
+    return label(number) + (f" [{number.variant}]" if number.variant else "")
+
+
 def _numbers(run: Run) -> list[dict[str, Any]]:
     numbers = [(number, of_number(run.scores, number).iloc[0]) for number in tiles(run.scores)]
     return [
         {
-            "number": label(number) + (f" [{number.variant}]" if number.variant else ""),
+            "number": _name(number),
             "value": _value(score),
             "n": int(score["n"]),
             "failed": int(score["n_failed"]),

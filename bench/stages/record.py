@@ -85,6 +85,11 @@ def record(job: Job, before: Mapping[str, Any], measured_before: bool = False) -
     return _with_measuring(new, before) if measured_before else new
 
 
+def add_headline(path: Path, numbers: Mapping[str, float]) -> None:
+    """Add the numbers on top of the page to `run.json`, where lists of runs find them."""
+    write_json(path, read_json(path) | {"headline": dict(numbers)})
+
+
 def remarks(job: Job) -> list[str]:
     """Return what method and dataset say of files that the run does not use."""
     spec = job.spec
@@ -104,7 +109,8 @@ def _with_measuring(new: dict[str, Any], before: Mapping[str, Any]) -> dict[str,
     of_method = {name: sha for name, sha in new["weights"].items() if not name.startswith(measuring)}
     of_measuring = {name: sha for name, sha in before["weights"].items() if name.startswith(measuring)}
     spec = new["spec"] | {part: before["spec"][part] for part in MEASURING}
-    return new | {"spec": spec, "weights": of_method | of_measuring, "warnings": before["warnings"]}
+    kept = {name: before[name] for name in ("warnings", "headline") if name in before}
+    return new | {"spec": spec, "weights": of_method | of_measuring, **kept}
 
 
 def write_photos(job: Job) -> None:

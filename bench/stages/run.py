@@ -11,6 +11,7 @@ from bench.console import say
 from bench.data.removal import NOTE
 from bench.errors import UserError
 from bench.provenance import measured
+from bench.report.ending import headline
 from bench.report.run import write_report
 from bench.runtime import AUTO, usable_device, why_not_cuda
 from bench.spec import RunSpec, recognisers_needed
@@ -19,7 +20,7 @@ from bench.stages.generate import generate
 from bench.stages.log import LOG
 from bench.stages.networks import Networks
 from bench.stages.plan import ImageList, Job, plan
-from bench.stages.record import PHOTOS, RUN, SCORES, STAGES, add_stage, begin, write_photos
+from bench.stages.record import PHOTOS, RUN, SCORES, STAGES, add_headline, add_stage, begin, write_photos
 from bench.stages.retry import forget_failures
 from bench.stages.score import population_names, score, wanted
 from bench.stages.tables import is_pairwise
@@ -97,6 +98,7 @@ def _extract(job: Job) -> int:
 
 def _score(job: Job) -> int:
     score(job)
+    add_headline(job.folder / RUN, headline(job.folder))
     return job.shards
 
 
