@@ -336,7 +336,9 @@ def feature_id(spec: RunSpec, name: str) -> str:
 
 def view_id(spec: RunSpec, view: View) -> dict[str, Any]:
     """Return what decides the pixels of a view: what finds the face, and where it has options, crop and mask."""
-    finder = (landmarks_id(spec) if view.aligned else None) or detector_id(spec)
+    if view.whole:
+        return {"view": view.name}
+    finder = (landmarks_id(spec) if view.uses_landmarks else None) or detector_id(spec)
     if not view.options:
         return {"view": view.name, "faces": finder}
     parser = identity(spec.evaluator.parser) if view.masked and spec.evaluator.parser else None
