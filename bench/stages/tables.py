@@ -36,6 +36,16 @@ def feature_table(images: ImageList, spec: RunSpec, name: str) -> ShardTable:
     return images.table(f"{kind}/{name}-{feature_id(spec, name)[:8]}")
 
 
+def texts_table(images: ImageList, spec: RunSpec, name: str) -> ShardTable:
+    """Return the table of the prompts' embeddings by one extractor, each shard's prompts: prompt_id, feature."""
+    return images.table(f"texts/{name}-{feature_id(spec, name)[:8]}")
+
+
+def prompts_of(spec: RunSpec) -> dict[str, str]:
+    """Return the prompts that samples are made from, by their ids."""
+    return {spec.protocol.prompt_id: spec.protocol.prompt}
+
+
 def role_of(extractor: Part) -> str:
     """Return what metrics ask a network for, as its class declares."""
     return str(registry.get("extractors", extractor.name).role)
