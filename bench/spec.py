@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
 from bench import registry
 from bench.errors import UserError
 from bench.faces.views import View, ViewOptions, view_read_by
-from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity
+from bench.identity import ADDED, CONTENT, IDENTITY, RECORDED, Spec, digest, identity
 
 Relation = Literal["conditioned", "trained_against", "same_training_data", "none", "unknown"]
 
@@ -88,6 +88,8 @@ class Protocol(Spec):
         metrics: their names; None: all whose networks the evaluator has.
         reference_set: a folder of images that distances between distributions (FID, KID, ...) compare the samples with,
             instead of with the references.
+        fmr_levels: false match rates at which thresholds of verification are set; one without enough pairs of
+            references gives no number.
     """
 
     name: Annotated[str, IDENTITY]
@@ -98,6 +100,7 @@ class Protocol(Spec):
     views: Annotated[ViewOptions, IDENTITY] = ViewOptions()
     metrics: Annotated[tuple[str, ...] | None, IDENTITY] = None
     reference_set: Annotated[Path | None, CONTENT] = None
+    fmr_levels: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], IDENTITY, ADDED] = (0.1, 0.01, 0.001)
 
 
 class Evaluator(Spec):

@@ -96,13 +96,13 @@ class PairExtractor(Protocol):
 
 
 def columns_of(extractor: Any) -> Mapping[str, str]:
-    """Return the columns that metrics read of an extractor, its class or an object -> their roles, the feature first."""
+    """Return the columns that metrics read of an extractor (or of its class) -> their roles, the feature first."""
     columns: Mapping[str, str] = getattr(extractor, "columns", {FEATURE: extractor.role})
     return columns
 
 
 def distance_of(extractor: Any) -> Distance:
-    """Return how two features of an extractor, its class or an object, are compared."""
+    """Return how two features of an extractor (or of its class) are compared."""
     distance: Distance = getattr(extractor, "distance", "cosine")
     return distance
 

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench import registry
+from bench.extractors.protocol import ReadsPrompts
 from bench.spec import Part, RunSpec, detector_id, feature_id, landmarks_id
 from bench.stages.plan import ImageList
 from bench.status import ViewStatus
@@ -54,6 +55,11 @@ def role_of(extractor: Part) -> str:
 def is_pairwise(extractor: Part) -> bool:
     """Return whether a network answers with distances between images of one item."""
     return bool(registry.get("extractors", extractor.name).pairwise)
+
+
+def embeds_texts(extractor: Part) -> bool:
+    """Return whether a network has texts and images in one space, so that prompts are embedded by it."""
+    return issubclass(registry.get("extractors", extractor.name), ReadsPrompts)
 
 
 def reads_targets(spec: RunSpec, name: str) -> bool:
