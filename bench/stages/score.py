@@ -16,6 +16,7 @@ from bench.extractors.protocol import FEATURE, Distance, columns_of, distance_of
 from bench.identity import identity
 from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Result, Score
 from bench.metrics.shared.eligibility import has_feature, subjects, usable_references
+from bench.metrics.shared.prompts import with_prompts
 from bench.metrics.shared.targets import usable_targets
 from bench.spec import Part, RunSpec, detector_id, feature_id
 from bench.stages.plan import ImageList, Job
@@ -40,7 +41,7 @@ def score(job: Job) -> None:
     """Compute every metric whose networks are there and write `scores/`."""
     evaluation = assemble(job)
     metrics = wanted(job.spec)
-    results = {metric.name: metric.compute(evaluation) for metric in metrics}
+    results = {metric.name: with_prompts(metric, evaluation) for metric in metrics}
     folder = job.folder / "scores"
     table = scores_table(metrics, results, evaluation)
     write_table(folder / "scores.parquet", table)
