@@ -283,11 +283,7 @@ def tables_of(bundle: Bundle, evaluation: Evaluation, metric: str, variant: str)
         variant,
         samples={str(c): bundle.samples[c].to_numpy() for c in bundle.samples if _is_number(str(c))},
         items=items[(items["metric"] == metric) & (items["variant"] == variant)],
-        scores={
-            number: row
-            for number, row in bundle.by_number.items()
-            if number[:2] == (metric, variant) and not number.group
-        },
+        scores={number: row for number, row in bundle.by_number.items() if number in whole},
         usable=_by_network(bundle.references, USABLE),
         targets=_by_network(bundle.references, TARGETS),
     )
