@@ -270,7 +270,9 @@ def references_table(evaluation: Evaluation) -> pd.DataFrame:
         owners = subjects(evaluation.targets)[usable_targets(evaluation, features)]
         numbers = pd.Series(owners, dtype=object).value_counts()
         columns[f"targets[{name}]"] = evaluation.references["subject"].map(numbers).fillna(0).astype(int).to_numpy()
-    return pd.concat([evaluation.references.drop(columns="image"), pd.DataFrame(columns)], axis=1)
+    return pd.concat(
+        [evaluation.references[["item", "subject", "status", *evaluation.groups]], pd.DataFrame(columns)], axis=1
+    )
 
 
 def items_table(results: dict[str, Result]) -> pd.DataFrame:

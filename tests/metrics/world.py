@@ -50,6 +50,7 @@ def evaluation(items=24, per_item=5, per_subject=1, targets=2, dims=None, seed=0
         features=features,
         **_pairs(rng, samples, per_item),
         roles=ROLES,
+        statuses={name: np.full(len(samples), "ok", dtype=object) for name in ROLES},
         recognisers={"arcface": "conditioned", "adaface": "none"},
         groups=("gender",),
         seed=7,
@@ -109,7 +110,14 @@ def fail(given, rows, status):
     gone = set(zip(samples["item"][rows], samples["index"][rows], strict=True))
     pairs = {name: _without(table, gone) for name, table in given.pairs.items()}
     to_reference = {name: _without(table, gone) for name, table in given.to_reference.items()}
-    return replace(given, samples=samples, features=features, pairs=pairs, to_reference=to_reference)
+    statuses = {name: _marked(old, rows, status) for name, old in given.statuses.items()}
+    return replace(given, samples=samples, features=features, pairs=pairs, to_reference=to_reference, statuses=statuses)
+
+
+def _marked(statuses, rows, status):
+    marked = statuses.copy()
+    marked[rows] = status
+    return marked
 
 
 def _without(table, gone):

@@ -41,7 +41,7 @@ def eligibility_from(
     if network not in evaluation.statuses or (network not in tables.usable and against_reference):
         raise Contradiction(f"it does not say which samples {network} could read")
     if against_reference:
-        good &= tables.usable[network]
+        good = good & tables.usable[network]
     item = item_rows(evaluation)
     status = evaluation.samples["status"].to_numpy(dtype=object)
     ineligible = (item < 0) | (status == SampleStatus.REFERENCE_FAILED) | ~np.append(good, False)[item]
