@@ -17,8 +17,8 @@ from bench import registry
 from bench.errors import UserError
 from bench.faces.views import View, ViewOptions, view_read_by
 from bench.identity import ADDED, CONTENT, IDENTITY, RECORDED, Spec, digest, identity
-
-Relation = Literal["conditioned", "trained_against", "same_training_data", "none", "unknown"]
+from bench.relations import Relation, refuse_unknown
+from bench.relations import table as relations_table
 
 
 class Part(Spec):
@@ -37,7 +37,8 @@ class Card(Spec):
     """What a method declares about itself: nothing here changes a sample.
 
     Attributes:
-        relations: recogniser of the panel -> how the method depends on it; the name "*" means all others.
+        relations: recogniser of the panel -> how the method depends on it, where that does not follow from
+            `bench/relations.yaml`; the name "*" means all others.
         sees_targets: whether it was shown the subjects' other photos, so that none is left unseen.
         training_sets: names of the data that it was trained on.
         licence: of its weights.
@@ -51,8 +52,24 @@ class Card(Spec):
     source: Annotated[str, RECORDED] = ""
 
     def relation(self, recogniser: str) -> Relation:
-        """Return the method's relation to a recogniser."""
+        """Return the method's relation to a recogniser; "unknown" where nothing is declared (see `completed`)."""
         return self.relations.get(recogniser, self.relations.get("*", "unknown"))
+
+    def completed(self, method: str, trained_on: Mapping[str, str]) -> Card:
+        """Return the card with a relation to every recogniser: the declared one, else what follows from the table.
+
+        Args:
+            method: its name.
+            trained_on: recogniser of the evaluator -> its training set as the evaluator declares it, or "".
+
+        Raises:
+            UserError: the card names a recogniser that nobody has.
+        """
+        refuse_unknown(self.relations, trained_on, method)
+        by_hand = {name: self.relations.get(name, self.relations.get("*")) for name in trained_on}
+        facts = relations_table()
+        found = {name: own or facts.of(method, name, trained_on[name]) for name, own in by_hand.items()}
+        return self.model_copy(update={"relations": {**self.relations, **found}})
 
 
 class MethodSpec(Part):
@@ -208,7 +225,15 @@ def from_mapping(plain: Mapping[str, Any]) -> RunSpec:
     data["evaluator"] = _evaluator(data.get("evaluator"))
     dataset = data["dataset"]
     dataset["label"] = dataset.get("label") or dataset["name"]
-    return _validated(RunSpec, data, "")
+    return _with_relations(_validated(RunSpec, data, ""))
+
+
+def _with_relations(spec: RunSpec) -> RunSpec:
+    """Return the spec whose method's card has a relation to every recogniser of the evaluator."""
+    recognisers = spec.evaluator.recognisers.items()
+    trained_on = {name: str(getattr(part.options, "trained_on", "")) for name, part in recognisers}
+    card = spec.method.card.completed(spec.method.name, trained_on)
+    return spec.model_copy(update={"method": spec.method.model_copy(update={"card": card})})
 
 
 _OUTER = {"method": {"name", "card"}, "dataset": {"name", "label"}}
