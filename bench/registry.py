@@ -116,10 +116,15 @@ def get(group: str, name: str) -> Any:
     """The object that a name stands for, imported now.
 
     Raises:
-        UserError: no such name; the message has the nearest valid one.
+        UserError: no such name (the message has the nearest valid one), or its module cannot be imported.
     """
     table = targets(group)
     if name not in table:
         raise unknown(group[:-1], name, table)
     module, attribute = table[name].split(":")
-    return getattr(importlib.import_module(module), attribute)
+    # The module may be another package's and fail in any way.
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{group[:-1]} {name} ({table[name]}) cannot be imported: {what}") from error
