@@ -60,6 +60,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "copy_paste": "bench.metrics.copy_paste:METRIC",
         "copying": "bench.metrics.copying:METRIC",
         "copying_lpips": "bench.metrics.copying_lpips:METRIC",
+        "detection_agreement": "bench.metrics.detection_agreement:METRIC",
         "expression_diversity": "bench.metrics.expression_diversity:METRIC",
         "failure_to_acquire": "bench.metrics.failure_to_acquire:METRIC",
         "fd_dinov2": "bench.metrics.fd_dinov2:METRIC",

@@ -28,6 +28,7 @@ from bench.identity import IDENTITY, Spec
 
 Image = NDArray[np.uint8]
 Shape = tuple[int, ...]
+Choice = Literal["largest", "most_central", "best_score"]
 
 MARGIN = 0.2
 """Share of a box's sides by which the points may lie outside: the far half of a profile does."""
@@ -51,7 +52,7 @@ class FaceOptions(Spec):
     """
 
     scales: Annotated[Literal["several", "single"], IDENTITY] = "several"
-    choice: Annotated[Literal["largest", "most_central", "best_score"], IDENTITY] = "largest"
+    choice: Annotated[Choice, IDENTITY] = "largest"
 
 
 class Scale(NamedTuple):
@@ -114,7 +115,8 @@ class Detection:
         faces: the one that is meant first, the others by area.
         scale: at which the first was found; None where there is none.
         is_configured: whether that is the configured size.
-        n_scales: scales that agree on the first, itself included.
+        scales_read: at how many scales the image was read.
+        scales_agree: how many of them agree on the first face.
         disagreement: largest mean distance of its points to another scale's answer about it, in sizes of the face; NaN
             where no other scale found it.
     """
@@ -122,7 +124,8 @@ class Detection:
     faces: list[Face]
     scale: Scale | None = None
     is_configured: bool = False
-    n_scales: int = 0
+    scales_read: int = 0
+    scales_agree: int = 0
     disagreement: float = float("nan")
 
 
@@ -156,26 +159,34 @@ class _Person:
 def detect(detector: Detector, image: Image, options: FaceOptions) -> Detection:
     """Find the faces of an (H, W, 3) uint8 RGB image, the one that is meant first."""
     scales = detector.scales(image.shape)
-    if options.scales == "single":
-        return _single(detector, image, (scales.configured, *scales.fallback), options)
-    answers = [a for scale in (scales.configured, *scales.further) for a in _answers(detector, image, scale)]
-    people = list(_people(answers))
-    sure = [person for person in people if person.n_scales > 1] or people
-    if not sure:
-        return Detection([])
-    faces = _ordered([person.taken.face for person in sure], image.shape, options)
-    meant = next(person for person in sure if person.taken.face is faces[0])
-    disagreement = max(meant.distances, default=float("nan"))
-    scale = meant.taken.scale
-    return Detection(faces, scale, scale == scales.configured, meant.n_scales, disagreement)
+    search = _single if options.scales == "single" else _several
+    return search(detector, image, scales, options.choice)
 
 
-def _single(detector: Detector, image: Image, scales: Sequence[Scale], options: FaceOptions) -> Detection:
-    for scale in scales:
+def _single(detector: Detector, image: Image, scales: Scales, choice: Choice) -> Detection:
+    for scale in (scales.configured, *scales.fallback):
         faces = [face for face in detector.find(image, scale) if plausible(face)]
         if faces:
-            return Detection(_ordered(faces, image.shape, options), scale, scale == scales[0], 1)
+            return Detection(_ordered(faces, image.shape, choice), scale, scale == scales.configured, 1, 1)
     return Detection([])
+
+
+def _several(detector: Detector, image: Image, scales: Scales, choice: Choice) -> Detection:
+    read = (scales.configured, *scales.further)
+    people = list(_people([answer for scale in read for answer in _answers(detector, image, scale)]))
+    sure = [person for person in people if person.n_scales > 1] or people
+    if not sure:
+        return Detection([], scales_read=len(read))
+    faces = _ordered([person.taken.face for person in sure], image.shape, choice)
+    meant = next(person for person in sure if person.taken.face is faces[0])
+    return Detection(
+        faces=faces,
+        scale=meant.taken.scale,
+        is_configured=meant.taken.scale == scales.configured,
+        scales_read=len(read),
+        scales_agree=meant.n_scales,
+        disagreement=max(meant.distances, default=float("nan")),
+    )
 
 
 def _answers(detector: Detector, image: Image, scale: Scale) -> list[_Answer]:
@@ -245,7 +256,7 @@ def _centrality(face: Face, shape: Shape) -> float:
     return 1 - float(np.linalg.norm(away) / np.linalg.norm(half))
 
 
-MEASURES: dict[str, tuple[Measure, Measure, Measure]] = {
+MEASURES: dict[Choice, tuple[Measure, Measure, Measure]] = {
     "largest": (_area, _score, _centrality),
     "most_central": (_centrality, _score, _area),
     "best_score": (_score, _centrality, _area),
@@ -253,13 +264,13 @@ MEASURES: dict[str, tuple[Measure, Measure, Measure]] = {
 """What each choice goes by: the second measure where the first is tied, the third where both are."""
 
 
-def choose(faces: Sequence[Face], shape: Shape, choice: str) -> Face:
+def choose(faces: Sequence[Face], shape: Shape, choice: Choice) -> Face:
     """Return the face that is meant.
 
     Args:
         faces: at least one.
         shape: of the image, (height, width, …).
-        choice: a name in `MEASURES`.
+        choice: the rule.
     """
     left = list(faces)
     *tied, last = MEASURES[choice]
@@ -270,8 +281,8 @@ def choose(faces: Sequence[Face], shape: Shape, choice: str) -> Face:
     return max(left, key=lambda face: (last(face, shape), *(-face.box).tolist()))
 
 
-def _ordered(faces: Sequence[Face], shape: Shape, options: FaceOptions) -> list[Face]:
+def _ordered(faces: Sequence[Face], shape: Shape, choice: Choice) -> list[Face]:
     """Return the face that is meant, then the others by area; equal ones by score, then by place."""
-    meant = choose(faces, shape, options.choice)
+    meant = choose(faces, shape, choice)
     others = [face for face in faces if face is not meant]
     return [meant, *sorted(others, key=lambda face: (-face.area, -face.score, *face.box.tolist()))]

@@ -124,7 +124,8 @@ def _face_row(row: pd.Series, status: str, reason: str, detection: Detection = N
         "roll": meant.roll if meant else float("nan"),
         "det_size": detection.scale.side if detection.scale else 0,
         "det_border": detection.scale.border if detection.scale else 0.0,
-        "n_scales": detection.n_scales,
-        "disagreement": detection.disagreement,
         "det_configured": detection.is_configured,
+        "scales_read": detection.scales_read,
+        "scales_agree": detection.scales_agree,
+        "disagreement": detection.disagreement,
     }
