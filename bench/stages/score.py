@@ -11,14 +11,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench import registry
+from bench.console import say
 from bench.data.photos import group_columns
 from bench.identity import identity
 from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Result, Score
 from bench.metrics.shared.eligibility import nonzero, subjects, usable_references
+from bench.metrics.shared.strangers import doubts
 from bench.metrics.shared.targets import usable_targets
 from bench.spec import RunSpec, detector_id, feature_id
 from bench.stages.plan import ImageList, Job
 from bench.stages.tables import (
+    FACE,
     feature_matrix,
     feature_table,
     is_pairwise,
@@ -36,6 +39,7 @@ OF_METRIC = ("version", "unit", "higher_is_better")
 def score(job: Job) -> None:
     """Compute every metric whose networks are there and write `scores/`."""
     evaluation = assemble(job)
+    _warn(evaluation)
     metrics = wanted(job.spec)
     results = {metric.name: metric.compute(evaluation) for metric in metrics}
     folder = job.folder / "scores"
@@ -46,6 +50,14 @@ def score(job: Job) -> None:
     write_table(folder / "items.parquet", items_table(results))
     write_table(folder / "references.parquet", references_table(evaluation))
     write_json(folder / "scores.json", provenance(job, metrics))
+
+
+def _warn(evaluation: Evaluation) -> None:
+    """Say on the console which references make a threshold doubtful; the scores say it, too."""
+    for recogniser in evaluation.recognisers:
+        found = doubts(evaluation, recogniser) if recogniser in evaluation.features else ""
+        if found:
+            say(f"warning: {recogniser}: {found}")
 
 
 def wanted(spec: RunSpec) -> list[Metric]:
@@ -68,8 +80,8 @@ def assemble(job: Job) -> Evaluation:
     references = (photos.frame["role"] == "reference").to_numpy()
     targets = _targets(job)
     groups = _groups(job)
-    columns = photos.frame[["item", "subject", "image", *groups]]
-    rows = columns.assign(status=read_faces(photos, spec)["status"].to_numpy())
+    columns = photos.frame[["item", "subject", "listed_subject", "image", *groups]]
+    rows = columns.reset_index(drop=True).join(read_faces(photos, spec)[["status", *FACE]])
     networks = spec.evaluator.all_extractors
     distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
     of_samples = {name: _table(samples, spec, name) for name, part in networks.items() if not is_pairwise(part)}
@@ -114,8 +126,7 @@ def _samples(
     is_made = made["status"] == SampleStatus.OK
     rows["status"] = np.where(is_made, faces["status"], made["status"])
     rows["reason"] = np.where(is_made, faces["reason"], made["reason"])
-    for column in ("n_faces", "score", "box", "keypoints", "det_size"):
-        rows[column] = faces[column].to_numpy()
+    rows[FACE] = faces[FACE].to_numpy()
     return rows.merge(references[["item", *groups]], on="item", how="left", validate="many_to_one")
 
 
