@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
+from bench.console import Parser
 from bench.data.lists import Listing, write_list
 from bench.errors import UserError
 from bench.images import Image
@@ -35,7 +36,7 @@ Said = tuple[dict[str, Any], list[str]]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench data", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m bench data", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run, text in (
         ("agedb400", _agedb400, "list of AgeDB's largest photos"),

@@ -31,8 +31,8 @@ REBUILT = ("scores", "report")
 COMPARED = "compare"
 """Folder of comparisons among the runs; they are made of all their runs' scores."""
 
-SHOWS_OTHERS = "shuffle-"
-"""Beginning of the folders of a control whose runs show people under the names of others."""
+SHOWS_OTHERS = "shuffle"
+"""The control whose runs show people under the names of others."""
 
 TEXTS = {".csv", ".html", ".json", ".jsonl", ".log", ".md", ".svg", ".tex", ".txt", ".yaml"}
 
@@ -134,13 +134,21 @@ def _find_in_run(folder: Path, person: Person, found: Removal) -> None:
     if not tables and not images:
         return
     found.runs.append(folder)
-    if folder.name.startswith(SHOWS_OTHERS):
+    if _method(folder) == SHOWS_OTHERS:
         found.deleted.append(folder)
         return
     found.tables.update(tables)
     found.deleted.extend([*images, *(folder / name for name in REBUILT if (folder / name).exists())])
     photos = {photo for path in tables for photo in _values(path, "path", person.subjects)}
     found.photos.extend(sorted(p for p in photos if Path(p).is_absolute() and p not in found.photos))
+
+
+def _method(folder: Path) -> str:
+    """Return the method of a run; where its record is damaged, as its folder's name says."""
+    try:
+        return str(read_json(folder / "run.json")["method"])
+    except (UserError, KeyError):
+        return folder.name.rpartition("-")[0]
 
 
 def _shows(path: Path, person: Person) -> bool:

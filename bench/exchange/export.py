@@ -70,7 +70,7 @@ def _record(run: Any) -> dict[str, Any]:
 
 
 def _tables(run: Any, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
-    from bench.report.page.thumbnails import thumbnail_name
+    from bench.report.thumbnails import thumbnail_name
 
     hashes = run.samples["sha256"].fillna("") if "sha256" in run.samples else [""] * len(run.samples)
     names = [thumbnail_name(str(sha)) for sha in hashes]
@@ -102,7 +102,7 @@ def _page(run: Any, thumbnails: bool, statement: str) -> tuple[bytes, dict[str, 
         if statement
         else []
     )
-    told += [*warning_notices(run.warnings), *state_notices({run.method: run})]
+    told += [*warning_notices(run.warnings), *state_notices({run.label: run})]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) if thumbnails else None
         page = render(run_page(run, [score_table(run)], told, [], folder))

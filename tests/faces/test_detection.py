@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from bench.errors import UserError
 from bench.faces.detection import RetinaFace, Scrfd, _anchors
 from bench.faces.search import FaceOptions, detect
-from bench.onnx import active_providers
 from bench.runtime import Runtime
 from tests.faces import toys
 from tests.shared import SHARED, needs
@@ -152,7 +151,7 @@ def test_wrong_options_are_refused(toy, option):
 
 def test_providers_and_threads_follow_the_runtime(toy):
     detector = Scrfd(Scrfd.Options(weights=toy), Runtime(threads=2))
-    assert active_providers(detector.session) == ["CPUExecutionProvider"]
+    assert detector.session.get_providers() == ["CPUExecutionProvider"]
     assert detector.session.get_session_options().intra_op_num_threads == 2
 
 
