@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny, Validatio
 
 from bench import registry
 from bench.errors import UserError, nearest
+from bench.faces.search import FaceOptions
 from bench.faces.views import View, ViewOptions, view_read_by
 from bench.identity import ADDED, CONTENT, IDENTITY, RECORDED, Spec, digest, identity
 from bench.relations import Relation, refuse_unknown
@@ -143,6 +144,7 @@ class Protocol(Spec):
         samples_per_item: samples of each reference.
         prompt: the text that text-driven methods get.
         prompt_id: its name in the tables.
+        faces: how the face that is meant is found.
         views: how crops are cut.
         metrics: their names; None: all whose networks the evaluator has.
         reference_set: a folder of images that distances between distributions (FID, KID, ...) compare the samples with,
@@ -156,6 +158,7 @@ class Protocol(Spec):
     samples_per_item: Annotated[int, Field(ge=1), IDENTITY] = 5
     prompt: Annotated[str, IDENTITY] = "photo of a person"
     prompt_id: Annotated[str, IDENTITY] = "neutral"
+    faces: Annotated[FaceOptions, IDENTITY] = FaceOptions()
     views: Annotated[ViewOptions, IDENTITY] = ViewOptions()
     metrics: Annotated[Names | None, IDENTITY] = None
     reference_set: Annotated[Path | None, CONTENT] = None
@@ -353,8 +356,8 @@ def _first_line(error: Exception) -> str:
 
 
 def detector_id(spec: RunSpec) -> str:
-    """Return the identity of face detection: the detector's options and weights."""
-    return digest({"detector": identity(spec.evaluator.detector)})
+    """Return the identity of face detection: the detector's options and weights, and the rules of the search."""
+    return digest({"detector": identity(spec.evaluator.detector), "faces": identity(spec.protocol.faces)})
 
 
 def landmarks_id(spec: RunSpec) -> str | None:
