@@ -15,10 +15,11 @@ from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny, Validatio
 
 from bench import registry
 from bench.errors import UserError, nearest
+from bench.faces.search import FaceOptions
 from bench.faces.views import View, ViewOptions, view_read_by
-from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity
-
-Relation = Literal["conditioned", "trained_against", "same_training_data", "none", "unknown"]
+from bench.identity import ADDED, CONTENT, IDENTITY, RECORDED, Spec, digest, identity
+from bench.relations import Relation, refuse_unknown
+from bench.relations import table as relations_table
 
 
 def _fit_for_a_folder(label: str) -> str:
@@ -76,7 +77,8 @@ class Card(Spec):
     """What a method declares about itself: nothing here changes a sample.
 
     Attributes:
-        relations: recogniser of the panel -> how the method depends on it; the name "*" means all others.
+        relations: recogniser of the panel -> how the method depends on it, where that does not follow from
+            `bench/relations.yaml`; the name "*" means all others.
         sees_targets: whether it was shown the subjects' other photos, so that none is left unseen.
         training_sets: names of the data that it was trained on.
         licence: of its weights.
@@ -90,8 +92,24 @@ class Card(Spec):
     source: Annotated[str, RECORDED] = ""
 
     def relation(self, recogniser: str) -> Relation:
-        """Return the method's relation to a recogniser."""
+        """Return the method's relation to a recogniser; "unknown" where nothing is declared (see `completed`)."""
         return self.relations.get(recogniser, self.relations.get("*", "unknown"))
+
+    def completed(self, method: str, trained_on: Mapping[str, str]) -> Card:
+        """Return the card with a relation to every recogniser: the declared one, else what follows from the table.
+
+        Args:
+            method: its name.
+            trained_on: recogniser of the evaluator -> its training set as the evaluator declares it, or "".
+
+        Raises:
+            UserError: the card names a recogniser that nobody has.
+        """
+        refuse_unknown(self.relations, trained_on, method)
+        by_hand = {name: self.relations.get(name, self.relations.get("*")) for name in trained_on}
+        facts = relations_table()
+        found = {name: own or facts.of(method, name, trained_on[name]) for name, own in by_hand.items()}
+        return self.model_copy(update={"relations": {**self.relations, **found}})
 
 
 class MethodSpec(Part):
@@ -130,10 +148,13 @@ class Protocol(Spec):
         samples_per_item: samples of each reference.
         prompt: the text that text-driven methods get.
         prompt_id: its name in the tables.
+        faces: how the face that is meant is found.
         views: how crops are cut.
         metrics: their names; None: all whose networks the evaluator has.
         reference_set: a folder of images that distances between distributions (FID, KID, ...) compare the samples with,
             instead of with the references.
+        fmr_levels: false match rates at which thresholds of verification are set; one without enough pairs of
+            references gives no number.
     """
 
     name: Annotated[str, IDENTITY]
@@ -141,9 +162,11 @@ class Protocol(Spec):
     samples_per_item: Annotated[int, Field(ge=1), IDENTITY] = 5
     prompt: Annotated[str, IDENTITY] = "photo of a person"
     prompt_id: Annotated[str, IDENTITY] = "neutral"
+    faces: Annotated[FaceOptions, IDENTITY] = FaceOptions()
     views: Annotated[ViewOptions, IDENTITY] = ViewOptions()
     metrics: Annotated[Names | None, IDENTITY] = None
     reference_set: Annotated[Path | None, CONTENT] = None
+    fmr_levels: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], IDENTITY, ADDED] = (0.1, 0.01, 0.001)
 
 
 class Evaluator(Spec):
@@ -253,7 +276,15 @@ def from_mapping(plain: Mapping[str, Any]) -> RunSpec:
     data["evaluator"] = _evaluator(data.get("evaluator"))
     dataset = data["dataset"]
     dataset["label"] = dataset.get("label") or dataset["name"]
-    return _validated(RunSpec, data, "")
+    return _with_relations(_validated(RunSpec, data, ""))
+
+
+def _with_relations(spec: RunSpec) -> RunSpec:
+    """Return the spec whose method's card has a relation to every recogniser of the evaluator."""
+    recognisers = spec.evaluator.recognisers.items()
+    trained_on = {name: str(getattr(part.options, "trained_on", "")) for name, part in recognisers}
+    card = spec.method.card.completed(spec.method.name, trained_on)
+    return spec.model_copy(update={"method": spec.method.model_copy(update={"card": card})})
 
 
 _OUTER = {"method": {"name", "card", "label"}, "dataset": {"name", "label"}}
@@ -329,8 +360,8 @@ def _first_line(error: Exception) -> str:
 
 
 def detector_id(spec: RunSpec) -> str:
-    """Return the identity of face detection: the detector's options and weights."""
-    return digest({"detector": identity(spec.evaluator.detector)})
+    """Return the identity of face detection: the detector's options and weights, and the rules of the search."""
+    return digest({"detector": identity(spec.evaluator.detector), "faces": identity(spec.protocol.faces)})
 
 
 def landmarks_id(spec: RunSpec) -> str | None:
@@ -385,7 +416,9 @@ def feature_id(spec: RunSpec, name: str) -> str:
 
 def view_id(spec: RunSpec, view: View) -> dict[str, Any]:
     """Return what decides the pixels of a view: what finds the face, and where it has options, crop and mask."""
-    finder = (landmarks_id(spec) if view.aligned else None) or detector_id(spec)
+    if view.whole:
+        return {"view": view.name}
+    finder = (landmarks_id(spec) if view.uses_landmarks else None) or detector_id(spec)
     if not view.options:
         return {"view": view.name, "faces": finder}
     parser = identity(spec.evaluator.parser) if view.masked and spec.evaluator.parser else None
