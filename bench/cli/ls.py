@@ -11,12 +11,13 @@ from bench import registry, relations, resources
 from bench.console import Parser, show, table
 from bench.errors import UserError, unknown
 from bench.report.runs import runs
+from bench.spec import GROUPS
 
-KINDS = ("methods", "datasets", "extractors", "recognisers", "metrics", "runs")
+KINDS = ("methods", "datasets", "conditions", "extractors", "recognisers", "metrics", "runs")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print a table (or `--json`) of methods, datasets, extractors, recognisers, metrics or runs."""
+    """Print a table (or `--json`) of methods, datasets, conditions, extractors, recognisers, metrics or runs."""
     parser = Parser(prog="python -m bench ls", description=main.__doc__)
     parser.add_argument("kind", nargs="?", default="runs", help=", ".join(KINDS))
     parser.add_argument("--for", dest="method", help="of recognisers: what this method knows of each")
@@ -76,7 +77,7 @@ def registered(kind: str) -> list[dict[str, Any]]:
         return [{"kind": g[:-1], "name": n, "code": c} for g in groups for n, c in sorted(registry.targets(g).items())]
     if kind == "metrics":
         return [_metric(name, code) for name, code in sorted(registry.targets(kind).items())]
-    folder = resources.folder("conf") / kind[:-1]
+    folder = resources.folder("conf") / next(name for name, group in GROUPS.items() if group == kind)
     code = registry.targets(kind)
     rows = [_config(path, code) for path in sorted(folder.glob("*.yaml"))]
     configured = {row["part"] for row in rows}
@@ -98,7 +99,7 @@ def _metric(name: str, code: str) -> dict[str, Any]:
 
 
 def _config(path: Path, code: dict[str, str]) -> dict[str, Any]:
-    """Return the row of a configured method or dataset, from its YAML alone."""
+    """Return the row of a configured part, from its YAML alone."""
     data = _yaml(path)
     card = data.get("card") or {}
     name = str(data.get("name", ""))

@@ -32,7 +32,6 @@ from bench.stages.tables import (
     feature_table,
     is_pairwise,
     landmarks_table,
-    prompts_of,
     read_by,
     texts_table,
 )
@@ -177,7 +176,7 @@ def _answers(network: Any, crops: Sequence[Crop], batch: int) -> Iterator[tuple[
 
 def _texts(network: ReadsPrompts, spec: RunSpec, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the embeddings of the prompts that a shard's samples were made from: prompt_id, feature."""
-    texts = prompts_of(spec)
+    texts = spec.protocol.texts
     names = [str(name) for name in rows["prompt_id"].unique()]
     return pd.DataFrame({"prompt_id": names, FEATURE: list(network.texts([texts[name] for name in names]))})
 

@@ -3,7 +3,8 @@
 `id`, `content`, `shard_size` and `begun` are those of the first command. `spec`, `label`, `weights`, `warnings`,
 `unused` (files that the run does not use; names of people may be among them, so that it is never exported),
 `environment` and `command` are those of the latest one; but while scores exist and the latest command did not score,
-what measured them (evaluator and protocol) stays as it was when they were made. `stages` is a list with an entry per
+what measured them (evaluator and protocol) stays as it was when they were made; `planned` is then the latest spec as
+a whole, which workers go by. `stages` is a list with an entry per
 command and stage that made something.
 """
 
@@ -69,12 +70,13 @@ def record(job: Job, before: Mapping[str, Any], measured_before: bool = False) -
         "label": spec.method.shown,
         "dataset": spec.dataset.label,
         "content": job.content,
+        "conditions": job.conditions,
         "gallery": job.photos_folder.name,
         "items": len(job.items),
         "shards": before.get("shards", job.shards),
         "shard_size": before.get("shard_size", spec.execution.shard_size),
         "begun": before.get("begun", time.time()),
-        "warnings": [*warnings(spec), *dict.fromkeys(edited(spec, before.get("stages", [])))],
+        "warnings": [*warnings(job), *dict.fromkeys(edited(spec, before.get("stages", [])))],
         "unused": remarks(job),
         "spec": provenance.masked(spec.model_dump(mode="json")),
         "weights": weights(spec),
@@ -98,7 +100,7 @@ def remarks(job: Job) -> list[str]:
     items = job.items[["item", "subject", "key"]]
     of_dataset = dataset.remarks() if hasattr(dataset, "remarks") else []
     of_method = (
-        method.remarks(spec.method.options, items, spec.protocol.samples_per_item) if hasattr(method, "remarks") else []
+        method.remarks(spec.method.options, items, job.samples_per_item) if hasattr(method, "remarks") else []
     )
     return [*of_dataset, *of_method]
 
@@ -110,7 +112,7 @@ def _with_measuring(new: dict[str, Any], before: Mapping[str, Any]) -> dict[str,
     of_measuring = {name: sha for name, sha in before["weights"].items() if name.startswith(measuring)}
     spec = new["spec"] | {part: before["spec"][part] for part in MEASURING}
     kept = {name: before[name] for name in ("warnings", "headline") if name in before}
-    return new | {"spec": spec, "weights": of_method | of_measuring, **kept}
+    return new | {"spec": spec, "planned": new["spec"], "weights": of_method | of_measuring, **kept}
 
 
 def write_photos(job: Job) -> None:
@@ -170,7 +172,7 @@ def parts_of(spec: RunSpec, stage: str) -> dict[str, tuple[str, Part]]:
     evaluator = spec.evaluator
     found = {"detector": ("detectors", evaluator.detector)}
     if stage == "generate":
-        return {"method": ("methods", spec.method), **found}
+        return {"method": ("methods", spec.method), "conditions": ("conditions", spec.conditions), **found}
     if stage != "extract":
         return {}
     for name, part in (("landmarker", evaluator.landmarker), ("parser", evaluator.parser)):
@@ -180,9 +182,15 @@ def parts_of(spec: RunSpec, stage: str) -> dict[str, tuple[str, Part]]:
 
 
 def _part(group: str, part: Part) -> dict[str, Any]:
-    """Return what a record says of a part: its options (dtype and batch among them), and the hash of its code."""
-    options = provenance.masked(part.options.model_dump(mode="json"))
-    return {"name": part.name, "options": options, "code_sha256": code_sha256(registry.targets(group)[part.name])}
+    """Return what a record says of a part: where it is from, its options (dtype, batch, …), its code's hash."""
+    package = registry.distribution(group, part.name)
+    return {
+        "name": part.name,
+        "version": part.version,
+        "package": None if package is None else {"name": package[0], "version": package[1]},
+        "options": provenance.masked(part.options.model_dump(mode="json")),
+        "code_sha256": code_sha256(registry.targets(group)[part.name]),
+    }
 
 
 @lru_cache(maxsize=256)

@@ -7,6 +7,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.conditions.cells import FOLDER
+from bench.conditions.planned import TABLE, Planned
 from bench.console import say
 from bench.data.removal import NOTE
 from bench.devices import AUTO, usable_device, why_not_cuda
@@ -23,7 +28,7 @@ from bench.stages.plan import ImageList, Job, plan
 from bench.stages.record import PHOTOS, RUN, SCORES, STAGES, add_headline, add_stage, begin, write_photos
 from bench.stages.retry import forget_failures
 from bench.stages.score import population_names, score, wanted
-from bench.stages.tables import is_pairwise
+from bench.stages.tables import feature_table, is_pairwise, read_features
 from bench.store import locked, read_json, sweep, write_json
 
 
@@ -33,13 +38,13 @@ def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
     Raises:
         UserError: see the stages; whatever ends a stage is also written to the run's `error.json`.
     """
-    job = plan(on_device(spec))
+    job, rows = plan(on_device(spec), photo_embeddings)
     if "score" in stages and spec.protocol.metrics:
         # Refuses what cannot be computed before hours of work rather than after.
         wanted(spec)
     with locked(job.folder):
         sweep(job.folder)
-        if not _begin(job, stages):
+        if not _begin(job, rows, stages):
             return job
         job = _as_begun(job)
         try:
@@ -107,6 +112,12 @@ def _report(job: Job) -> int:
     return job.shards
 
 
+def photo_embeddings(spec: RunSpec, images: ImageList, recogniser: str) -> NDArray[np.float32]:
+    """Return (n, d) embeddings of a dataset's photos, extracted where they are missing; NaN without a face."""
+    _extract_shared(images, spec, [recogniser], f"extract photos of {spec.dataset.label}", Networks(spec))
+    return read_features(feature_table(images, spec, recogniser), images.shards)
+
+
 def extract_photos(job: Job, names: Sequence[str], networks: Networks) -> None:
     """Extract faces and features of the dataset's photos, which every run on them shares."""
     _extract_shared(job.photo_images(), job.spec, names, f"extract photos of {job.spec.dataset.label}", networks)
@@ -129,7 +140,7 @@ def _extract_shared(images: ImageList, spec: RunSpec, names: Sequence[str], what
         add_stage(images.folder / STAGES, spec, "extract", made, cost)
 
 
-def _begin(job: Job, stages: Sequence[str]) -> bool:
+def _begin(job: Job, rows: Planned, stages: Sequence[str]) -> bool:
     """Write what this command declares; return False where an existing run is to be left alone."""
     policy = job.spec.execution.on_existing
     if (job.folder / RUN).exists() and policy == "never":
@@ -137,15 +148,16 @@ def _begin(job: Job, stages: Sequence[str]) -> bool:
         return False
     if policy == "always" or (job.folder / NOTE).exists():
         _empty(job.folder)
+    rows.write(job.folder)
     begin(job, stages)
     return True
 
 
 def _empty(folder: Path) -> None:
     """Delete all results; `run.json` goes first, so that a half-emptied folder is not taken for a run."""
-    for name in (RUN, PHOTOS, STAGES, "error.json"):
+    for name in (RUN, PHOTOS, STAGES, TABLE, "error.json"):
         (folder / name).unlink(missing_ok=True)
-    for name in ("tables", "samples", "scores", "report", LOG):
+    for name in ("tables", "samples", FOLDER, "scores", "report", LOG):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / NOTE).unlink(missing_ok=True)
 

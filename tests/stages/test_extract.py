@@ -124,11 +124,11 @@ class Letters:
         return np.array([[len(prompt)] for prompt in prompts], np.float32)
 
 
-def test_the_prompts_of_a_shard_are_embedded_once_each(monkeypatch):
+def test_the_prompts_of_a_shard_are_embedded_once_each():
     from bench.stages import extract
 
-    monkeypatch.setattr(extract, "prompts_of", lambda spec: {"neutral": "a", "hat": "a hat", "far": "from far away"})
-    table = extract._texts(Letters(), None, pd.DataFrame({"prompt_id": ["hat", "neutral", "hat"]}))
+    spec = SimpleNamespace(protocol=SimpleNamespace(texts={"neutral": "a", "hat": "a hat", "far": "from far away"}))
+    table = extract._texts(Letters(), spec, pd.DataFrame({"prompt_id": ["hat", "neutral", "hat"]}))
     assert dict(zip(table["prompt_id"], table["feature"].map(list), strict=True)) == {"hat": [5], "neutral": [1]}
 
 

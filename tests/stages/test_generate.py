@@ -17,13 +17,15 @@ class Halved:
 
 
 def test_what_a_method_notes_is_recorded(monkeypatch):
-    def row(_job, _references, item, index):
-        status = "ok" if item == 0 else "reference_failed"
-        return {"position": item, "index": index, "seed": 1, "status": status, "note": "", "key": ""}
-
-    monkeypatch.setattr(generate, "_row", row)
     monkeypatch.setattr(generate, "_commit", lambda *_: {"path": "x.png"})
-    job = SimpleNamespace(spec=SimpleNamespace(protocol=SimpleNamespace(prompt="")), folder=None)
-    found = generate._batch(job, Halved(), [None, None], [(0, 0), (0, 1), (1, 0)])
+    protocol = SimpleNamespace(seed=0, texts={"neutral": "photo of a person"})
+    spec = SimpleNamespace(protocol=protocol, dataset=SimpleNamespace(label="few"))
+    faults = [None, None, "no face found"]
+    asked = SimpleNamespace(fault=lambda planned: faults[planned["row"]], request=lambda planned, seed: seed)
+    names = {"item": "a", "subject": "A", "prompt_id": "neutral", "seed_key": "a"}
+    rows = [{**names, "row": k, "index": k, "seed_index": k} for k in range(3)]
+    found = generate._batch(SimpleNamespace(spec=spec, folder=None), Halved(), asked, rows)
+    assert found["reason"].tolist() == ["", "", "reference: no face found"]
     assert found["note"].tolist() == ["in batches of 2", "in batches of 2", ""]
+    assert found["status"].tolist() == ["ok", "ok", "reference_failed"]
     assert "note" in generate.TIMING_COLUMNS
