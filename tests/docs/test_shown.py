@@ -49,7 +49,7 @@ OTHERS = [command for command in SHOWN if command not in (*BENCH, *MODULES)]
 CHEAP = [command for command in BENCH if command[3] == "ls" or {"--list", "--help"} & {*command}]
 
 
-class Parsed(Exception):
+class Parsed(BaseException):
     """Raised where a verb has understood its arguments."""
 
 
