@@ -73,7 +73,7 @@ def optional(overrides: Sequence[str]) -> list[str]:
 
 def _may_be_absent(key: str, known: Collection[str]) -> bool:
     """Return whether a key may be missing from the YAML: known options, a card's relations and an evaluator's parts."""
-    return key in known or key.startswith(("evaluator.", "method.card.", "method.label"))
+    return key in known or key.startswith(("evaluator.", "method.card."))
 
 
 def _refuse(message: str) -> NoReturn:
@@ -256,4 +256,4 @@ def known_keys() -> list[str]:
     for group, table in (("method", "methods"), ("dataset", "datasets")):
         groups += [(group, options) for name in sorted(registry.targets(table)) if (options := _options(table, name))]
     keys = [f"{prefix}.{field}" for prefix, model in groups for field in model.model_fields]
-    return sorted({*keys, "out", "profile", "method", "dataset", "protocol", "evaluator", "execution"})
+    return sorted({*keys, "method.label", "out", "profile", "method", "dataset", "protocol", "evaluator", "execution"})
