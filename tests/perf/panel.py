@@ -108,7 +108,8 @@ def spec_of(root: Path, people: int) -> Any:
     overrides = [
         "profile=paper", "evaluator=panel", "dataset=folder", f"dataset.root={root / 'references'}", "method=folder",
         f"method.root={root / 'samples'}", f"weights_dir={root / 'weights'}", f"out={root / 'runs'}",
-        "execution.device=cpu", "evaluator.detector.fallback_sizes=[]", "evaluator.landmarker=null",
+        "execution.device=cpu", "evaluator.detector.fallback_sizes=[]", "++evaluator.detector.further_scales=[]",
+        "evaluator.landmarker=null",
         "evaluator.parser=null", "evaluator.extractors.clip_text.aesthetic=null", "protocol.samples_per_item=1",
         f"execution.shard_size={people}", *absent, *batches,
     ]  # fmt: skip
@@ -159,6 +160,7 @@ def ours(spec: Any) -> dict[str, float]:
 def bare(spec: Any, paths: list[Path], people: int) -> dict[str, float]:
     """Return the seconds of detection and of each network's forward passes."""
     from bench.extractors.protocol import ReadsKeypoints
+    from bench.faces.search import detect
     from bench.faces.views import ViewOptions, cut
     from bench.images import read_image
     from bench.spec import view_of
@@ -171,7 +173,7 @@ def bare(spec: Any, paths: list[Path], people: int) -> dict[str, float]:
     for path in paths:
         image = read_image(path)
         with clocked(seconds, "detection"):
-            [face] = detector.detect(image).faces
+            [face] = detect(detector, image, spec.protocol.faces).faces
         crops.append(cut(image, face, views, ViewOptions()))
     for name, part in spec.evaluator.all_extractors.items():
         network, view = networks.part("extractors", part), view_of(part)
