@@ -42,6 +42,10 @@ _TAKEN = ("compare", "photos", "reference-set")
 Label = Annotated[str, AfterValidator(_fit_for_a_folder)]
 
 
+def _fit_or_empty(label: str) -> str:
+    return _fit_for_a_folder(label) if label else label
+
+
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return names as they are.
 
@@ -117,7 +121,7 @@ class MethodSpec(Part):
     """
 
     card: Annotated[Card, RECORDED] = Card()
-    label: Annotated[Label | Literal[""], RECORDED] = ""
+    label: Annotated[str, AfterValidator(_fit_or_empty), RECORDED] = ""
 
     @property
     def shown(self) -> str:

@@ -69,7 +69,8 @@ def _lay(image: Image, scale: Scale, zoom: float) -> _Laid:
     method = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
     small = image if size == (width, height) else cv2.resize(image, size, interpolation=method)
     border = round(scale.border * max(size))
-    laid = cv2.copyMakeBorder(small, *[border] * 4, cv2.BORDER_CONSTANT, value=(0, 0, 0)) if border else small
+    sides = ((border, border), (border, border), (0, 0))
+    laid = np.pad(small, sides) if border else small
     return _Laid(laid, (np.array([width, height]) / size).astype(np.float32), border)
 
 
@@ -217,7 +218,7 @@ class RetinaFace:
     def scales(self, shape: Shape) -> Scales:
         """Return the scales at which an image is read; a smaller size only where it shrinks the image further."""
         side = min(max(shape[:2]), self.options.max_side)
-        further = [Scale(*[smaller] * 2, border) for smaller, border in self.options.further_scales]
+        further = [Scale(smaller, smaller, border) for smaller, border in self.options.further_scales]
         fallback = [Scale(smaller, smaller) for smaller in self.options.fallback_sizes]
         return Scales(
             Scale(side, side),

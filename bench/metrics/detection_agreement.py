@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -81,7 +81,7 @@ def _rate(faces: pd.DataFrame, prefix: str, case: Case, counts: Mapping[str, int
     return with_interval(number, case.counted.mean(), interval, n=len(faces), note=note, **counts)
 
 
-def _distance(samples: pd.DataFrame, seed: int, counts: Mapping[str, int]) -> Score:
+def _distance(samples: pd.DataFrame, seed: int, counts: Mapping[str, Any]) -> Score:
     """Return the mean over samples of the largest distance between two scales' answers."""
     values = samples["disagreement"].to_numpy(np.float64)
     known = np.isfinite(values)

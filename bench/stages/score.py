@@ -210,7 +210,8 @@ def _column(table: pd.DataFrame, column: str) -> pd.DataFrame:
     if column == FEATURE:
         return table[["status", FEATURE]]
     numbers = table.get(column, pd.Series(np.nan, index=table.index))
-    return table[["status"]].assign(feature=[None if pd.isna(n) else np.array([n], np.float32) for n in numbers])
+    values: list[Any] = [None if pd.isna(n) else np.array([n], np.float32) for n in numbers]
+    return table[["status"]].assign(feature=values)
 
 
 def _texts(samples: ImageList, spec: RunSpec, name: str) -> dict[str, NDArray[np.float32]]:

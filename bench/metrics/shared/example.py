@@ -56,7 +56,8 @@ def numbers(result: Result, *statistics: str, member: str = "") -> list[float | 
 
 
 def _features(samples: Rows, references: Rows, targets: Rows) -> Features:
-    return Features(*(np.asarray(rows, dtype=np.float32) for rows in (samples, references, targets)))
+    of_samples, of_references, of_targets = (np.asarray(rows, np.float32) for rows in (samples, references, targets))
+    return Features(of_samples, of_references, of_targets)
 
 
 def _found(n_faces: list[int], disagreement: list[float], configured: list[bool]) -> dict[str, Any]:
