@@ -48,8 +48,8 @@ def test_shares_are_those_of_the_columns():
     found = by_name(compute(evaluation(samples)))
     values = {name: found[name].value for name in ("rate", "other_scale", "several_faces", "tilted")}
     assert values == {"rate": 0.5, "other_scale": 0.25, "several_faces": 0.5, "tilted": 0.75}
-    assert found["distance"].value == pytest.approx(0.07)
-    assert (found["rate"].n, found["distance"].n) == (4, 3)
+    assert found["disagreement"].value == pytest.approx(0.07)
+    assert (found["rate"].n, found["disagreement"].n) == (4, 3)
     assert "2 of 4 have scales that disagree" in found["rate"].note
     assert "2 of 4 show several faces" in found["several_faces"].note
     assert "3 of 4 have a face turned by more than 45 degrees" in found["tilted"].note
@@ -68,7 +68,7 @@ def test_a_single_scale_has_nothing_to_compare():
     samples = faces(["a", "b"], scales_read=1, scales_agree=1, disagreement=np.nan, n_faces=2)
     found = by_name(compute(evaluation(samples)))
     assert "rate" not in found
-    assert found["distance"].value is None
+    assert found["disagreement"].value is None
     assert found["several_faces"].value == 1
 
 
