@@ -247,11 +247,13 @@ def _options(table: str, name: str) -> Any:
 
 def known_keys() -> list[str]:
     """Return every key of the default configuration, as it would be overridden, and every option of every method."""
+    from bench.faces.search import FaceOptions
     from bench.faces.views import ViewOptions
     from bench.spec import Evaluator, Execution, Protocol
 
     groups: list[tuple[str, Any]] = [
-        ("protocol", Protocol), ("protocol.views", ViewOptions), ("evaluator", Evaluator), ("execution", Execution),
+        ("protocol", Protocol), ("protocol.faces", FaceOptions), ("protocol.views", ViewOptions),
+        ("evaluator", Evaluator), ("execution", Execution),
     ]  # fmt: skip
     for group, table in (("method", "methods"), ("dataset", "datasets")):
         groups += [(group, options) for name in sorted(registry.targets(table)) if (options := _options(table, name))]

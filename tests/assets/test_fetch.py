@@ -476,6 +476,9 @@ SMALL = {
     ".json": b"{}",
     ".safetensors": b"\x02\0\0\0\0\0\0\0{}",
     ".bin": b"PK\x03\x04",
+    ".pt": b"PK\x03\x04",
+    ".pth": b"PK\x03\x04",
+    ".pkl": b"PK\x03\x04",
     ".onnx": b"\x08\x06",
     ".txt": b"#version",
 }
