@@ -32,6 +32,7 @@ STAND_INS = {
     "${METHODS[$SLURM_ARRAY_TASK_ID]}": "copy",
     "method=my_method": "method=copy",
     "evaluator=mine": "evaluator=paper",
+    "method.card.relations={my_face: none}": "method.card.relations={arcface: none}",
 }
 """What a page leaves to the shell, or to the reader -> what is checked in its place."""
 MADE = {
