@@ -28,6 +28,9 @@ VERBS = {
     "doctor": ("bench.cli.doctor:main", "check this machine and the files that runs need"),
     "fetch": ("bench.cli.fetch:main", "download weights and data"),
     "convert": ("bench.cli.convert:main", "turn a pickled checkpoint into safetensors"),
+    "bank": ("bench.cli.bank:main", "keep embeddings that nearest neighbours are searched in"),
+    "validate": ("bench.cli.validate:main", "measure how far metrics agree with people"),
+    "study": ("bench.cli.study:main", "ask people: a forced-choice user study"),
 }
 USAGE = """usage: python -m bench VERB [ARGUMENTS]
 

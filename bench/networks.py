@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,28 @@ def group(state: Mapping[str, Tensor], prefix: str) -> State:
     return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
 
 
+def beside(state: State, stem: str, source: str) -> State:
+    """Return the tensors under the same prefix as the only key that ends in `stem`, without that prefix.
+
+    Checkpoints of whole trainings hold a network under a prefix, which differs from file to file, next to other parts.
+
+    Args:
+        state: a checkpoint.
+        stem: a key of the network that no other part has.
+        source: the file, for the message.
+
+    Raises:
+        UserError: no key or several end in `stem`.
+
+    >>> beside({"model.a": 1, "model.b.c": 2, "head.x": 3}, "b.c", "file")
+    {'a': 1, 'b.c': 2}
+    """
+    prefixes = [key.removesuffix(stem) for key in state if key.endswith(stem)]
+    if len(prefixes) != 1:
+        raise UserError(f"{source} holds {len(prefixes)} tensors named ...{stem}; expected one")
+    return {key.removeprefix(prefixes[0]): tensor for key, tensor in state.items() if key.startswith(prefixes[0])}
+
+
 def fill(network: nn.Module, state: State, source: str, unused: Sequence[str] = ()) -> None:
     """Put a state into a network, in evaluation mode and without gradients: every parameter comes from the file.
 
@@ -137,6 +159,40 @@ def channels_last(network: nn.Module, device: str) -> nn.Module:
 
     placed = network.to(device)
     return placed.to(memory_format=torch.channels_last) if torch.device(device).type == "cpu" else placed
+
+
+def assemble(
+    make: Callable[[], nn.Module], state: State, source: str, device: str, unused: Sequence[str] = ()
+) -> nn.Module:
+    """Return a network that was made without memory, filled from a state and put on its device.
+
+    Args:
+        make: builds the network; all its buffers must be in the state.
+        state: by the network's keys.
+        source: the file and what of it, for the message.
+        device: where it shall lie.
+        unused: prefixes of keys that official files hold and this network does not need.
+
+    Raises:
+        UserError: keys missing, of another shape, or unexpected.
+    """
+    import torch
+
+    with torch.device("meta"):
+        network = make()
+    fill(network, state, source, unused)
+    return channels_last(network, device)
+
+
+def require_side(crops: NDArray[Any], side: int, network: str) -> None:
+    """Refuse crops of another size than a network was trained on, where it would take any without complaint.
+
+    Raises:
+        UserError: the crops are not `side` pixels high and wide.
+    """
+    if crops.shape[1:3] != (side, side):
+        height, width = crops.shape[1:3]
+        raise UserError(f"{network} reads crops of {side} x {side} pixels, not {height} x {width}; check its `view`")
 
 
 def _must_be_crops(crops: NDArray[Any]) -> None:

@@ -44,6 +44,7 @@ MODULES = {
     "reference/metrics.md": ("Metrics", ["bench.metrics", "bench.metrics.functional", "bench.metrics.shared"]),
     "reference/statistics.md": ("Statistics", ["bench.statistics"]),
     "reference/networks.md": ("Faces and networks", ["bench.faces", "bench.extractors"]),
+    "reference/studies.md": ("Studies", ["bench.studies", "bench.studies.user_study"]),
     "reference/data.md": ("Datasets and methods", ["bench.data", "baselines", "bench.stages.seeds"]),
 }  # fmt: skip
 """page -> title, and the modules (or packages with all their public modules) whose docstrings make it."""

@@ -1,4 +1,4 @@
-"""The verb `check`: holds a run against a golden file, for people and for CI."""
+"""The verb `check`: compares a run with a golden file, for people and for CI."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from bench.report.golden import (
     Row,
     Tolerance,
     Tolerances,
+    Verdict,
     changes,
     golden_of,
     judge,
@@ -31,7 +32,8 @@ from bench.report.golden import (
 )  # fmt: skip
 from bench.store import write_atomic
 
-ANNOTATIONS = 10  # errors that GitHub shows of one step
+ANNOTATIONS = 10
+"""Errors that GitHub shows of one step."""
 NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -61,7 +63,7 @@ class Outcome:
     @property
     def wrong(self) -> list[Row]:
         """The numbers that fail the check."""
-        return [row for row in self.rows if not row.good]
+        return [row for row in self.rows if not row.verdict.is_good]
 
     @property
     def good(self) -> bool:
@@ -70,7 +72,7 @@ class Outcome:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Holds the scores of a run against a golden file.
+    """Compare the scores of a run with a golden file.
 
     Settings are compared first (weights, protocol, photos, versions of metrics): where one differs, no number is
     judged. With the same seed a number may differ by its tolerance, with another one it must lie in its golden
@@ -83,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.spread:
         raise UserError("--spread goes with --update")
     outcome = _check(arguments, now)
-    _tell(outcome, arguments)
+    _report(outcome, arguments)
     return 0 if outcome.good else 1
 
 
@@ -117,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _given(text: str) -> tuple[str, Tolerance]:
-    """`fid=0.5`, `id_similarity[arcface].q05=1e-3`, `2%`.
+    """Return name and tolerance of `fid=0.5`, `id_similarity[arcface].q05=1e-3`, `2%`.
 
     >>> _given("fid=2%")
     ('fid', Tolerance(absolute=0.0, relative=0.02))
@@ -129,7 +131,7 @@ def _given(text: str) -> tuple[str, Tolerance]:
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no tolerance: write 0.01, 2%, fid=0.5")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a tolerance: write 0.01, 2%, fid=0.5")
     return name, Tolerance(relative=value / 100) if share else Tolerance(absolute=value)
 
 
@@ -145,18 +147,19 @@ def _check(arguments: argparse.Namespace, now: Golden) -> Outcome:
 
 
 def _with_given(tolerances: Tolerances, given: Sequence[tuple[str, Tolerance]], known: set[str]) -> Tolerances:
-    """The tolerances with those of the command line over them."""
-    names = {*known, *map(metric_of, known)}
+    """Return the tolerances with those of the command line over them."""
+    metrics = sorted(set(map(metric_of, known)))
+    names = {*known, *metrics}
     for name, _ in given:
         if name and name not in names:
             raise unknown("number or metric", name, names)
-    every = {metric: one for name, one in given if not name for metric in sorted(set(map(metric_of, known)))}
+    every = {metric: one for name, one in given if not name for metric in metrics}
     own = {name: one for name, one in given if name}
     return tolerances.model_copy(update={"given": {**({} if every else tolerances.given), **every, **own}})
 
 
 def _update(arguments: argparse.Namespace, now: Golden) -> int:
-    """Writes the golden file; tolerances that are in it stay, unless a new spread was measured."""
+    """Write the golden file; tolerances that are in it stay, unless a new spread was measured."""
     path = arguments.golden
     old = read_golden(path) if path.exists() else None
     tolerances = old.tolerances if old else now.tolerances
@@ -168,14 +171,14 @@ def _update(arguments: argparse.Namespace, now: Golden) -> int:
     if old is None:
         show(f"{path}: new, {len(now.scores)} numbers")
         return 0
-    rows = [row for row in judge(old, now, old.tolerances) if row.golden != row.now or not row.good]
+    rows = [row for row in judge(old, now, old.tolerances) if row.golden != row.now or not row.verdict.is_good]
     _show_changes(changes(old, now))
     _show_rows(rows)
     show(f"{path}: {len(rows)} of {len(now.scores)} numbers changed")
     return 0
 
 
-def _tell(outcome: Outcome, arguments: argparse.Namespace) -> None:
+def _report(outcome: Outcome, arguments: argparse.Namespace) -> None:
     if arguments.junit:
         write_atomic(arguments.junit, junit(outcome))
     if arguments.github:
@@ -193,7 +196,7 @@ def _show(outcome: Outcome) -> None:
         return
     _show_rows(outcome.wrong)
     good, of = len(outcome.rows) - len(outcome.wrong), len(outcome.rows)
-    skipped = sum(row.verdict.startswith("not judged") for row in outcome.rows)
+    skipped = sum(row.verdict is Verdict.NOT_JUDGED for row in outcome.rows)
     show(f"{good - skipped} of {of} numbers hold" + (f", {skipped} were not judged" if skipped else ""))
 
 
@@ -212,7 +215,7 @@ def _show_changes(found: Sequence[Change]) -> None:
 def _show_rows(rows: Sequence[Row]) -> None:
     lines = [
         {"metric": r.number, "golden": _figure(r.golden), "now": _figure(r.now), "tolerance": r.tolerance,
-         "verdict": r.verdict}
+         "verdict": r.said}
         for r in rows
     ]  # fmt: skip
     if lines:
@@ -224,13 +227,13 @@ def _figure(value: float | None) -> str:
 
 
 def _short(value: Any) -> str:
-    """A setting; of a sha256 its first digits, "—" for none."""
+    """Return a setting; of a sha256 its first digits, "—" for none."""
     text = "—" if value is None else str(value)
     return text[:12] + "…" if len(text) == 64 and " " not in text else text
 
 
 def _sentences(outcome: Outcome) -> list[tuple[str, str]]:
-    """What is wrong, as (title, sentence)."""
+    """Return what is wrong, as (title, sentence)."""
     settings = [
         (f"{c.kind} changed", f"{c.path}: golden {_short(c.golden)}, now {_short(c.now)}") for c in outcome.blocking
     ]
@@ -238,11 +241,11 @@ def _sentences(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def _sentence(row: Row) -> str:
-    return f"golden {_figure(row.golden)}, now {_figure(row.now)}, tolerance {row.tolerance or 'none'}: {row.verdict}"
+    return f"golden {_figure(row.golden)}, now {_figure(row.now)}, tolerance {row.tolerance or 'none'}: {row.said}"
 
 
 def github(outcome: Outcome) -> list[str]:
-    """Workflow commands of GitHub Actions, an error for each thing that is wrong (ten at most: more are not shown)."""
+    """Return workflow commands of GitHub Actions: an error for each thing that is wrong, ten at most."""
     found = _sentences(outcome)
     if len(found) > ANNOTATIONS:
         more = len(found) - ANNOTATIONS + 1
@@ -252,7 +255,7 @@ def github(outcome: Outcome) -> list[str]:
 
 
 def _message(text: str) -> str:
-    """Text behind `::` of a workflow command.
+    """Return the text behind `::` of a workflow command.
 
     >>> _message("50 %\\n")
     '50 %25%0A'
@@ -261,7 +264,7 @@ def _message(text: str) -> str:
 
 
 def _property(text: str) -> str:
-    """A property's value in a workflow command.
+    """Return a property's value in a workflow command.
 
     >>> _property("a:b,c")
     'a%3Ab%2Cc'
@@ -270,31 +273,39 @@ def _property(text: str) -> str:
 
 
 def junit(outcome: Outcome) -> bytes:
-    """JUnit XML: a test case per setting that differs and per number."""
-    cases = [(f"settings.{c.kind}", c.path, f"golden {c.golden}, now {c.now}", False) for c in outcome.blocking]
-    cases += [(metric_of(r.number), r.number, r.verdict if r.good else _sentence(r), r.good) for r in outcome.rows]
-    failed = sum(not good for *_, good in cases)
-    suite = ElementTree.Element("testsuite", name="idbench check", tests=str(len(cases)), failures=str(failed))
-    for group, name, text, good in cases:
-        case = ElementTree.SubElement(suite, "testcase", classname=_xml(group), name=_xml(name))
-        if not good:
-            ElementTree.SubElement(case, "failure", message=_xml(text))
-        elif text != "ok":
-            ElementTree.SubElement(case, "skipped", message=_xml(text))
+    """Return JUnit XML: a test case per setting that differs and per number."""
+    size = len(outcome.blocking) + len(outcome.rows)
+    failed = len(outcome.blocking) + len(outcome.wrong)
+    suite = ElementTree.Element("testsuite", name="idbench check", tests=str(size), failures=str(failed))
+    for change in outcome.blocking:
+        _case(suite, f"settings.{change.kind}", change.path, "failure", f"golden {change.golden}, now {change.now}")
+    for row in outcome.rows:
+        metric = metric_of(row.number)
+        if row.verdict.is_good:
+            _case(suite, metric, row.number, "" if row.verdict is Verdict.OK else "skipped", row.said)
+        else:
+            _case(suite, metric, row.number, "failure", _sentence(row))
     return ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
 
 
+def _case(suite: ElementTree.Element, group: str, name: str, outcome: str, text: str) -> None:
+    """Add a test case; `outcome` is "failure", "skipped" or "" for a good one, which has no text."""
+    case = ElementTree.SubElement(suite, "testcase", classname=_xml(group), name=_xml(name))
+    if outcome:
+        ElementTree.SubElement(case, outcome, message=_xml(text))
+
+
 def _xml(text: str) -> str:
-    """Without the characters that XML cannot hold."""
+    """Return the text without the characters that XML cannot hold."""
     return NO_XML.sub("\ufffd", text)
 
 
 def plain(outcome: Outcome) -> dict[str, Any]:
-    """The outcome as plain JSON types."""
+    """Return the outcome as plain JSON types."""
     return {
         "run": str(outcome.run),
         "golden": str(outcome.golden),
         "good": outcome.good,
         "changes": [asdict(change) for change in outcome.changes],
-        "numbers": [asdict(row) for row in outcome.rows],
+        "numbers": [{**asdict(row), "said": row.said} for row in outcome.rows],
     }

@@ -13,41 +13,48 @@ from bench.console import say, show, table
 from bench.errors import UserError
 from bench.report.compare import Comparison, newest
 from bench.report.compare import compare as compare_runs
-from bench.report.model import Cell
+from bench.report.model import Cell, Mark
 from bench.report.paper import overview, paper_table
-from bench.report.tables import turned
+from bench.report.tables import turned, written
 from bench.report.writers import write_comparison, write_tables
+
+STARS = {Mark.BEST: " **", Mark.SECOND: " *"}
+"""Mark -> what follows a number on the terminal."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Compares the given runs; without any, the newest complete run of each method on each dataset."""
-    parser = argparse.ArgumentParser(prog="python -m bench compare", description=main.__doc__)
-    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    parser.add_argument("--to", type=Path, help="folder to write to (default: OUT/compare/DATASET)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    arguments = parser.parse_args(argv)
-    groups = {"": arguments.runs} if arguments.runs else _several(arguments.out)
-    results, comparisons = [], []
+    """Compare the given runs; without any, the newest complete run of each method on each dataset."""
+    arguments = _parser().parse_args(argv)
+    groups = [arguments.runs] if arguments.runs else _several(arguments.out)
+    comparisons = [compare_runs(folders) for folders in groups]
     base = arguments.to or arguments.out / "compare"
-    for name, folders in groups.items():
-        comparison = compare_runs(folders)
-        label = name or str(next(iter(comparison.runs.values())).record["dataset"])
-        out = base if arguments.to and len(groups) == 1 else base / label
-        write_comparison(comparison, out)
-        comparisons.append(comparison)
-        results.append(_plain(comparison, out))
+    places = [base] if arguments.to and len(comparisons) == 1 else [base / name for name in names(comparisons)]
+    results = []
+    for comparison, place in zip(comparisons, places, strict=True):
+        write_comparison(comparison, place)
+        results.append(_plain(comparison, place))
         if not arguments.json:
-            _show(comparison, out)
-    if len(comparisons) > 1:  # the paper's layout: datasets side by side
+            _show(comparison, place)
+    # The paper's layout: datasets next to each other.
+    if len(comparisons) > 1:
         write_tables(base / "table1", paper_table(*comparisons))
     if arguments.json:
         show(json.dumps(results, indent=2, ensure_ascii=False))
     return 0
 
 
-def _several(out: Path) -> dict[str, list[Path]]:
-    groups = {name: folders for name, folders in newest(out).items() if len(folders) > 1}
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench compare", description=main.__doc__)
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    parser.add_argument("--to", type=Path, help="folder to write to (default: OUT/compare/DATASET)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _several(out: Path) -> list[list[Path]]:
+    """Return the runs of each list that has two or more of them."""
+    groups = [folders for folders in newest(out).values() if len(folders) > 1]
     if not groups:
         raise UserError(
             f"{out} has no two complete runs of different methods on one dataset; `python -m bench ls runs`"
@@ -55,19 +62,29 @@ def _several(out: Path) -> dict[str, list[Path]]:
     return groups
 
 
+def names(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return a folder's name for each comparison: its dataset, with the list's digits where two lists share it."""
+    records = [next(iter(comparison.runs.values())).record for comparison in comparisons]
+    labels = [str(record["dataset"]) for record in records]
+    return [
+        label if labels.count(label) == 1 else f"{label}-{record['content'][:8]}"
+        for label, record in zip(labels, records, strict=True)
+    ]
+
+
 def _show(comparison: Comparison, out: Path) -> None:
-    """The overview turned: a line per number, a column per run."""
+    """Print the overview turned: a line per number, a column per run."""
     found = turned(overview(comparison))
-    lines = [{c.title: _marked(cell) for c, cell in zip(found.columns, row, strict=True)} for row in found.rows]
+    lines = [{c.title: _starred(cell) for c, cell in zip(found.columns, row, strict=True)} for row in found.rows]
     show(f"{out.name}: {len(comparison.items)} items\n{table(lines)}\n")
     for warning in comparison.warnings:
         say(f"warning: {warning}")
     say(f"written to {out}")
 
 
-def _marked(cell: Cell) -> str:
-    """The best of a line with two stars, the second best with one."""
-    return cell.text + {"best": " **", "second": " *", "": ""}[cell.mark]
+def _starred(cell: Cell) -> str:
+    """Return the best of a line with two stars, the second best with one."""
+    return written(cell) + STARS.get(cell.mark, "")
 
 
 def _plain(comparison: Comparison, out: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from bench.report.run import write_report
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes `report/` of the given runs again (of the newest complete ones, if none is given)."""
+    """Write `report/` of the given runs again (of the newest complete ones, if none is given)."""
     parser = argparse.ArgumentParser(prog="python -m bench report", description=main.__doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _written(folders: Sequence[Path]) -> Iterator[Path]:
-    """Writes the reports, several at a time where there are cores for it; their folders in the order given."""
+    """Write the reports, several at a time where there are cores for it, and yield their folders in the order given."""
     workers = min(len(folders), os.cpu_count() or 1)
     if workers < 2:
         yield from map(_write, folders)

@@ -70,7 +70,7 @@ def _record(run: Any) -> dict[str, Any]:
 
 
 def _tables(run: Any, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
-    from bench.report.page.thumbnails import thumbnail_name
+    from bench.report.thumbnails import thumbnail_name
 
     hashes = run.samples["sha256"].fillna("") if "sha256" in run.samples else [""] * len(run.samples)
     names = [thumbnail_name(str(sha)) for sha in hashes]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,18 @@ Crops = NDArray[Any]
 
 b is always the declared batch: the caller pads the last one with zeros."""
 
+Distance = Literal["cosine", "euclidean"]
+"""How the embeddings of two faces are compared: by the cosine, higher is more alike, or by the length of their
+difference, lower is more alike."""
+
 
 class Extractor(Protocol):
     """One network that answers with a feature for each crop.
 
     Attributes:
         Options: frozen spec of its options; `batch` (RECORDED) is its declared batch, `view` names the crop it reads.
-        role: what metrics ask for: "recognition", "lpips", "flame", "inception", "dinov2", "clip", or your own word.
+        role: what metrics ask for: "recognition", "lpips", "flame", "inception", "dinov2", "clip", "quality", "sscd",
+            "head_pose", "shape", "clip_text", or a word of your own.
         pairwise: False: it answers with features.
     """
 
@@ -34,6 +39,16 @@ class Extractor(Protocol):
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[Any]]:
         """Return columns with one row per crop; "feature" is (b, d) float32, others are (b,) scalars (e.g. "norm")."""
+
+
+class Recogniser(Extractor, Protocol):
+    """An extractor whose features are embeddings of a person.
+
+    Attributes:
+        distance: how two embeddings are compared.
+    """
+
+    distance: ClassVar[Distance]
 
 
 class PairExtractor(Protocol):

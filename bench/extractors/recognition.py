@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bench.errors import UserError
-from bench.extractors.protocol import Crops
+from bench.extractors.protocol import Crops, Distance
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
 from bench.onnx import fixed, open_session, run
 from bench.runtime import Runtime
@@ -25,6 +25,7 @@ class ArcFaceOnnx:
 
     role: ClassVar[str] = "recognition"
     pairwise: ClassVar[bool] = False
+    distance: ClassVar[Distance] = "cosine"
 
     class Options(Spec):
         """How a file wants its crops, and where it comes from.

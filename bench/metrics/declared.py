@@ -28,10 +28,11 @@ def title(name: str) -> str:
 
 
 def statistic(number: Number) -> Statistic:
-    """Return the declaration of a number's statistic; one of its name alone where the metric is not installed here.
+    """Return the declaration of a number's statistic; one of its name alone where nothing installed here declares it.
 
     >>> statistic(Number("retrieval", "judge", "rank1")).words
     'rank 1'
     """
     found = metric(number.metric)
-    return found.statistic(number.statistic) if found else Statistic(number.statistic)
+    known = {one.name: one for one in found.statistics} if found else {}
+    return known.get(number.statistic, Statistic(number.statistic))

@@ -1,4 +1,4 @@
-"""Runs side by side: what may be compared, on which items, and which differences are real."""
+"""Runs next to each other: what may be compared, on which items, and which differences are real."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.report.differences import differences
-from bench.report.frames import MUST_AGREE, Run, common_items, load_run
+from bench.report.frames import MUST_AGREE, Run, common_items, headline, load_run
 from bench.report.runs import runs as list_runs
 
 SHOULD_AGREE = ("device", "threads")
@@ -25,11 +25,11 @@ class Comparison:
         runs: label -> run, in the order given.
         items: items that all runs have.
         scores: every run's aggregates below one another, with the run's label in column `run`.
-        differences: paired differences between every two runs: metric, variant, statistic, a, b, difference, low,
-            high, p_value, p_holm (adjusted within the number, for pairs of generators and for pairs with a control
-            apart), n (items, or groups of a jackknife), n_clusters, note.
+        differences: paired differences between every two runs: the columns of `bench.metrics.protocol.NUMBER`, a, b,
+            difference, low, high, p_value, p_holm (adjusted within the number, for pairs of generators and for pairs
+            with a control apart), n (items, or groups of a jackknife), n_clusters, note.
         warnings: what a reader should know before believing the table.
-        headline: the recogniser that is independent of all methods; None where there is none.
+        headline: the recogniser that is independent of all generators; None where there is none.
     """
 
     runs: dict[str, Run]
@@ -41,7 +41,7 @@ class Comparison:
 
 
 def compare(folders: Sequence[Path | str]) -> Comparison:
-    """Compares runs of one dataset under one protocol and evaluator.
+    """Compare runs of one dataset under one protocol and evaluator.
 
     Raises:
         UserError: fewer than two runs, or runs that differ in what makes them comparable; the field is named.
@@ -77,7 +77,7 @@ def _first_difference(path: str, a: Any, b: Any) -> tuple[str, Any, Any]:
 
 
 def _labelled(loaded: Sequence[Run]) -> dict[str, Run]:
-    """The runs by method, with the folder's digits where a method stands twice.
+    """Return the runs by method, with the folder's digits where a method occurs twice.
 
     Raises:
         UserError: one run is given twice.
@@ -104,17 +104,8 @@ def _warnings(loaded: Sequence[Run], items: Sequence[str]) -> list[str]:
     return warnings
 
 
-def headline(loaded: Sequence[Run]) -> str | None:
-    """The first recogniser whose relation to every run's method is "none" (controls count as such)."""
-    for recogniser in loaded[0].recognisers:
-        rows = [run.scores[run.scores["variant"] == recogniser]["relation"] for run in loaded]
-        if all((row == "none").all() for row in rows):
-            return recogniser
-    return None
-
-
 def newest(out: Path) -> dict[str, list[Path]]:
-    """The newest complete run of each method on each dataset (told apart by content, too)."""
+    """Return the newest complete run of each method on each list of a dataset."""
     found: dict[str, dict[str, Path]] = {}
     for row in list_runs(out):
         if row["state"] == "complete":

@@ -20,7 +20,11 @@ METHODS = ["arc2face", "fastcomposer", "instantid", "photomaker", "photomaker_v2
 OTHERS = re.findall(
     r"\w+",
     """arcface glintr100 w600k_r50 adaface_ir101_webface12m adaface_ir101_ms1mv3 scrfd_10g fan insightface68 bisenet
-    parsenet lpips lpips_vgg lpips_squeeze emoca deca smirk inception dinov2 clip synth500 agedb london""",
+    parsenet lpips lpips_vgg lpips_squeeze emoca deca smirk inception dinov2 clip synth500 agedb london
+    adaface_ir18_vggface2 cvlface_vit_base_webface12m facenet_vggface2 facenet_casia curricularface_glint360k
+    curricularface_ms1mv2 magface_r100 edgeface_base edgeface_s_gamma_05 edgeface_xs_gamma_06 edgeface_xxs
+    lvface_t_glint360k lvface_s_glint360k lvface_b_glint360k lvface_l_glint360k sface dlib crfiqa_l crfiqa_s
+    ediffiqa_t sscd sixdrepnet mica clip_text aesthetic""",
 )
 
 

@@ -18,6 +18,7 @@ from tests import weights
 IMAGENET = ((1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225)
 CLIP = ((1 - 0.48145466) / 0.26862954, -0.4578275 / 0.26130258, -0.40821073 / 0.27577711)
 SYMMETRIC, UNIT = (1, -1, -1), (1, 0, 0)
+FACENET, BLUE_FIRST = (127.5 / 128, -127.5 / 128, -127.5 / 128), (0, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ CASES = (
     Case("extractors", "smirk", saved(weights.smirk), UNIT, 224),
     Case("extractors", "dinov2", weights.dinov2, IMAGENET, 64, folder=True),
     Case("extractors", "clip", weights.clip, CLIP, 64, folder=True),
+    Case("extractors", "facenet", saved(weights.facenet), FACENET, 160),
+    Case("extractors", "magface", saved(weights.iresnet50), BLUE_FIRST, 112, (("network", "iresnet50"),)),
+    Case("extractors", "crfiqa", saved(weights.crfiqa), SYMMETRIC, 112, (("network", "iresnet50"),)),
+    Case("extractors", "edgeface", saved(weights.edgeface), SYMMETRIC, 112, (("network", "xxs"),)),
+    Case("extractors", "cvlface_vit", saved(weights.cvlface_vit), SYMMETRIC, 112, (("network", "small"),)),
+    Case("extractors", "sscd", saved(weights.sscd), IMAGENET, 64),
+    Case("extractors", "sixdrepnet", saved(weights.sixdrepnet), IMAGENET, 224, (("network", "resnet50"),)),
     Case("parsers", "bisenet", saved(weights.bisenet), IMAGENET, 512),
     Case("parsers", "parsenet", saved(weights.parsenet), SYMMETRIC, 512, (("size", 64),)),
 )
@@ -181,9 +189,9 @@ def test_half_precision_files_run_in_float32(case, files, tmp_path):
 
 
 FAULTS = {
-    "missing": ("one key", "1 keys missing|is missing"),
+    "missing": ("one key", "1 keys missing|is missing|holds 0 tensors"),
     "shape": ("another shape", "1 keys of another shape"),
-    "foreign": ("another network", r"keys missing|is missing|no encoder"),
+    "foreign": ("another network", r"keys missing|is missing|no encoder|holds 0 tensors"),
     "absent": ("no file", r"no weights at|config\.json cannot be read"),
     "text": ("a web page", r"cannot be read as weights|config\.json cannot be read"),
 }

@@ -1,4 +1,4 @@
-"""Small copies of pictures, called by the sha256 of the original: made once, and no name tells whose face it is."""
+"""Small copies of images, named by the sha256 of the original: made once, and no name says whose face it is."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.console import progress
 from bench.store import write_atomic
 
-SIZE = 192  # pixels of the longer side
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SIZE = 192
+"""Pixels of the longer side on a page."""
 QUALITY = 82
 FOLDER = "thumbnails"
 
 
 def thumbnail_name(sha256: str) -> str:
-    """The file name of the thumbnail of a picture with these bytes; "" for no picture.
+    """Return the file name of the thumbnail of an image with these bytes; "" for no image.
 
     >>> thumbnail_name("ab" * 32)
     'abababababababababab.jpg'
@@ -24,9 +29,9 @@ def thumbnail_name(sha256: str) -> str:
     return f"{sha256[:20]}.jpg" if sha256 else ""
 
 
-def thumbnail(path: Path) -> bytes | None:
-    """A JPEG of the picture that fits into `SIZE` x `SIZE` (LANCZOS), no metadata; None where it is unreadable."""
-    from PIL import Image
+def thumbnail(path: Path, size: int = SIZE) -> Image | None:
+    """Return the image fitted into `size` x `size` (LANCZOS), a smaller one enlarged; None where it cannot be read."""
+    from PIL import Image, ImageOps
 
     from bench.images import ImageError, read_image
 
@@ -34,14 +39,11 @@ def thumbnail(path: Path) -> bytes | None:
         image = Image.fromarray(read_image(path))
     except ImageError:
         return None
-    image.thumbnail((SIZE, SIZE), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    data = BytesIO()
-    image.save(data, "JPEG", quality=QUALITY, optimize=True)
-    return data.getvalue()
+    return ImageOps.contain(image, (size, size), Image.Resampling.LANCZOS)
 
 
 def write_thumbnails(wanted: Mapping[str, Path], folder: Path, elsewhere: Iterable[Path] = ()) -> set[str]:
-    """Writes those of the wanted thumbnails (name -> picture) that `folder` lacks; drops those that nobody wants.
+    """Write those of the wanted thumbnails (name -> image) that `folder` lacks; delete those that nobody wants.
 
     Args:
         wanted: thumbnails by name.
@@ -49,7 +51,7 @@ def write_thumbnails(wanted: Mapping[str, Path], folder: Path, elsewhere: Iterab
         elsewhere: folders that may have some of them already.
 
     Returns:
-        The names that are there in the end; a picture that cannot be read has none.
+        The names that are there in the end; an image that cannot be read has none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     places = [place for place in elsewhere if place.is_dir()]
@@ -64,8 +66,17 @@ def write_thumbnails(wanted: Mapping[str, Path], folder: Path, elsewhere: Iterab
     return {path.name for path in folder.glob("*.jpg")}
 
 
-def _write(target: Path, picture: Path, places: Iterable[Path]) -> None:
+def _write(target: Path, image: Path, places: Iterable[Path]) -> None:
     found = next((place / target.name for place in places if (place / target.name).exists()), None)
-    data = found.read_bytes() if found else thumbnail(picture)
+    data = found.read_bytes() if found else _jpeg(thumbnail(image))
     if data is not None:
         write_atomic(target, data)
+
+
+def _jpeg(image: Image | None) -> bytes | None:
+    """Return the image as JPEG without metadata."""
+    if image is None:
+        return None
+    data = BytesIO()
+    image.save(data, "JPEG", quality=QUALITY, optimize=True)
+    return data.getvalue()
