@@ -10,6 +10,12 @@ from typing import Any
 from bench.errors import UserError, unknown
 
 BUILT_IN: dict[str, dict[str, str]] = {
+    "conditions": {
+        "averaging": "bench.conditions.averaging:Averaging",
+        "default": "bench.conditions.default:Default",
+        "interpolation": "bench.conditions.interpolation:Interpolation",
+        "table": "bench.conditions.table:Table",
+    },
     "methods": {
         "arc2face": "baselines.arc2face:Arc2Face",
         "copy": "baselines.controls:Copy",
@@ -116,3 +122,11 @@ def get(group: str, name: str) -> Any:
         raise unknown(group[:-1], name, table)
     module, attribute = table[name].split(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def distribution(group: str, name: str) -> tuple[str, str] | None:
+    """Return name and version of the installed package that a part comes from; None for a part of ours."""
+    for entry in entry_points(group=f"bench.{group}"):
+        if entry.name == name and entry.dist is not None:
+            return entry.dist.name, entry.dist.version
+    return None

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.studies.paths import average, cosines, lerp, slerp
+from bench.conditions.vectors import average, lerp, slerp
+from bench.studies.paths import cosines
 from tests.parity.study_formula import STUDIES, study
 from tests.shared import needs
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.studies.paths import average, cosines, describe, lerp, nearest_is_third, path, slerp, unevenness
+from bench.conditions.vectors import average, lerp, path, slerp
+from bench.studies.paths import cosines, describe, nearest_is_third, unevenness
 
 A, B = np.array([1.0, 0.0, 0.0]), np.array([0.0, 2.0, 0.0])
 AT = np.linspace(0, 1, 11)
