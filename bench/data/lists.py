@@ -121,7 +121,7 @@ def _record(where: str, header: list[str], row: list[str]) -> dict[str, str]:
     if record["role"] not in ROLES:
         raise UserError(f"{where}: role {record['role']!r}; allowed: {', '.join(ROLES)}")
     if bool(record["item"]) != (record["role"] == "reference"):
-        raise UserError(f"{where}: a reference needs an item's name, a target has none; found {record['item']!r}")
+        raise UserError(f"{where}: a reference needs an item's name, other photos have none; found {record['item']!r}")
     for column in ("subject", "image"):
         if not record[column]:
             raise UserError(f"{where}: {column} is empty")

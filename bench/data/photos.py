@@ -2,16 +2,17 @@
 
 One row per photo, in the list's order, with the columns
 
-    item     the name of a reference; "" for a target
+    item     the name of an item, which the photo is put to the methods for; "" for other photos
     subject  the person
-    role     "reference" (put to the methods) or "target" (another photo of the person, which no method sees)
+    role     "reference" (put to the methods, an item each), "further" (a further reference of the subject's items) or
+             "target" (another photo of the person, which no method sees)
     image    place below the root, with "/"
     path     the same as an absolute path, links followed; recorded only; "" where the photo must not be read
     sha256   of the file's bytes; "" where the photo does not take part (missing or refused)
     width, height   pixels as read (upright); 0 where unknown
     status   "ok", "undecodable" (not an image), "refused" (must not be used) or "missing"
     reason   why the status is not ok; "" where it is
-    key      a file name for the item, unique whatever the case; "" for a target
+    key      a file name for the item, unique whatever the case; "" for other photos
 
 and any number of group columns (`gender`, `age`, `ancestry`, ...) of text, "" where unknown. Only headers are read
 here: a photo whose pixels turn out to be damaged is found by whoever decodes it.
@@ -47,7 +48,7 @@ class PhotoStatus(StrEnum):
     MISSING = "missing"
 
 
-ROLES = ("reference", "target")
+ROLES = ("reference", "further", "target")
 LIST_COLUMNS = ("item", "subject", "role", "image", "sha256", "width", "height")
 PHOTO_COLUMNS = (*LIST_COLUMNS, "path", "status", "reason", "key")
 SUFFIXES = frozenset(
@@ -72,7 +73,7 @@ def look(root: Path, listed: pd.DataFrame) -> pd.DataFrame:
     """Look at every photo of a list, without decoding it.
 
     An image is refused that lies outside the root (by its name or through symbolic links), or whose bytes are not those
-    of the list. So is a target with the very bytes of a reference of the same person.
+    of the list. So is a target with the very bytes of a reference, or of a further one, of the same person.
 
     Args:
         root: the folder of the images.
@@ -152,12 +153,28 @@ def _judge(path: str, data: bytes, expected: str) -> Seen:
 def _refuse_copies(photos: pd.DataFrame) -> pd.DataFrame:
     """Refuse targets with the bytes of a reference: a target is another photo of the person."""
     pairs = zip(photos["subject"], photos["sha256"], strict=True)
-    shown = {pair for pair, role in zip(pairs, photos["role"], strict=True) if role == "reference" and pair[1]}
+    shown = {pair for pair, role in zip(pairs, photos["role"], strict=True) if role != "target" and pair[1]}
     same = [pair in shown for pair in zip(photos["subject"], photos["sha256"], strict=True)]
     copies = pd.Series(same, index=photos.index) & (photos["role"] == "target")
     photos.loc[copies, ["path", "sha256", "status"]] = ["", "", str(PhotoStatus.REFUSED)]
     photos.loc[copies, "reason"] = "the same bytes as a reference"
     return photos
+
+
+def with_further_references(photos: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return a table of photos in which items have up to `count` references.
+
+    The first good targets of each subject become further references, which its items share; they are targets no longer,
+    and neither are photos with the same bytes. Further references that the list names count, too.
+    """
+    if count == 1:
+        return photos
+    is_further = photos["role"] == "further"
+    wanted = count - 1 - is_further.groupby(photos["subject"]).transform("sum")
+    free = (photos["role"] == "target") & (photos["status"] == PhotoStatus.OK)
+    free &= ~photos.duplicated(["subject", "role", "sha256"])
+    chosen = free & (free.groupby(photos["subject"]).cumsum() <= wanted)
+    return _refuse_copies(photos.assign(role=photos["role"].mask(chosen, "further")))
 
 
 def content_id(photos: pd.DataFrame) -> str:

@@ -47,7 +47,7 @@ def is_pairwise(extractor: Part) -> bool:
 
 
 def reads_targets(spec: RunSpec, name: str) -> bool:
-    """Return whether metrics compare samples with targets by this network, and not with references alone."""
+    """Return whether a network reads all photos, targets and further references too, and not the items' own alone."""
     return name in spec.evaluator.recognisers
 
 
@@ -55,7 +55,7 @@ def read_by(spec: RunSpec, name: str, rows: pd.DataFrame) -> NDArray[np.bool_]:
     """Return which images a network must read: (n,), True where it must."""
     if "role" not in rows or reads_targets(spec, name):
         return np.ones(len(rows), bool)
-    return (rows["role"] != "target").to_numpy(bool)
+    return (rows["role"] == "reference").to_numpy(bool)
 
 
 def read_faces(images: ImageList, spec: RunSpec) -> pd.DataFrame:
