@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from baselines import adapters, diffusion
-from baselines.protocol import Output, Request
+from baselines.protocol import Image, Output, Request
 from bench import weights
+from bench.conditions.kinds import ConditionKind
 from bench.errors import UserError
 from bench.identity import CONTENT, IDENTITY, Parts
 from bench.runtime import Runtime
@@ -46,15 +47,16 @@ class Arc2FaceOptions(diffusion.DiffusionOptions):
         recogniser: whose embedding it asks for.
         embedding_size: that embedding's length.
         embedding: a .npy of one or several embeddings, (d,) or (k, d) float32, taken instead of each request's.
-        averaging: of several embeddings: their mean as they are, or of unit vectors.
+        averaging: of several embeddings, of a file or of an item's references: their mean as they are, or of unit
+            vectors.
         blend_with: a .npy of another identity's embedding.
         blend: the share of that other identity, 0 to 1.
         lcm_lora: LCM-LoRA (.safetensors); wants `steps` 2 to 8 and `guidance_scale` 1.
         controlnet: the official `controlnet/` folder.
-        normal_map: the image that the ControlNet follows (FLAME normals, as RGB).
+        normal_map: the image that the ControlNet follows (FLAME normals, as RGB) where a sample's condition has none.
         controlnet_scale: of the ControlNet's residuals.
         exp_adapter: the official `exp_adapter.bin`.
-        expression: 55 numbers: FLAME expression, eyelids, jaw.
+        expression: 55 numbers: FLAME expression, eyelids, jaw; taken where a sample's condition has none.
         expression_scale: of the expression adapter's attention.
     """
 
@@ -78,10 +80,10 @@ class Arc2FaceOptions(diffusion.DiffusionOptions):
 
     @model_validator(mode="after")
     def _complete(self) -> Arc2FaceOptions:
-        if (self.controlnet is None) != (self.normal_map is None):
-            raise UserError("arc2face: controlnet and normal_map go together")
-        if (self.exp_adapter is None) != (self.expression is None):
-            raise UserError("arc2face: exp_adapter and expression go together")
+        if self.normal_map is not None and self.controlnet is None:
+            raise UserError("arc2face: normal_map needs a controlnet")
+        if self.expression is not None and self.exp_adapter is None:
+            raise UserError("arc2face: expression needs an exp_adapter")
         if self.expression is not None and len(self.expression) != EXPRESSION:
             raise UserError(f"arc2face: expression has {len(self.expression)} numbers, not {EXPRESSION}")
         return self
@@ -90,6 +92,12 @@ class Arc2FaceOptions(diffusion.DiffusionOptions):
     def needs(self) -> frozenset[str]:
         """Return what these options need of a reference."""
         return frozenset({f"embedding:{self.recogniser}"} if self.embedding is None else ())
+
+    @property
+    def accepts(self) -> frozenset[ConditionKind]:
+        """Return the kinds of conditions that the networks of these options follow."""
+        networks = {ConditionKind.CONTROL: self.controlnet, ConditionKind.EXPRESSION: self.exp_adapter}
+        return frozenset({ConditionKind.EMBEDDING, *(kind for kind, network in networks.items() if network)})
 
 
 def average(embeddings: NDArray[np.float32], how: Literal["raw", "normalised"]) -> NDArray[np.float32]:
@@ -187,53 +195,62 @@ class PromptEncoder:
 
 
 @dataclass(frozen=True, eq=False)
-class Identity:
-    """An encoded identity.
+class Steering:
+    """What the adapters add to a batch, besides its prompts.
 
     Attributes:
-        row: (d,) float32, the embedding that it is of.
-        prompt: (tokens, width), the encoder's last hidden states.
+        tokens: of the expression adapter: one (1, k, width) of each sample.
+        normals: of the ControlNet: (n, 3, height, width).
     """
 
-    row: NDArray[np.float32]
-    prompt: torch.Tensor
+    tokens: Sequence[torch.Tensor] | None = None
+    normals: torch.Tensor | None = None
+
+
+NO_STEERING = Steering()
 
 
 class Arc2Face:
     """The method; see the module."""
 
     Options = Arc2FaceOptions
-    needs = frozenset({"embedding:arcface"})
+    many_references = True
 
     def __init__(self, options: Arc2FaceOptions, runtime: Runtime) -> None:
         weights.demand(options.model, ("arc2face/config.json", "encoder/config.json"), "arc2face")
         weights.demand(options.base, ("tokenizer", "vae/config.json", "scheduler"), "arc2face")
         self.options = options
         self.device = runtime.device
-        self.needs = options.needs
         self._dtype = diffusion.torch_dtype(options.precision, runtime.device)
         self.prompts = load_prompts(options, runtime.device)
         self._load_networks()
         self._given = _embedding_file(options.embedding, options.embedding_size)
         self._other = _embedding_file(options.blend_with, options.embedding_size)
-        self._known: dict[str, Identity] = {}
+        self._known: dict[bytes, torch.Tensor] = {}
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
         """Return one output per request; each identity's prompt is encoded once.
 
         Raises:
-            UserError: an embedding is missing, of another length, or zero.
+            UserError: an embedding is missing, of another length, or zero; or a sample has neither a condition nor an
+                option for an adapter that was loaded.
         """
         with diffusion.running(self.options.attention):
             self._encode(requests)
             return diffusion.in_batches(requests, self.options.batch, self._make)
 
-    def condition(self, request: Request) -> NDArray[np.float32]:
-        """Return the embedding, (d,) float32, that a request is conditioned on."""
+    def embedding(self, request: Request) -> NDArray[np.float32]:
+        """Return the embedding, (d,) float32, that a request is made from."""
         options = self.options
+        if request.condition.embedding is not None:
+            source = f"item {request.reference.item!r}, sample {request.index}"
+            return diffusion.check_embedding(request.condition.embedding, options.embedding_size, source)[0]
         rows = self._given
         if rows is None:
-            rows = diffusion.embedding(request, options.recogniser, options.embedding_size)
+            known = (
+                diffusion.embedding_of(one, options.recogniser, options.embedding_size) for one in request.references
+            )
+            rows = np.concatenate(list(known))
         row = average(rows, options.averaging)
         if self._other is None:
             return row
@@ -244,23 +261,25 @@ class Arc2Face:
         import torch
 
         start = diffusion.noise([r.seed for r in requests], self.unet.config.in_channels, self.size, self.device)
-        prompts = torch.stack([self._known[self._key(r)].prompt for r in requests])
-        return self.denoise(start, prompts, self.unconditional)
+        prompts = torch.stack([self._known[self.embedding(r).tobytes()] for r in requests])
+        steering = Steering(self._tokens(requests), self._normals(requests))
+        return self.denoise(start, prompts, self.unconditional, steering)
 
     def denoise(
         self,
         start: tuple[torch.Tensor, list[torch.Generator]],
         prompts: torch.Tensor,
         unconditional: torch.Tensor,
+        steering: Steering = NO_STEERING,
     ) -> torch.Tensor:
         """Sample from start noise (n, c, h, w) and prompts (n, tokens, width) against (1, tokens, width)."""
         options = self.options
         text = diffusion.guided(unconditional, prompts, options.guidance_scale).to(self._dtype)
-        extra = {} if self._tokens is None else self._expression(len(prompts), *self._tokens)
+        extra = self._expression(steering.tokens)
 
         def predict(_index: int, timestep: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
             rows = rows.to(self._dtype)
-            control = self._control(rows, timestep, text)
+            control = self._control(rows, timestep, text, steering.normals)
             return self._run(rows, timestep, encoder_hidden_states=text, return_dict=False, **extra, **control)[0]
 
         return diffusion.sample(self.scheduler, options.steps, options.guidance_scale, start, predict)
@@ -268,23 +287,18 @@ class Arc2Face:
     def _make(self, requests: Sequence[Request]) -> list[Output]:
         return diffusion.decode(self.vae, self.latents(requests))
 
-    def _key(self, request: Request) -> str:
-        # An embedding of the options is everybody's.
-        return request.reference.item if self._given is None else ""
-
     def _encode(self, requests: Sequence[Request]) -> None:
+        """Encode the identities of some requests, and forget all others."""
         import torch
 
-        rows = {self._key(request): self.condition(request) for request in requests}
-        # Items of another call may have the same name and another embedding.
-        known = {key: one for key, one in self._known.items() if key in rows and np.array_equal(one.row, rows[key])}
-        new = [key for key in rows if key not in known]
-        self._known = known
+        rows = {row.tobytes(): row for row in map(self.embedding, requests)}
+        self._known = {key: prompt for key, prompt in self._known.items() if key in rows}
+        new = [row for key, row in rows.items() if key not in self._known]
         for begin in range(0, len(new), IDENTITIES):
-            keys = new[begin : begin + IDENTITIES]
-            padded = [rows[key] for key in keys] + [rows[keys[-1]]] * (IDENTITIES - len(keys))
+            some = new[begin : begin + IDENTITIES]
+            padded = some + some[-1:] * (IDENTITIES - len(some))
             encoded = self.prompts.identities(torch.from_numpy(np.stack(padded)))
-            self._known |= {key: Identity(rows[key], prompt) for key, prompt in zip(keys, encoded, strict=False)}
+            self._known |= {row.tobytes(): prompt for row, prompt in zip(some, encoded, strict=False)}
 
     def _load_networks(self) -> None:
         import torch
@@ -310,7 +324,7 @@ class Arc2Face:
 
     def _load_adapters(self) -> None:
         options = self.options
-        self._tokens: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._project: Any = None
         self.controlnet: Any = None
         if options.lcm_lora is not None:
             adapters.load_lora(self.unet, self.scheduler, weights.read(options.lcm_lora), options.lcm_lora)
@@ -318,38 +332,83 @@ class Arc2Face:
             checkpoint = weights.read(options.exp_adapter)
             scale = options.expression_scale
             load = adapters.load_ip_adapter
-            project = load(self.unet, self.scheduler, checkpoint, options.exp_adapter, scale)
-            self._tokens = self._expression_tokens(project, options.exp_adapter)
-        if options.controlnet is not None and options.normal_map is not None:
-            self._load_controlnet(options.controlnet, options.normal_map)
+            self._project = load(self.unet, self.scheduler, checkpoint, options.exp_adapter, scale)
+            # Proves now that the adapter reads as many numbers as it must.
+            self._expression_tokens(np.zeros(EXPRESSION, np.float32))
+        if options.controlnet is not None:
+            self._load_controlnet(options.controlnet)
 
-    def _load_controlnet(self, folder: Path, normal_map: Path) -> None:
+    def _load_controlnet(self, folder: Path) -> None:
         from diffusers import ControlNetModel
 
         network = weights.load(ControlNetModel, folder, self._dtype)
         diffusion.check_fit(network, self.vae, self.prompts.width, folder)
         self.controlnet = diffusion.placed(network, self.options, self.device)
-        height, width = (side * diffusion.vae_factor(self.vae) for side in self.size)
-        self._normals = diffusion.control_image(normal_map, (height, width)).to(self.device, self._dtype)
+        path = self.options.normal_map
+        self._normal_map = None if path is None else self._prepared(diffusion.read_control(path))
 
-    def _control(self, rows: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor) -> dict[str, Any]:
+    def _prepared(self, image: Image) -> torch.Tensor:
+        height, width = (side * diffusion.vae_factor(self.vae) for side in self.size)
+        return diffusion.control_image(image, (height, width)).to(self.device, self._dtype)
+
+    def _normals(self, requests: Sequence[Request]) -> torch.Tensor | None:
+        """Return what the ControlNet follows, (n, 3, height, width), by each sample's condition or by the options."""
+        import torch
+
         if self.controlnet is None:
+            return None
+        return torch.cat([self._normals_of(request) for request in requests])
+
+    def _normals_of(self, request: Request) -> torch.Tensor:
+        if request.condition.control is not None:
+            return self._prepared(request.condition.control)
+        if self._normal_map is None:
+            raise UserError(f"item {request.reference.item!r}, sample {request.index} has no control and no normal_map")
+        return self._normal_map
+
+    def _control(
+        self, rows: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, normals: torch.Tensor | None
+    ) -> dict[str, Any]:
+        if normals is None:
             return {}
-        normals = self._normals.expand(len(rows), -1, -1, -1)
+        # With guidance there are two rows of each sample.
+        normals = normals.repeat(len(rows) // len(normals), 1, 1, 1)
         down, middle = self.controlnet(
             rows, timestep, text, normals, conditioning_scale=self.options.controlnet_scale, return_dict=False
         )
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
 
-    def _expression_tokens(self, project: Any, source: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    def _tokens(self, requests: Sequence[Request]) -> list[torch.Tensor] | None:
+        """Return the adapter's tokens of each sample's expression: of its condition, else of the options."""
+        if self._project is None:
+            return None
+        return [self._expression_tokens(self._expression_of(request)) for request in requests]
+
+    def _expression_of(self, request: Request) -> NDArray[np.float32]:
+        found = request.condition.expression
+        given = self.options.expression if found is None else found
+        if given is None or len(given) != EXPRESSION:
+            count = "no" if given is None else len(given)
+            raise UserError(
+                f"item {request.reference.item!r}, sample {request.index} has {count} numbers of expression, "
+                f"not {EXPRESSION}"
+            )
+        return np.asarray(given, np.float32)
+
+    def _expression_tokens(self, expression: NDArray[np.float32]) -> torch.Tensor:
+        """Return (1, k, width) tokens of one expression, worked out alone: more rows could differ in the last digit."""
         import torch
 
-        row = torch.tensor([self.options.expression], dtype=self._dtype)
-        with weights.wrong_base(source), torch.inference_mode():
-            return project(row).to(self.device), project(torch.zeros_like(row)).to(self.device)
+        assert self.options.exp_adapter is not None
+        row = torch.from_numpy(expression)[None].to(self._dtype)
+        with weights.wrong_base(self.options.exp_adapter), torch.inference_mode():
+            return self._project(row).to(self.device)
 
-    def _expression(self, count: int, tokens: torch.Tensor, unconditional: torch.Tensor) -> dict[str, Any]:
-        return {"added_cond_kwargs": adapters.added([tokens] * count, unconditional, self.options.guidance_scale)}
+    def _expression(self, tokens: Sequence[torch.Tensor] | None) -> dict[str, Any]:
+        if tokens is None:
+            return {}
+        nothing = self._expression_tokens(np.zeros(EXPRESSION, np.float32))
+        return {"added_cond_kwargs": adapters.added(tokens, nothing, self.options.guidance_scale)}
 
 
 def load_prompts(options: Arc2FaceOptions, device: str) -> PromptEncoder:

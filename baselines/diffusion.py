@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from baselines.protocol import Image, Output, Request
+from baselines.protocol import Image, Output, Reference, Request
 from bench.errors import UserError
 from bench.identity import IDENTITY, RECORDED, Spec
 
@@ -284,33 +284,46 @@ def running(attention: Literal["auto", "math"]) -> Iterator[None]:
                 yield
 
 
-def control_image(path: Path, size: tuple[int, int]) -> torch.Tensor:
-    """Read an image for a ControlNet, (1, 3, height, width) float32 RGB in [0, 1], resized as diffusers does (Lanczos).
+def read_control(path: Path) -> Image:
+    """Read an image for a ControlNet.
 
     Raises:
         UserError: not a readable image.
     """
-    from diffusers.image_processor import VaeImageProcessor
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
     try:
-        image = Pillow.open(path).convert("RGB")
+        return np.asarray(Pillow.open(path).convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
         raise UserError(f"{path} is not a readable image: {error}") from error
-    return VaeImageProcessor(do_normalize=False).preprocess(image, height=size[0], width=size[1])
+
+
+def control_image(image: Image, size: tuple[int, int]) -> torch.Tensor:
+    """Return an image for a ControlNet: (1, 3, height, width) float32 RGB in [0, 1], resized as diffusers does."""
+    from diffusers.image_processor import VaeImageProcessor
+    from PIL import Image as Pillow
+
+    processor = VaeImageProcessor(do_normalize=False)
+    return processor.preprocess(Pillow.fromarray(image), height=size[0], width=size[1])
 
 
 def embedding(request: Request, recogniser: str, size: int) -> NDArray[np.float32]:
-    """Return the request's embedding, (k, size) float32, raw; one row per reference photo.
+    """Return the embedding of the item's own reference, as `embedding_of`."""
+    return embedding_of(request.reference, recogniser, size)
+
+
+def embedding_of(reference: Reference, recogniser: str, size: int) -> NDArray[np.float32]:
+    """Return a reference's embedding, (k, size) float32, raw; k is 1 but for a reference that brings several.
 
     Raises:
-        UserError: the request has no such embedding, or it is of another size, zero or not finite.
+        UserError: the reference has no such embedding, or it is of another size, zero or not finite.
     """
-    found = request.reference.embeddings.get(recogniser)
+    name = f"item {reference.item!r}" if reference.item else f"photo {reference.photo!r}"
+    found = reference.embeddings.get(recogniser)
     if found is None:
-        raise UserError(f"item {request.reference.item!r} has no embedding of {recogniser!r}")
-    return check_embedding(found, size, f"item {request.reference.item!r}")
+        raise UserError(f"{name} has no embedding of {recogniser!r}")
+    return check_embedding(found, size, name)
 
 
 def check_embedding(rows: NDArray[np.float32], size: int, source: str) -> NDArray[np.float32]:

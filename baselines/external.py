@@ -2,9 +2,11 @@
 
 The command is started once and is then given one JSON line per sample on its standard input:
 
-    {"item": "…", "subject": "…", "index": 0, "seed": 123, "prompt": "…", "reference": "/path/photo.jpg",
-     "keypoints": [[x, y], …5], "out": "/path/to/write.png"}
+    {"item": "…", "subject": "…", "index": 0, "seed": 123, "prompt": "…", "prompt_id": "…",
+     "reference": "/path/photo.jpg", "references": ["/path/photo.jpg", …], "keypoints": [[x, y], …5],
+     "embeddings": {"<recogniser>": [[…], …]}, "condition": {…}, "out": "/path/to/write.png"}
 
+`embeddings` has a row for each of the references; `condition` has the kinds that the sample's row of the table says.
 It writes the image (PNG) to `out` and answers one JSON line on its standard output: `{"ok": true}` or
 `{"ok": false, "error": "why"}`. Whatever it prints on standard error is passed on. A program that dies, hangs or
 answers something else fails the samples concerned, by name; it is then started again, twice in a run at most.
@@ -26,8 +28,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from baselines.protocol import Output, Request
+from bench.conditions.kinds import Condition, ConditionKind
 from bench.errors import UserError
-from bench.identity import IDENTITY, RECORDED, Spec
+from bench.identity import ADDED, IDENTITY, RECORDED, Spec
 
 RESTARTS = 2
 
@@ -40,12 +43,19 @@ class ExternalOptions(Spec):
         version: the user's word for the model that runs: with another version, the run is another.
         timeout: seconds for one sample, the loading before the first one included.
         batch: samples committed at a time.
+        recognisers: whose embeddings of the references the program gets.
     """
 
     command: Annotated[str, RECORDED]
     version: Annotated[str, IDENTITY]
     timeout: Annotated[float, RECORDED] = 600.0
     batch: Annotated[int, RECORDED] = 5
+    recognisers: Annotated[tuple[str, ...], IDENTITY, ADDED] = ()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Return what the program needs of a reference."""
+        return frozenset({"image", "face", *(f"embedding:{name}" for name in self.recognisers)})
 
 
 class ProgramFailed(Exception):
@@ -56,7 +66,8 @@ class External:
     """Feeds a program and collects its images."""
 
     Options: ClassVar[type[Spec]] = ExternalOptions
-    needs: ClassVar[frozenset[str]] = frozenset({"image", "face"})
+    accepts: ClassVar[frozenset[ConditionKind]] = frozenset(ConditionKind)
+    many_references: ClassVar[bool] = True
 
     def __init__(self, options: ExternalOptions, runtime: Any) -> None:
         self._options = options
@@ -91,9 +102,10 @@ class External:
             self._program.stop()
         self._program = None
 
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):
-            self._stop()
+    def close(self) -> None:
+        """End the program."""
+        self._stop()
+        self._work.cleanup()
 
 
 def _line(request: Request, out: Path) -> str:
@@ -105,11 +117,29 @@ def _line(request: Request, out: Path) -> str:
             "index": request.index,
             "seed": request.seed,
             "prompt": request.prompt,
+            "prompt_id": request.prompt_id,
             "reference": str(reference.path),
+            "references": [str(one.path) for one in request.references],
             "keypoints": None if reference.face is None else reference.face.keypoints.tolist(),
+            "embeddings": {
+                name: [one.embeddings[name].tolist() for one in request.references] for name in reference.embeddings
+            },
+            "condition": _condition(request.condition),
             "out": str(out),
         }
     )
+
+
+def _condition(condition: Condition) -> dict[str, Any]:
+    """Return what a condition says, as plain JSON types; an image by its path."""
+    plain: dict[ConditionKind, Any] = {
+        ConditionKind.EMBEDDING: None if condition.embedding is None else condition.embedding.tolist(),
+        ConditionKind.REFERENCES: None if condition.references is None else list(condition.references),
+        ConditionKind.CONTROL: None if condition.control_path is None else str(condition.control_path.resolve()),
+        ConditionKind.EXPRESSION: None if condition.expression is None else condition.expression.tolist(),
+        ConditionKind.COMPONENTS: condition.components,
+    }
+    return {str(kind): value for kind, value in plain.items() if value is not None}
 
 
 def _collect(answer: str, out: Path) -> Output:

@@ -74,11 +74,9 @@ class InstantID:
     """The method; see the module."""
 
     Options = InstantIDOptions
-    needs = frozenset({"embedding:glintr100", "image", "face"})
 
     def __init__(self, options: InstantIDOptions, runtime: Runtime) -> None:
         self.options = options
-        self.needs = options.needs
         self.base = Base(options, runtime, euler, "instantid", negative=options.negative_prompt)
         if not self.base.is_xl:
             raise UserError(f"{options.base} is not Stable Diffusion XL, which InstantID is made for")

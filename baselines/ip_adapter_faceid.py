@@ -72,12 +72,9 @@ class IPAdapterFaceID:
     """The method; see the module."""
 
     Options = FaceIDOptions
-    needs = frozenset({"embedding:w600k_r50", "image", "face"})
-    """Of the Plus versions; `Options.needs` says what the version in hand needs."""
 
     def __init__(self, options: FaceIDOptions, runtime: Runtime) -> None:
         self.options = options
-        self.needs = options.needs
         self.base = Base(options, runtime, ddim, "ip_adapter_faceid", negative=options.negative_prompt)
         self.project = self._load_adapter()
         self.clip = None if options.image_encoder is None else self._load_clip(options.image_encoder)

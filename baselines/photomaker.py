@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 TRIGGER = "img"
 EMBEDDING = 512
+People = tuple[str, tuple[str, ...]]
+"""An item and the names of the photos that a sample of it is made from."""
+
 HEAD_WIDTH = 128
 """Of the perceiver in v2."""
 NEGATIVE = "(asymmetry, worst quality, low quality, illustration, 3d, 2d, painting, cartoons, sketch), open mouth"
@@ -65,12 +68,10 @@ class PhotoMaker:
     """The method; see the module."""
 
     Options = PhotoMakerOptions
-    needs = frozenset({"image", "embedding:w600k_r50"})
-    """Of v2; `Options.needs` says what the version in hand needs."""
+    many_references = True
 
     def __init__(self, options: PhotoMakerOptions, runtime: Runtime) -> None:
         self.options = options
-        self.needs = options.needs
         self.base = Base(options, runtime, euler, "photomaker")
         if not self.base.is_xl:
             raise UserError(f"{options.base} is not Stable Diffusion XL, which PhotoMaker is made for")
@@ -80,16 +81,16 @@ class PhotoMaker:
         self._load_encoder(checkpoint["id_encoder"])
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Return one output per request; each reference is encoded once per prompt.
+        """Return one output per request; each set of references is encoded once per prompt.
 
         Raises:
             UserError: the image or, in v2, the embedding is missing or wrong, or a prompt lacks the class word.
         """
         with diffusion.running(self.options.attention):
-            asked = {request.reference.item: request for request in requests}
-            objects = {item: self._objects(request) for item, request in asked.items()}
-            texts = dict.fromkeys((request.reference.item, request.prompt) for request in requests)
-            fused = {(item, prompt): self.fused(prompt, objects[item]) for item, prompt in texts}
+            asked = {_people(request): request.references for request in requests}
+            objects = {people: self._objects(references) for people, references in asked.items()}
+            texts = dict.fromkeys((_people(request), request.prompt) for request in requests)
+            fused = {(people, prompt): self.fused(prompt, objects[people]) for people, prompt in texts}
             return self.base.generate(requests, lambda batch: self._plan(batch, fused))
 
     def expanded(self, prompt: str, copies: int) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -138,11 +139,11 @@ class PhotoMaker:
         last = self.options.start_merge_step
         return lambda index, timestep, rows: self.base.predict(rows, timestep, alone if index <= last else with_person)
 
-    def _plan(self, batch: Sequence[Request], fused: Mapping[tuple[str, str], Text]) -> diffusion.Predict:
+    def _plan(self, batch: Sequence[Request], fused: Mapping[tuple[People, str], Text]) -> diffusion.Predict:
         base = self.base
         negative = base.text(self.options.negative_prompt)
         alone = [base.text(self.without_trigger(request.prompt)) for request in batch]
-        person = [fused[request.reference.item, request.prompt] for request in batch]
+        person = [fused[_people(request), request.prompt] for request in batch]
         return self.predictor(base.condition(alone, negative), base.condition(person, negative))
 
     def without_trigger(self, prompt: str) -> str:
@@ -150,13 +151,15 @@ class PhotoMaker:
         before, after = fusion.pieces(prompt, self.options.class_word, TRIGGER)
         return before.rstrip() + after
 
-    def _objects(self, request: Request) -> torch.Tensor:
+    def _objects(self, references: Sequence[Reference]) -> torch.Tensor:
         import torch
 
-        pixels = clip.pixels(clip.centre(_image(request.reference), self.vision.config.image_size))
+        side = self.vision.config.image_size
+        pixels = torch.cat([clip.pixels(clip.centre(_image(one), side)) for one in references])
         if self.options.version == "v1":
             return self.identity(pixels, None)
-        rows = diffusion.embedding(request, self.options.recogniser, EMBEDDING).mean(axis=0, keepdims=True)
+        known = (diffusion.embedding_of(one, self.options.recogniser, EMBEDDING) for one in references)
+        rows = np.concatenate([rows.mean(axis=0, keepdims=True) for rows in known])
         return self.identity(pixels, torch.from_numpy(rows))
 
     def _projected(self, pooled: torch.Tensor) -> torch.Tensor:
@@ -194,6 +197,10 @@ def _read(path: Path, version: str) -> dict[str, Any]:
     if any(key.startswith("qformer_perceiver.") for key in checkpoint["id_encoder"]) != (version == "v2"):
         raise UserError(f"{path} is not a checkpoint of version={version}")
     return checkpoint
+
+
+def _people(request: Request) -> People:
+    return request.reference.item, tuple(reference.photo for reference in request.references)
 
 
 def _image(reference: Reference) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.conditions.kinds import NOTHING, Condition
 from bench.faces.face import Face
 from bench.identity import Spec
 
@@ -26,7 +27,7 @@ class Collection:
         targets: subject -> paths of the subject's other photos, in the order of the list.
         read: path -> image; raises `bench.images.ImageError`.
         seed: of the protocol.
-        samples_per_item: of the protocol.
+        samples_per_item: samples that an item of the run has at most.
     """
 
     references: Sequence[tuple[str, str, Path]]
@@ -48,9 +49,10 @@ class Reference:
     """What a method may see of one reference: only what it declared in `needs` is filled.
 
     Attributes:
-        item: name from the dataset's list; two references of a run never share it, so methods key by it.
+        item: name from the dataset's list; "" for a further reference of an item.
         subject: name from the dataset's list.
         key: the item's name, fit for a file.
+        photo: the photo's name in the dataset's list; no two photos of a run share it, so methods key by it.
         path: the file, where "image" is needed (for a method that runs in another process).
         image: the whole image, (H, W, 3) uint8 RGB.
         face: the largest face under the evaluator's detector.
@@ -61,6 +63,7 @@ class Reference:
     item: str
     subject: str
     key: str = ""
+    photo: str = ""
     path: Path | None = None
     image: Image | None = None
     face: Face | None = None
@@ -82,12 +85,24 @@ class Request:
         index: which of the item's samples, from 0.
         seed: of its noise.
         prompt: the text.
+        prompt_id: its name.
+        references: what the sample is made from: with `many_references` all references of the item that have a face,
+            the item's own first, or those of the sample's condition; else `reference` alone.
+        condition: what else the sample is made from; a kind that the method does not accept is None.
     """
 
     reference: Reference
     index: int
     seed: int
     prompt: str
+    prompt_id: str = ""
+    references: tuple[Reference, ...] = ()
+    condition: Condition = NOTHING
+
+    def __post_init__(self) -> None:
+        """Make `reference` the one reference where no others are given."""
+        if not self.references:
+            object.__setattr__(self, "references", (self.reference,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,20 +128,24 @@ class Method(Protocol):
     Attributes:
         Options: frozen spec of its options (`bench.identity.Spec`), importable without heavy packages.
         needs: what `Reference` must hold: any of "image", "face", "embedding:<recogniser>", "collection".
-            Options may have a property of that name, which then counts.
+        accepts: kinds of conditions that it follows; none where it is left out. A run that asks for another kind stops
+            before its first sample.
+        many_references: whether it reads `Request.references`; it then accepts the kind "references", too. False where
+            it is left out.
         generates: whether its images are made by a model (and their files say so); True where it is left out.
+        version: of how it makes samples; another version is another run. 1 where it is left out.
+
+    `needs` and `accepts` stand in one place: here where they are always the same, else as a property of `Options`.
+    A method may have `close()`, which is called once, at the end: there it lets go of what would outlive it.
     """
 
     Options: ClassVar[type[Spec]]
-    needs: ClassVar[frozenset[str]]
 
     def __init__(self, options: Any, runtime: Any) -> None:
         """Load everything; raise `UserError` for a missing or wrong file."""
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
         """Return one output per request, in order.
-
-        A result depends on its own request alone, never on its neighbours.
 
         A result depends on its own request alone, never on its neighbours.
 

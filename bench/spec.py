@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
 from bench import registry
 from bench.errors import UserError
 from bench.faces.views import View, ViewOptions, view_read_by
-from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity
+from bench.identity import ADDED, CONTENT, IDENTITY, RECORDED, Spec, digest, identity
 
 Relation = Literal["conditioned", "trained_against", "same_training_data", "none", "unknown"]
 
@@ -26,10 +26,12 @@ class Part(Spec):
 
     Attributes:
         name: in the registry.
+        version: of its class, which declares it; 1 where it does not.
         options: its own.
     """
 
     name: Annotated[str, IDENTITY]
+    version: Annotated[int, Field(ge=1), IDENTITY, ADDED] = 1
     options: Annotated[SerializeAsAny[Spec], IDENTITY]
 
 
@@ -70,9 +72,12 @@ class DatasetSpec(Part):
 
     Attributes:
         label: names the folder of its runs and enters every seed.
+        references_per_item: references that an item has, where its subject has so many photos: the first targets of a
+            subject become further references of its items and are targets no longer.
     """
 
     label: Annotated[str, IDENTITY]
+    references_per_item: Annotated[int, Field(ge=1), IDENTITY, ADDED] = 1
 
 
 class Protocol(Spec):
@@ -81,9 +86,10 @@ class Protocol(Spec):
     Attributes:
         name: of the protocol.
         seed: enters every sample's seed.
-        samples_per_item: samples of each reference.
+        samples_per_item: samples of each item under each prompt.
         prompt: the text that text-driven methods get.
         prompt_id: its name in the tables.
+        prompts: name -> text of several prompts, which take the place of the one.
         views: how crops are cut.
         metrics: their names; None: all whose networks the evaluator has.
         reference_set: a folder of images that distances between distributions (FID, KID, ...) compare the samples with,
@@ -95,9 +101,15 @@ class Protocol(Spec):
     samples_per_item: Annotated[int, Field(ge=1), IDENTITY] = 5
     prompt: Annotated[str, IDENTITY] = "photo of a person"
     prompt_id: Annotated[str, IDENTITY] = "neutral"
+    prompts: Annotated[dict[str, str], IDENTITY, ADDED] = Field(default_factory=dict)
     views: Annotated[ViewOptions, IDENTITY] = ViewOptions()
     metrics: Annotated[tuple[str, ...] | None, IDENTITY] = None
     reference_set: Annotated[Path | None, CONTENT] = None
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Return the text of every prompt of the run by its id."""
+        return self.prompts or {self.prompt_id: self.prompt}
 
 
 class Evaluator(Spec):
@@ -150,12 +162,17 @@ class Execution(Spec):
     on_existing: Annotated[Literal["only_missing", "never", "always"], RECORDED] = "only_missing"
 
 
+def _default_conditions() -> Part:
+    return Part(name="default", options=registry.get("conditions", "default").Options())
+
+
 class RunSpec(Spec):
     """Everything about one run: a method on a dataset under a protocol, measured by an evaluator.
 
     Attributes:
         method: makes the samples.
         dataset: the references.
+        conditions: what each sample is made from in addition to its references.
         protocol: what is made and measured.
         evaluator: the networks that measure.
         execution: where and how the work is done.
@@ -166,6 +183,7 @@ class RunSpec(Spec):
 
     method: Annotated[MethodSpec, IDENTITY]
     dataset: Annotated[DatasetSpec, IDENTITY]
+    conditions: Annotated[Part, IDENTITY, ADDED] = Field(default_factory=_default_conditions)
     protocol: Annotated[Protocol, IDENTITY]
     evaluator: Annotated[Evaluator, IDENTITY]
     execution: Annotated[Execution, RECORDED] = Execution()
@@ -200,20 +218,63 @@ def from_mapping(plain: Mapping[str, Any]) -> RunSpec:
         UserError: as `resolve`.
     """
     data = dict(plain)
-    for name, group in (("method", "methods"), ("dataset", "datasets")):
-        data[name] = _part(data.get(name), group, name, _OUTER[name])
+    data.setdefault("conditions", {"name": "default"})
+    for name, group in GROUPS.items():
+        data[name] = _part(data.get(name), group, name, OUTER[name])
     data["evaluator"] = _evaluator(data.get("evaluator"))
     dataset = data["dataset"]
     dataset["label"] = dataset.get("label") or dataset["name"]
     return _validated(RunSpec, data, "")
 
 
-_OUTER = {"method": {"name", "card"}, "dataset": {"name", "label"}}
+GROUPS = {"method": "methods", "dataset": "datasets", "conditions": "conditions"}
+"""Setting of a run that is one part -> its group in the registry."""
+
+FINDERS = ("detector", "landmarker", "parser")
+"""Parts of an evaluator that find a face and its regions; the group of each is the plural."""
+
+OUTER = {"method": {"name", "card"}, "dataset": {"name", "label", "references_per_item"}, "conditions": {"name"}}
+"""Setting of a run that is one part -> what is next to the part's own options."""
+
+
+def recorded(dump: Mapping[str, Any]) -> RunSpec:
+    """Return the spec that `RunSpec.model_dump(mode="json")` gave, as `run.json` holds it.
+
+    Raises:
+        UserError: as `resolve`; or a part has another version now.
+    """
+    data = {name: _flat(dump[name]) if name in GROUPS else value for name, value in dump.items()}
+    evaluator = dict(dump["evaluator"])
+    for name in FINDERS:
+        evaluator[name] = evaluator[name] and _flat(evaluator[name])
+    for table in ("recognisers", "extractors"):
+        evaluator[table] = {k: _flat(v) for k, v in evaluator[table].items()}
+    spec = from_mapping({**data, "evaluator": evaluator})
+    _check_versions(dump, spec.model_dump(mode="json"), "")
+    return spec
+
+
+def _flat(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a part as it is written: its options next to its name."""
+    outer = {k: v for k, v in part.items() if k not in ("version", "options")}
+    return {**outer, **part["options"]}
+
+
+def _check_versions(then: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
+    """Check that every part of two dumps has the same version."""
+    if "options" in now and then.get("version", 1) != now["version"]:
+        raise UserError(
+            f"{where}{now['name']} has version {now['version']}, the run was begun with {then.get('version', 1)}; "
+            "run its command again"
+        )
+    for name, value in now.items():
+        if isinstance(value, Mapping) and name != "options" and isinstance(then.get(name), Mapping):
+            _check_versions(then[name], value, f"{where}{name}.")
 
 
 def _evaluator(raw: Any) -> dict[str, Any]:
     data = dict(_mapping(raw, "evaluator"))
-    for name in ("detector", "landmarker", "parser"):
+    for name in FINDERS:
         if data.get(name) is not None:
             data[name] = _part(data[name], f"{name}s", f"evaluator.{name}", {"name"})
     for table in ("recognisers", "extractors"):
@@ -231,11 +292,12 @@ def _part(raw: Any, group: str, where: str, outer: set[str]) -> dict[str, Any]:
     data = _mapping(raw, where)
     if not isinstance(data.get("name"), str):
         raise UserError(f"{where}.name is missing; one of: {', '.join(sorted(registry.targets(group)))}")
-    options_class = registry.get(group, data["name"]).Options
+    part = registry.get(group, data["name"])
     inner = {k: v for k, v in data.items() if k not in outer}
     return {
         **{k: v for k, v in data.items() if k in outer},
-        "options": _validated(options_class, inner, where, also=outer),
+        "version": getattr(part, "version", 1),
+        "options": _validated(part.Options, inner, where, also=outer),
     }
 
 
@@ -291,22 +353,28 @@ def landmarks_id(spec: RunSpec) -> str | None:
     return digest({"faces": detector_id(spec), "landmarker": identity(spec.evaluator.landmarker)})
 
 
-def run_id(spec: RunSpec, content_id: str, needs: frozenset[str] = frozenset()) -> str:
+def run_id(spec: RunSpec, content_id: str, needs: frozenset[str] = frozenset(), conditions: str | None = None) -> str:
     """Return the identity of a run's samples.
 
-    Hashed: the method with its weights, the photos by content, the dataset's label, seed, prompt and number of
-    samples, the detector (it decides which references are eligible and where their faces are) and the recognisers
-    whose embeddings the method is given. Nothing that only measures, and nothing of `Execution`.
+    Hashed: the method with its weights, the photos by content, the dataset's label, seed, prompts and number of
+    samples, the detector (it decides which references are eligible and where their faces are), the recognisers
+    whose embeddings the method is given, and the table of conditions by content. Nothing that only measures, and
+    nothing of `Execution`.
+
+    Args:
+        spec: of the run.
+        content_id: of the photos.
+        needs: of the method.
+        conditions: content of the table of samples; None where it is the default's.
     """
-    return digest(
-        {
-            "method": identity(spec.method),
-            "dataset": {"label": spec.dataset.label, "content": content_id},
-            "protocol": identity(spec.protocol, only=("seed", "samples_per_item", "prompt", "prompt_id")),
-            "detector": detector_id(spec),
-            "embeddings": {name: feature_id(spec, name) for name in recognisers_needed(needs)},
-        }
-    )
+    values = {
+        "method": identity(spec.method),
+        "dataset": {"label": spec.dataset.label, "content": content_id},
+        "protocol": identity(spec.protocol, only=("seed", "samples_per_item", "prompt", "prompt_id", "prompts")),
+        "detector": detector_id(spec),
+        "embeddings": {name: feature_id(spec, name) for name in recognisers_needed(needs)},
+    }
+    return digest(values if conditions is None else {**values, "conditions": conditions})
 
 
 def recognisers_needed(needs: frozenset[str]) -> list[str]:
@@ -330,7 +398,7 @@ def view_of(extractor: Part) -> View:
 def feature_id(spec: RunSpec, name: str) -> str:
     """Return the identity of one extractor's features: its options and weights, its view, and what finds the face."""
     extractor = spec.evaluator.all_extractors[name]
-    options = identity(extractor, only=("name", "options"))
+    options = identity(extractor, only=("name", "version", "options"))
     return digest({"extractor": options, "view": view_id(spec, view_of(extractor))})
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
@@ -27,10 +29,12 @@ class Work:
     Attributes:
         finish: (shard, what `begin` gave, advance); makes the shard.
         begin: (shard, advance); what can be done beforehand, in a thread, while the shard before it is finished.
+        close: lets go of what the work holds; called once, when a process has made its last shard.
     """
 
     finish: Callable[[int, Any, Advance], None]
     begin: Callable[[int, Advance], Any] | None = None
+    close: Callable[[], None] | None = None
 
 
 Setup = Callable[[], Work]
@@ -54,13 +58,23 @@ def run_shards(setup: Setup, shards: Sequence[int], sizes: Sequence[int], execut
     try:
         if execution.workers <= 1 or len(ordered) == 1:
             limit_threads(execution.threads)
-            work = setup()
-            for shard, begun in _begun(work, ordered, bar.update):
-                work.finish(shard, begun, bar.update)
+            with closing(setup()) as work:
+                for shard, begun in _begun(work, ordered, bar.update):
+                    work.finish(shard, begun, bar.update)
         else:
             _in_processes(setup, ordered, sizes, execution, bar.update)
     finally:
         bar.close()
+
+
+@contextmanager
+def closing(work: Work) -> Iterator[Work]:
+    """Close the work at the end, however it ends."""
+    try:
+        yield work
+    finally:
+        if work.close is not None:
+            work.close()
 
 
 def _begun(work: Work, shards: Sequence[int], advance: Advance) -> Iterator[tuple[int, Any]]:
@@ -116,7 +130,10 @@ _WORK: list[Work] = []
 def _enter(setup: Setup, threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     limit_threads(threads)
-    _WORK.append(setup())
+    work = setup()
+    if work.close is not None:
+        atexit.register(work.close)
+    _WORK.append(work)
 
 
 def _end_with_parent() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pandas as pd
 
 from baselines.protocol import Collection, Method, Output, Reference, Request
 from bench import registry
+from bench.conditions.cells import ConditionFiles
+from bench.conditions.kinds import ConditionKind
 from bench.data.photos import PhotoStatus
 from bench.execution.local import Advance, Work, run_shards
 from bench.hashing import sha256_bytes
@@ -20,7 +23,7 @@ from bench.images import encode_png, read_image
 from bench.runtime import Runtime
 from bench.spec import recognisers_needed
 from bench.stages.face_finder import face_of_row
-from bench.stages.plan import Job
+from bench.stages.plan import Job, accepted, reference_rows
 from bench.stages.seeds import sample_seed
 from bench.stages.tables import feature_table, read_faces, read_features
 from bench.status import SampleStatus
@@ -35,77 +38,67 @@ def generate(job: Job) -> None:
     """Make every sample that is not there yet."""
     samples = shard_table(job.folder, "samples")
     todo = [s for s in range(job.shards) if not samples.has(s)]
-    sizes = [len(_requests_of(job, s)) for s in range(job.shards)]
+    sizes = [end - begin for begin, end in pairwise(job.bounds)]
     run_shards(partial(_setup, job), todo, sizes, job.spec.execution, f"generate {job.folder.name}")
-
-
-def _requests_of(job: Job, shard: int) -> list[tuple[int, int]]:
-    """Return (position of the item in the list, index of the sample) for every sample of a shard."""
-    size = job.spec.execution.shard_size
-    items = range(shard * size, min((shard + 1) * size, len(job.items)))
-    return [(item, index) for item in items for index in range(job.spec.protocol.samples_per_item)]
 
 
 def _setup(job: Job) -> Work:
     execution = job.spec.execution
     spec = job.spec.method
-    runtime = Runtime(execution.device, execution.threads, (job.spec.protocol.prompt,))
+    runtime = Runtime(execution.device, execution.threads, tuple(job.spec.protocol.texts.values()))
     method = registry.get("methods", spec.name)(spec.options, runtime)
-    references = References(job)
-    return Work(partial(_shard, job, method, references))
+    return Work(partial(_shard, job, method, Asked(job)), close=getattr(method, "close", None))
 
 
-def _shard(job: Job, method: Method, references: References, shard: int, _: None, advance: Advance) -> None:
+def _shard(job: Job, method: Method, asked: Asked, shard: int, _: None, advance: Advance) -> None:
     samples = shard_table(job.folder, "samples")
-    places = _requests_of(job, shard)
+    rows = job.samples.iloc[job.bounds[shard] : job.bounds[shard + 1]]
     size = getattr(job.spec.method.options, "batch", None) or job.spec.protocol.samples_per_item
     batches = []
-    for number, start in enumerate(range(0, len(places), size)):
-        batch = places[start : start + size]
-        batches.append(samples.batch(shard, number, partial(_batch, job, method, references, batch)))
+    for number, start in enumerate(range(0, len(rows), size)):
+        batch = rows.iloc[start : start + size].to_dict("records")
+        batches.append(samples.batch(shard, number, partial(_batch, job, method, asked, batch)))
         advance(len(batch))
-    rows = pd.concat(batches, ignore_index=True)
-    shard_table(job.folder, "timings").write(shard, rows[["row", "item", "subject", "index", *TIMING_COLUMNS]])
-    samples.write(shard, rows.drop(columns=TIMING_COLUMNS))
+    made = pd.concat(batches, ignore_index=True)
+    shard_table(job.folder, "timings").write(shard, made[["row", "item", "subject", "index", *TIMING_COLUMNS]])
+    samples.write(shard, made.drop(columns=TIMING_COLUMNS))
 
 
-def _batch(job: Job, method: Method, references: References, places: Sequence[tuple[int, int]]) -> pd.DataFrame:
+def _batch(job: Job, method: Method, asked: Asked, planned: Sequence[Mapping[Any, Any]]) -> pd.DataFrame:
     """Make one batch: PNGs first, then (by the caller) the rows that vouch for them."""
-    rows = [_row(job, references, item, index) for item, index in places]
-    asked = [row for row in rows if row["status"] == SampleStatus.OK]
-    requests = [
-        Request(references[row["position"]], row["index"], row["seed"], job.spec.protocol.prompt) for row in asked
-    ]
+    rows = [_row(job, asked.status(row), row) for row in planned]
+    wanted = [place for place, row in enumerate(rows) if row["status"] == SampleStatus.OK]
+    requests = [asked.request(planned[place], rows[place]["seed"]) for place in wanted]
     started = time.perf_counter()
     outputs = _ask(method, requests)
-    seconds = (time.perf_counter() - started) / max(len(asked), 1)
-    for row, output in zip(asked, outputs, strict=True):
-        row.update(_commit(job, row, output), seconds=seconds, note=output.note)
-    return pd.DataFrame(rows).drop(columns=["position", "key"])
+    seconds = (time.perf_counter() - started) / max(len(requests), 1)
+    for place, request, output in zip(wanted, requests, outputs, strict=True):
+        rows[place].update(_commit(job, request, output), seconds=seconds, note=output.note)
+    return pd.DataFrame(rows)
 
 
-def _row(job: Job, references: References, item: int, index: int) -> dict[str, Any]:
-    spec = job.spec
-    photo = job.items.iloc[item]
-    eligible = references.status[item] == SampleStatus.OK
-    seed = sample_seed(spec.protocol.seed, spec.dataset.label, photo["item"], index, spec.protocol.prompt)
+def _row(job: Job, reference: SampleStatus, planned: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the row of a sample before it is made.
+
+    Args:
+        job: of the run.
+        reference: what became of the item's own photo.
+        planned: the sample's row of the plan.
+    """
+    protocol = job.spec.protocol
+    text = protocol.texts[planned["prompt_id"]]
+    eligible = reference == SampleStatus.OK
     return {
-        "row": item * spec.protocol.samples_per_item + index,
-        "item": photo["item"],
-        "subject": photo["subject"],
-        "index": index,
-        "prompt_id": spec.protocol.prompt_id,
-        "seed": seed,
+        **{name: planned[name] for name in ("row", "item", "subject", "index", "prompt_id")},
+        "seed": sample_seed(protocol.seed, job.spec.dataset.label, planned["seed_key"], planned["seed_index"], text),
         "path": "",
         "sha256": "",
         "width": 0,
         "height": 0,
         "status": str(SampleStatus.OK if eligible else SampleStatus.REFERENCE_FAILED),
-        "reason": "" if eligible else f"reference: {references.status[item]}",
+        "reason": "" if eligible else f"reference: {reference}",
         "seconds": 0.0,
         "note": "",
-        "position": item,
-        "key": photo["key"],
     }
 
 
@@ -123,7 +116,7 @@ def _ask(method: Method, requests: Sequence[Request]) -> list[Output]:
     return outputs
 
 
-def _commit(job: Job, row: dict[str, Any], output: Output) -> dict[str, Any]:
+def _commit(job: Job, request: Request, output: Output) -> dict[str, Any]:
     """Write the image; return the fields of the row that say what came out."""
     if output.unavailable:
         return {"status": str(SampleStatus.UNAVAILABLE), "reason": output.error or ""}
@@ -135,7 +128,7 @@ def _commit(job: Job, row: dict[str, Any], output: Output) -> dict[str, Any]:
         return {"status": str(SampleStatus.GENERATION_ERROR), "reason": str(wrong)}
     generates = getattr(registry.get("methods", job.spec.method.name), "generates", True)
     data = encode_png(image, AI_GENERATED if generates else {})
-    path = Path("samples") / row["key"] / f"{row['index']}.png"
+    path = Path("samples") / request.reference.key / f"{request.index}.png"
     write_atomic(job.folder / path, data)
     height, width = image.shape[:2]
     return {"path": path.as_posix(), "sha256": sha256_bytes(data), "width": width, "height": height}
@@ -149,37 +142,71 @@ def _describe(image: Any) -> str:
     return f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
 
 
-class References:
-    """The references as the method may see them, each read when it is asked for."""
+class Asked:
+    """What the method is asked for: each sample's request, made when its turn comes."""
 
     def __init__(self, job: Job) -> None:
-        images = job.photo_images()
         self._job = job
-        self._rows = np.flatnonzero((job.photos["role"] == "reference").to_numpy())
+        self._many = ConditionKind.REFERENCES in accepted(job.spec)
+        self._conditions = ConditionFiles(job.folder)
+        self._row = {str(name): row for row, name in enumerate(job.photos["image"])}
+        self._rows = reference_rows(job.photos)
+        self._read_tables()
+        self._collection = self._make_collection() if "collection" in job.needs else None
+        self._reference = lru_cache(maxsize=64)(self._read)
+
+    def status(self, planned: Mapping[Any, Any]) -> SampleStatus:
+        """Return what became of the photos that a sample is made from: OK where its own and one that it names are."""
+        own = self._rows[planned["item"]][0]
+        failed = [row for row in (own, *self._named(planned)[:1]) if self._statuses[row] != SampleStatus.OK]
+        good = self._statuses[own] == SampleStatus.OK and bool(self._good(planned))
+        return SampleStatus.OK if good else self._statuses[failed[0]]
+
+    def request(self, planned: Mapping[Any, Any], seed: int) -> Request:
+        """Return the request of a row of the plan whose status is OK."""
+        return Request(
+            reference=self._reference(self._rows[planned["item"]][0]),
+            index=planned["index"],
+            seed=seed,
+            prompt=self._job.spec.protocol.texts[planned["prompt_id"]],
+            prompt_id=planned["prompt_id"],
+            references=tuple(map(self._reference, self._good(planned))),
+            condition=self._conditions.condition(planned),
+        )
+
+    def _named(self, planned: Mapping[Any, Any]) -> Sequence[int]:
+        """Return the photos of a sample: those that its condition names, else the item's; its own where one is read."""
+        names = planned.get(ConditionKind.REFERENCES)
+        if names is not None:
+            return [self._row[str(name)] for name in names]
+        rows = self._rows[planned["item"]]
+        return rows if self._many else rows[:1]
+
+    def _good(self, planned: Mapping[Any, Any]) -> list[int]:
+        """Return the photos of a sample that have a face."""
+        return [row for row in self._named(planned) if self._statuses[row] == SampleStatus.OK]
+
+    def _read_tables(self) -> None:
+        job, images = self._job, self._job.photo_images()
         self._faces = read_faces(images, job.spec)
-        self.status = [SampleStatus(status) for status in self._faces["status"].iloc[self._rows]]
+        self._statuses = [SampleStatus(status) for status in self._faces["status"]]
         self._embeddings = {
             name: read_features(feature_table(images, job.spec, name), images.shards)
             for name in recognisers_needed(job.needs)
         }
-        self._collection = self._make_collection() if "collection" in job.needs else None
-        self._one = lru_cache(maxsize=64)(self._read)
 
-    def __getitem__(self, item: int) -> Reference:
-        return self._one(item)
-
-    def _read(self, item: int) -> Reference:
-        job = self._job
-        photo = job.items.iloc[item]
-        row = self._rows[item]
+    def _read(self, row: int) -> Reference:
+        needs = self._job.needs
+        photo = self._job.photos.iloc[row]
         path = Path(photo["path"])
         return Reference(
             item=photo["item"],
             subject=photo["subject"],
             key=photo["key"],
-            path=path if "image" in job.needs else None,
-            image=read_image(path) if "image" in job.needs else None,
-            face=face_of_row(self._faces.iloc[row]) if "face" in job.needs else None,
+            photo=photo["image"],
+            path=path if "image" in needs else None,
+            image=read_image(path) if "image" in needs else None,
+            face=face_of_row(self._faces.iloc[row]) if "face" in needs else None,
             embeddings={name: features[row] for name, features in self._embeddings.items()},
             collection=self._collection,
         )
@@ -188,8 +215,8 @@ class References:
         job = self._job
         photos = job.photos
         targets = photos[(photos["role"] == "target") & (photos["status"] == PhotoStatus.OK)]
-        eligible = [i for i, status in enumerate(self.status) if status == SampleStatus.OK]
-        rows = job.items.iloc[eligible]
+        good = [self._statuses[self._rows[item][0]] == SampleStatus.OK for item in job.items["item"]]
+        rows = job.items[good]
         return Collection(
             references=[
                 (item, subject, Path(path))
@@ -198,5 +225,5 @@ class References:
             targets={str(s): [Path(p) for p in group["path"]] for s, group in targets.groupby("subject")},
             read=read_image,
             seed=job.spec.protocol.seed,
-            samples_per_item=job.spec.protocol.samples_per_item,
+            samples_per_item=int(job.samples["index"].max()) + 1,
         )

@@ -1,23 +1,32 @@
-"""From a spec to a job: which photos, which identities, which folders, which shards."""
+"""From a spec to a job: which photos, which samples, which identities, which folders, which shards."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from baselines.protocol import FORMER_NEEDS
 from bench import assets, registry
 from bench import spec as specs
+from bench.conditions.default import Default, DefaultOptions
+from bench.conditions.kinds import ConditionKind
+from bench.conditions.planned import Known, Planned, content_of, planned, read_planned, used
+from bench.conditions.protocol import Inputs
 from bench.data.folder import Folder, FolderOptions
-from bench.data.photos import PhotoStatus, content_id
+from bench.data.photos import PhotoStatus, content_id, with_further_references
 from bench.errors import UserError
 from bench.faces.views import View
 from bench.identity import files
 from bench.spec import RunSpec, recognisers_needed, view_of
 from bench.status import SampleStatus
-from bench.store import ShardTable, shard_table
+from bench.store import ShardTable, read_json, read_table, shard_table
 
 PHOTO_ROWS = 64
 """Rows in a shard of a dataset's photos, which runs with other shard sizes share."""
@@ -31,21 +40,21 @@ class ImageList:
         folder: a run's folder, or the folder of a dataset's photos.
         frame: a row per image: row, item, subject, index, path (absolute), status, reason; a sample's `file` is its
             path below the folder.
-        shard_rows: rows in a shard (the last one may have fewer).
+        bounds: the row at which each shard begins, and the number of all rows.
     """
 
     folder: Path
     frame: pd.DataFrame
-    shard_rows: int
+    bounds: tuple[int, ...]
 
     @property
     def shards(self) -> int:
         """Return the number of shards."""
-        return -(-len(self.frame) // self.shard_rows)
+        return len(self.bounds) - 1
 
     def shard(self, number: int) -> pd.DataFrame:
         """Return the rows of one shard."""
-        return self.frame.iloc[number * self.shard_rows : (number + 1) * self.shard_rows]
+        return self.frame.iloc[self.bounds[number] : self.bounds[number + 1]]
 
     def sizes(self) -> list[int]:
         """Return the number of images in each shard."""
@@ -63,9 +72,11 @@ class Job:
     Attributes:
         spec: of the run.
         photos: the dataset's table (`bench.data.photos`), in the order of the list.
-        items: its references, one row per item.
+        items: its items, a row each, with the photo that is put to the method.
+        samples: the table of samples (`bench.conditions.planned`), a row each.
         needs: what the method needs of a reference.
         content: identity of the photos by content.
+        conditions: identity of the table of samples by content; None where it is the default's.
         id: identity of the run; its first 8 digits end the folder's name.
         folder: of the run.
         photos_folder: of the dataset's photos, shared by all runs on them.
@@ -74,16 +85,20 @@ class Job:
     spec: RunSpec
     photos: pd.DataFrame
     items: pd.DataFrame
+    samples: pd.DataFrame
     needs: frozenset[str]
     content: str
+    conditions: str | None
     id: str
     folder: Path
     photos_folder: Path
 
     @property
-    def shard_rows(self) -> int:
-        """Return the number of samples in a shard."""
-        return self.spec.execution.shard_size * self.spec.protocol.samples_per_item
+    def bounds(self) -> tuple[int, ...]:
+        """Return the row at which each shard of samples begins, and the number of all samples."""
+        counts = self.samples.groupby("item", sort=False).size().to_numpy()
+        ends = np.concatenate([[0], np.cumsum(counts)])
+        return (*(int(end) for end in ends[: -1 : self.spec.execution.shard_size]), len(self.samples))
 
     @property
     def shards(self) -> int:
@@ -119,44 +134,131 @@ class Job:
         """
         samples = shard_table(self.folder, "samples").read(self.shards)
         paths = [str(self.folder / p) if p else "" for p in samples["path"]]
-        return ImageList(self.folder, samples.assign(file=samples["path"], path=paths), self.shard_rows)
+        return ImageList(self.folder, samples.assign(file=samples["path"], path=paths), self.bounds)
 
 
 def _image_list(photos: pd.DataFrame, folder: Path) -> ImageList:
     frame = photos.assign(row=range(len(photos)), index=-1)
     frame["status"] = frame["status"].where(frame["status"] == PhotoStatus.OK, str(SampleStatus.UNDECODABLE))
-    return ImageList(folder, frame, PHOTO_ROWS)
+    return ImageList(folder, frame, (*range(0, len(frame), PHOTO_ROWS), len(frame)))
 
 
-def plan(spec: RunSpec) -> Job:
-    """Read the dataset's list and work out identities and folders; load no network.
+Embeddings = Callable[[RunSpec, ImageList, str], NDArray[np.float32]]
+"""(spec, photos, recogniser) -> (n, d) features of the photos, extracted where they are missing; NaN without a face."""
+
+
+def plan(spec: RunSpec, embeddings: Embeddings) -> tuple[Job, Planned]:
+    """Read the dataset's list and work out samples, identities and folders.
+
+    Args:
+        spec: of the run.
+        embeddings: for sources of conditions that ask for them; the default does not, and no network is loaded.
+
+    Returns:
+        The job, and its table of samples with the files that belong to it, to be written into the job's folder.
 
     Raises:
-        UserError: the dataset has no reference, or lacks what its options name.
+        UserError: the dataset has no reference, or lacks what its options name; the conditions do not fit the dataset;
+            or the method does not accept them.
     """
     validate(spec)
     photos = registry.get("datasets", spec.dataset.name)(spec.dataset.options).photos()
-    items = photos[photos["role"] == "reference"].reset_index(drop=True)
+    photos = with_further_references(photos, spec.dataset.references_per_item)
+    items = _items(photos)
     if items.empty:
         raise UserError(f"dataset {spec.dataset.label} has no reference photo")
     content = content_id(photos)
-    needs = needs_of(spec)
-    run = specs.run_id(spec, content, needs)
     base = spec.out / spec.dataset.label
-    return Job(
+    photos_folder = base / f"photos-{content[:8]}"
+    rows, is_default = _samples(spec, items, photos, partial(embeddings, spec, _image_list(photos, photos_folder)))
+    check_accepted(spec, used(rows.table))
+    needs = needs_of(spec)
+    conditions = None if is_default else rows.content
+    run = specs.run_id(spec, content, needs, conditions)
+    folder = base / f"{spec.method.name}-{run[:8]}"
+    return Job(spec, photos, items, rows.table, needs, content, conditions, run, folder, photos_folder), rows
+
+
+def load(folder: Path) -> Job:
+    """Return the job of a run that was begun, from its folder alone: what a worker needs, without the dataset.
+
+    The spec is that of the last command that worked on the run.
+
+    Raises:
+        UserError: the folder is not that of a run, or its tables are not those that it was begun with.
+    """
+    record = read_json(folder / "run.json")
+    spec = specs.recorded(record.get("resumed", record)["spec"])
+    photos, samples = read_table(folder / "photos.parquet"), read_planned(folder)
+    # A run that was begun before there were conditions is the default.
+    conditions = record.get("conditions")
+    if conditions is not None and content_of(samples) != conditions:
+        raise UserError(f"the table of samples in {folder} is not the one that the run was begun with")
+    job = Job(
         spec=spec,
         photos=photos,
-        items=items,
-        needs=needs,
-        content=content,
-        id=run,
-        folder=base / f"{spec.method.name}-{run[:8]}",
-        photos_folder=base / f"photos-{content[:8]}",
+        items=_items(photos),
+        samples=samples,
+        needs=needs_of(spec),
+        content=record["content"],
+        conditions=conditions,
+        id=record["id"],
+        folder=folder,
+        photos_folder=folder.parent / record["gallery"],
     )
+    return job.with_shard_size(record["shard_size"])
 
 
-def warnings(spec: RunSpec) -> list[str]:
+def _items(photos: pd.DataFrame) -> pd.DataFrame:
+    return photos[photos["role"] == "reference"].reset_index(drop=True)
+
+
+def reference_rows(photos: pd.DataFrame) -> dict[str, tuple[int, ...]]:
+    """Return item -> rows of its references: its own photo, then the further references of its subject."""
+    numbered = photos.assign(number=range(len(photos)))
+    further = numbered[photos["role"] == "further"].groupby("subject", sort=False)["number"].agg(tuple).to_dict()
+    own = numbered[photos["role"] == "reference"]
+    rows = zip(own["item"], own["subject"], own["number"], strict=True)
+    return {str(item): (int(number), *further.get(subject, ())) for item, subject, number in rows}
+
+
+def _samples(
+    spec: RunSpec, items: pd.DataFrame, photos: pd.DataFrame, features: Callable[[str], NDArray[np.float32]]
+) -> tuple[Planned, bool]:
+    """Return the table of samples, and whether it is the default's under one prompt."""
+    inputs = Inputs(
+        items=items,
+        references={item: tuple(photos["image"].iloc[list(rows)]) for item, rows in reference_rows(photos).items()},
+        samples_per_item=spec.protocol.samples_per_item,
+        prompts=spec.protocol.texts,
+        seed=spec.protocol.seed,
+        embeddings=lambda name: _by_photo(spec, photos, name, features),
+    )
+    names = set(photos.loc[photos["role"] != "target", "image"])
+    known = Known(items, names, list(inputs.prompts))
+    source = registry.get("conditions", spec.conditions.name)(spec.conditions.options)
+    rows = planned(source.table(inputs), known)
+    default = planned(Default(DefaultOptions()).table(inputs), known)
+    return rows, not spec.protocol.prompts and rows.content == default.content
+
+
+def _by_photo(
+    spec: RunSpec, photos: pd.DataFrame, recogniser: str, features: Callable[[str], NDArray[np.float32]]
+) -> Mapping[str, NDArray[np.float32]]:
+    """Return name of a photo -> embedding, of the references that have one."""
+    if recogniser not in spec.evaluator.recognisers:
+        raise _no_recogniser(spec, f"conditions={spec.conditions.name}", recogniser)
+    rows = features(recogniser)
+    wanted = (photos["role"] != "target").to_numpy() & np.isfinite(rows).all(axis=1)
+    return {str(name): row for name, row, is_wanted in zip(photos["image"], rows, wanted, strict=True) if is_wanted}
+
+
+def warnings(job: Job) -> list[str]:
     """Return what a reader of the run's numbers must know before believing them."""
+    return [*_unknown_faces(job.spec), *_unlike_samples(job), *_references(job)]
+
+
+def _unknown_faces(spec: RunSpec) -> list[str]:
     evaluator = spec.evaluator
     label = spec.dataset.label
     if evaluator.only_for and label not in evaluator.only_for:
@@ -168,11 +270,57 @@ def warnings(spec: RunSpec) -> list[str]:
     return []
 
 
+def _unlike_samples(job: Job) -> list[str]:
+    columns = [str(kind) for kind in used(job.samples) if kind is not ConditionKind.REFERENCES]
+    varied = [c for c in columns if (job.samples.groupby("item")[c].nunique(dropna=False) > 1).any()]
+    if varied:
+        return [
+            f"samples of one item differ by {', '.join(varied)}: similarity to the reference and diversity within an "
+            "item measure these differences, too"
+        ]
+    return []
+
+
+def _references(job: Job) -> list[str]:
+    wanted = job.spec.dataset.references_per_item
+    fewer = sum(len(rows) < wanted for rows in reference_rows(job.photos).values())
+    found = [f"{fewer} of {len(job.items)} items have fewer than {wanted} references"] if fewer else []
+    if wanted > 1 and ConditionKind.REFERENCES not in accepted(job.spec):
+        found.append(f"method {job.spec.method.name} reads one reference of each item, the item's own")
+    return found
+
+
 def needs_of(spec: RunSpec) -> frozenset[str]:
-    """Return what the method needs of a reference: as its options say where they say it, else as its class does."""
+    """Return what the method needs of a reference."""
+    return frozenset(FORMER_NEEDS.get(need, need) for need in _declared(spec, "needs"))
+
+
+def accepted(spec: RunSpec) -> frozenset[ConditionKind]:
+    """Return the kinds of conditions that the method accepts."""
     method = registry.get("methods", spec.method.name)
-    needs = getattr(spec.method.options, "needs", method.needs)
-    return frozenset(FORMER_NEEDS.get(need, need) for need in needs)
+    many = {ConditionKind.REFERENCES} if getattr(method, "many_references", False) else frozenset()
+    return frozenset(ConditionKind(kind) for kind in _declared(spec, "accepts")) | many
+
+
+def _declared(spec: RunSpec, name: str) -> Any:
+    """Return what a method declares: its options where it depends on them, else its class."""
+    method = registry.get("methods", spec.method.name)
+    return getattr(spec.method.options, name, getattr(method, name, frozenset()))
+
+
+def check_accepted(spec: RunSpec, kinds: Sequence[ConditionKind]) -> None:
+    """Check that the method accepts the conditions of a run.
+
+    Raises:
+        UserError: it does not.
+    """
+    refused = [kind for kind in kinds if kind not in accepted(spec)]
+    if refused:
+        takes = ", ".join(sorted(accepted(spec))) or "none"
+        raise UserError(
+            f"conditions={spec.conditions.name} asks for {', '.join(refused)}, which method {spec.method.name} does "
+            f"not accept with these options; it accepts: {takes}"
+        )
 
 
 def validate(spec: RunSpec) -> None:
@@ -187,13 +335,16 @@ def validate(spec: RunSpec) -> None:
     evaluator = spec.evaluator
     for name in recognisers_needed(needs_of(spec)):
         if name not in evaluator.recognisers:
-            known = ", ".join(evaluator.recognisers)
-            raise UserError(
-                f"method {spec.method.name} needs embeddings of recogniser {name!r}; "
-                f"evaluator {evaluator.name} has: {known}"
-            )
+            raise _no_recogniser(spec, f"method {spec.method.name}", name)
     for name, extractor in evaluator.all_extractors.items():
         _validate_view(spec, name, view_of(extractor))
+
+
+def _no_recogniser(spec: RunSpec, who: str, recogniser: str) -> UserError:
+    known = ", ".join(spec.evaluator.recognisers)
+    return UserError(
+        f"{who} needs embeddings of recogniser {recogniser!r}; evaluator {spec.evaluator.name} has: {known}"
+    )
 
 
 def _validate_view(spec: RunSpec, extractor: str, view: View) -> None:

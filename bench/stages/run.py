@@ -10,19 +10,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.conditions.planned import Planned
 from bench.console import say
 from bench.data.removal import NOTE
 from bench.errors import UserError
 from bench.identity import weights
 from bench.provenance import environment
+from bench.registry import distribution
 from bench.report.run import write_report
-from bench.spec import RunSpec, recognisers_needed
+from bench.spec import FINDERS, GROUPS, RunSpec, recognisers_needed
 from bench.stages.extract import extract
 from bench.stages.generate import generate
 from bench.stages.networks import Networks
 from bench.stages.plan import ImageList, Job, plan, warnings
 from bench.stages.score import population_names, score
-from bench.stages.tables import is_pairwise
+from bench.stages.tables import feature_table, is_pairwise, read_features
 from bench.store import locked, read_json, sweep, write_json, write_table
 
 
@@ -32,12 +37,12 @@ def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
     Raises:
         UserError: see the stages; whatever ends a stage is also written to the run's `error.json`.
     """
-    job = plan(spec)
-    for warning in warnings(spec):
+    job, rows = plan(spec, photo_embeddings)
+    for warning in warnings(job):
         say(f"warning: {warning}")
     with locked(job.folder):
         sweep(job.folder)
-        if not _begin(job):
+        if not _begin(job, rows):
             return job
         job = _as_begun(job)
         try:
@@ -72,6 +77,13 @@ def _extract(job: Job) -> None:
     extract(job.sample_images(), job.spec, list(extractors), what, networks, job.photo_images())
 
 
+def photo_embeddings(spec: RunSpec, images: ImageList, recogniser: str) -> NDArray[np.float32]:
+    """Return (n, d) embeddings of a dataset's photos, extracted where they are missing; NaN without a face."""
+    what = f"extract photos of {spec.dataset.label}"
+    _extract_shared(images, spec, [recogniser], what, Networks(spec))
+    return read_features(feature_table(images, spec, recogniser), images.shards)
+
+
 def extract_photos(job: Job, names: Sequence[str], networks: Networks) -> None:
     """Extract faces and features of the dataset's photos, which every run on them shares."""
     _extract_shared(job.photo_images(), job.spec, names, f"extract photos of {job.spec.dataset.label}", networks)
@@ -91,8 +103,8 @@ def _extract_shared(images: ImageList, spec: RunSpec, names: Sequence[str], what
         extract(images, spec, names, what, networks)
 
 
-def _begin(job: Job) -> bool:
-    """Write `run.json` of a new run; return False where an existing one is to be left alone."""
+def _begin(job: Job, rows: Planned) -> bool:
+    """Write `run.json` and the tables of a new run; return False where an existing one is to be left alone."""
     path = job.folder / "run.json"
     policy = job.spec.execution.on_existing
     if path.exists() and policy == "never":
@@ -100,17 +112,28 @@ def _begin(job: Job) -> bool:
         return False
     if policy == "always" or (job.folder / NOTE).exists():
         _empty(job.folder)
-    if not path.exists():
+    rows.write(job.folder)
+    if path.exists():
+        _resume(path, job)
+    else:
         write_table(job.folder / "photos.parquet", job.photos)
         write_json(path, record(job))
     return True
 
 
+def _resume(path: Path, job: Job) -> None:
+    """Note in `run.json` how the run is worked on now: what does not enter its id may have changed."""
+    begun = read_json(path)
+    resumed = {"spec": job.spec.model_dump(mode="json"), "command": sys.argv}
+    if begun.get("resumed", begun)["spec"] != resumed["spec"]:
+        write_json(path, {**begun, "resumed": resumed})
+
+
 def _empty(folder: Path) -> None:
     """Delete all results; `run.json` goes first, so that a half-emptied folder is not taken for a run."""
-    for name in ("run.json", "photos.parquet", "error.json"):
+    for name in ("run.json", "photos.parquet", "conditions.parquet", "error.json"):
         (folder / name).unlink(missing_ok=True)
-    for name in ("tables", "samples", "scores", "report"):
+    for name in ("tables", "samples", "conditions", "scores", "report"):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / NOTE).unlink(missing_ok=True)
 
@@ -123,17 +146,29 @@ def record(job: Job) -> dict[str, Any]:
         "method": spec.method.name,
         "dataset": spec.dataset.label,
         "content": job.content,
+        "conditions": job.conditions,
         "gallery": job.photos_folder.name,
         "items": len(job.items),
         "shards": job.shards,
         "shard_size": spec.execution.shard_size,
         "begun": time.time(),
-        "warnings": warnings(spec),
+        "warnings": warnings(job),
         "spec": spec.model_dump(mode="json"),
         "weights": weights(spec),
+        "plugins": plugins(spec),
         "environment": environment(),
         "command": sys.argv,
     }
+
+
+def plugins(spec: RunSpec) -> dict[str, dict[str, str]]:
+    """Return name and version of the installed packages that parts of a run come from, by kind and name of the part."""
+    evaluator = spec.evaluator
+    parts = [(group, getattr(spec, name).name) for name, group in GROUPS.items()]
+    parts += [(f"{name}s", part.name) for name in FINDERS if (part := getattr(evaluator, name)) is not None]
+    parts += [("extractors", part.name) for part in evaluator.all_extractors.values()]
+    found = {f"{group}.{name}": distribution(group, name) for group, name in dict.fromkeys(parts)}
+    return {part: {"package": one[0], "version": one[1]} for part, one in found.items() if one is not None}
 
 
 def _as_begun(job: Job) -> Job:

@@ -235,5 +235,11 @@ def provenance(job: Job, metrics: Sequence[Metric]) -> dict[str, Any]:
         "detector": detector_id(spec),
         "extractors": {name: feature_id(spec, name) for name in spec.evaluator.all_extractors},
         "metrics": {metric.name: metric.version for metric in metrics},
-        "identity": identity(spec),
+        "identity": identity(spec) | _conditions(job),
     }
+
+
+def _conditions(job: Job) -> dict[str, Any]:
+    """Return the conditions as a setting that changes numbers, with the content of their table; nothing by default."""
+    found = identity(job.spec, only=("conditions",)).get("conditions", {})
+    return {} if job.conditions is None else {"conditions": {**found, "content": job.conditions}}

@@ -6,11 +6,13 @@ import hashlib
 import json
 
 
-def sample_seed(protocol_seed: int, dataset: str, item: str, index: int, prompt: str) -> int:
+def sample_seed(protocol_seed: int, dataset: str, key: str, index: int, prompt: str) -> int:
     """Return a seed in [0, 2^63) from sha256 over the five values that name a sample.
+
+    The key is the item's name and the index is the sample's, unless its condition says otherwise.
 
     >>> sample_seed(0, "mini", "s000", 0, "photo of a person") != sample_seed(0, "mini", "s000", 1, "photo of a person")
     True
     """
-    text = json.dumps([protocol_seed, dataset, item, index, prompt], ensure_ascii=True)
+    text = json.dumps([protocol_seed, dataset, key, index, prompt], ensure_ascii=True)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -154,7 +154,7 @@ def test_several_references(folder):
     request = Request(Reference("i", "s", embeddings={"arcface": rows}), 0, 1, "")
     for how in ("raw", "normalised"):
         method = make(folder, averaging=how)
-        np.testing.assert_array_equal(method.condition(request), average(rows, how))
+        np.testing.assert_array_equal(method.embedding(request), average(rows, how))
         single = Request(Reference("i", "s", embeddings={"arcface": average(rows, how)}), 0, 1, "")
         np.testing.assert_array_equal(images(method, [request])[0], images(method, [single])[0])
     assert not np.allclose(average(rows, "raw") / 20, average(rows, "normalised"))
@@ -163,7 +163,7 @@ def test_several_references(folder):
 def test_given_embedding(folder, tmp_path):
     np.save(tmp_path / "e.npy", tiny.embedding(5).numpy())
     method = make(folder, embedding=tmp_path / "e.npy")
-    assert method.needs == frozenset()
+    assert method.options.needs == frozenset()
     nobody = Request(Reference("i", "s"), 0, 3, "")
     somebody = Request(Reference("i", "s", embeddings={"arcface": tiny.embedding(5).numpy()}), 0, 3, "")
     np.testing.assert_array_equal(images(method, [nobody])[0], images(make(folder), [somebody])[0])
@@ -180,7 +180,7 @@ def test_between_two_identities(folder, tmp_path):
         assert np.abs(found.astype(int) - images(plain, [alike])[0].astype(int)).max() <= 1
     middle = interpolate(tiny.embedding(0).numpy(), tiny.embedding(1).numpy(), 0.5)
     method = make(folder, blend_with=tmp_path / "other.npy", blend=0.5)
-    np.testing.assert_array_equal(method.condition(mine), middle)
+    np.testing.assert_array_equal(method.embedding(mine), middle)
 
 
 def test_lcm_lora(folder, tmp_path):
@@ -210,7 +210,7 @@ def reference_pipeline(method, kind, **more):
     pipe.set_progress_bar_config(disable=True)
     asked = tiny.requests(1, 1)
     with torch.inference_mode():
-        prompt = method.prompts.identities(torch.from_numpy(method.condition(asked[0]))[None])
+        prompt = method.prompts.identities(torch.from_numpy(method.embedding(asked[0]))[None])
     found = pipe(
         prompt_embeds=prompt,
         negative_prompt_embeds=method.unconditional,
@@ -287,8 +287,8 @@ def test_bf16(folder):
 
 
 def test_options_that_go_together(folder):
-    with pytest.raises(UserError, match="normal_map"):
-        options(folder, controlnet=folder / "controlnet")
+    with pytest.raises(UserError, match="needs a controlnet"):
+        options(folder, normal_map=folder / "normals.png")
     with pytest.raises(UserError, match="expression has 3"):
         options(folder, exp_adapter=folder, expression=(1.0, 2.0, 3.0))
 

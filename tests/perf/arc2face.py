@@ -75,7 +75,7 @@ def bare(method: Arc2Face, asked: list[Request]):
     pipe = StableDiffusionPipeline(*parts, requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
     pipe.vae.enable_slicing()
-    rows = torch.from_numpy(np.stack([method.condition(r) for r in asked[::SAMPLES]]))
+    rows = torch.from_numpy(np.stack([method.embedding(r) for r in asked[::SAMPLES]]))
     with torch.inference_mode():
         prompts = method.prompts.identities(rows).repeat_interleave(SAMPLES, 0)
     empty = method.unconditional.expand_as(prompts)
@@ -121,7 +121,7 @@ def cost(method: Arc2Face, single: Arc2Face, asked: list[Request], given) -> Non
 
 def prompts(method: Arc2Face, single: Arc2Face, asked: list[Request], given) -> None:
     """What the prompts cost, and how often the encoder is called for one identity's samples."""
-    rows = torch.from_numpy(np.stack([method.condition(r) for r in asked[::SAMPLES]]))
+    rows = torch.from_numpy(np.stack([method.embedding(r) for r in asked[::SAMPLES]]))
     with torch.inference_mode():
         took = [seconds(given.device, lambda: method.prompts.identities(rows)) for _ in range(given.turns)]
     print(f"the prompts of {PEOPLE} identities: {statistics.median(took):.4f} s")
@@ -145,7 +145,7 @@ def official(method: Arc2Face, asked: list[Request]):
     def call() -> None:
         for first in asked[::SAMPLES]:
             with torch.inference_mode():
-                prompt = method.prompts.identities(torch.from_numpy(method.condition(first)[None]))
+                prompt = method.prompts.identities(torch.from_numpy(method.embedding(first)[None]))
             empty = method.unconditional.expand_as(prompt)
             pipe(prompt_embeds=prompt, negative_prompt_embeds=empty, num_images_per_prompt=SAMPLES, **options)
 
