@@ -117,12 +117,16 @@ def lora(path: Path, rank: int = 4) -> Path:
 
 
 def adapter(path: Path, read: int, width: int = WIDTH) -> Path:
-    """An image-prompt adapter from `read` numbers to 4 tokens."""
+    """An image-prompt adapter from `read` numbers to 4 tokens, for the tiny UNet."""
+    return adapter_of({**UNET, "cross_attention_dim": width}, path, read)
+
+
+def adapter_of(config: dict, path: Path, read: int) -> Path:
+    """An image-prompt adapter for the UNet of a configuration."""
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(6)
-    unet = UNet2DConditionModel.from_config({**UNET, "cross_attention_dim": width})
-    layers = {}
+    unet, width, layers = UNet2DConditionModel.from_config(config), config["cross_attention_dim"], {}
     for i, name in enumerate(unet.attn_processors):
         if "attn2" in name:
             hidden = unet.get_submodule(name.removesuffix(".processor")).to_q.weight.shape[0]
