@@ -6,7 +6,7 @@ import pandas as pd
 
 from bench.metrics.functional.cosine import cosines
 from bench.metrics.protocol import Evaluation, Metric, Number, Result, Statistic
-from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, pairs_within
+from bench.metrics.shared.diversity import Pairs, alike, diversity_scores, item_table, pairs_within
 from bench.metrics.shared.eligibility import eligibility_of, nonzero
 from bench.metrics.shared.recompute import item_means
 from bench.metrics.shared.scores import concat, recognisers
@@ -27,7 +27,7 @@ def compute(evaluation: Evaluation) -> Result:
         number = Number(NAME, recogniser)
         features = evaluation.features[recogniser]
         eligibility = eligibility_of(evaluation, features, usable=nonzero)
-        first, second = pairs_within(eligibility.item, eligibility.valid)
+        first, second = pairs_within(alike(evaluation, eligibility), eligibility.valid)
         pairs = Pairs(first, second, cosines(features.samples, first, features.samples, second))
         scores += diversity_scores(evaluation, eligibility, pairs, number, note=eligibility.note)
         tables.append(item_table(evaluation, eligibility, pairs, number))
