@@ -12,12 +12,13 @@ from bench import registry, resources
 from bench.console import show, table
 from bench.errors import unknown
 from bench.report.runs import runs
+from bench.spec import GROUPS
 
-KINDS = ("methods", "datasets", "extractors", "metrics", "runs")
+KINDS = ("methods", "datasets", "conditions", "extractors", "metrics", "runs")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print a table (or `--json`) of methods, datasets, extractors, metrics or runs."""
+    """Print a table (or `--json`) of methods, datasets, conditions, extractors, metrics or runs."""
     parser = argparse.ArgumentParser(prog="python -m bench ls", description=main.__doc__)
     parser.add_argument("kind", nargs="?", default="runs", help=", ".join(KINDS))
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
@@ -37,7 +38,7 @@ def registered(kind: str) -> list[dict[str, Any]]:
         return [{"kind": g[:-1], "name": n, "code": c} for g in groups for n, c in sorted(registry.targets(g).items())]
     if kind == "metrics":
         return [{"name": name, "code": code} for name, code in sorted(registry.targets(kind).items())]
-    folder = resources.folder("conf") / kind[:-1]
+    folder = resources.folder("conf") / next(name for name, group in GROUPS.items() if group == kind)
     code = registry.targets(kind)
     rows = [_config(path, code) for path in sorted(folder.glob("*.yaml"))]
     configured = {row["part"] for row in rows}
@@ -46,7 +47,7 @@ def registered(kind: str) -> list[dict[str, Any]]:
 
 
 def _config(path: Path, code: dict[str, str]) -> dict[str, Any]:
-    """Return the row of a configured method or dataset, from its YAML alone."""
+    """Return the row of a configured part, from its YAML alone."""
     import yaml
 
     data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -203,12 +203,13 @@ def known_keys() -> list[str]:
     """Return every key of the default configuration, as it would be overridden, and every option of every method."""
     from bench import registry
     from bench.faces.views import ViewOptions
-    from bench.spec import Evaluator, Execution, Protocol
+    from bench.spec import GROUPS, OUTER, Evaluator, Execution, Protocol
 
     groups: list[tuple[str, Any]] = [
         ("protocol", Protocol), ("protocol.views", ViewOptions), ("evaluator", Evaluator), ("execution", Execution),
     ]  # fmt: skip
-    for group, table in (("method", "methods"), ("dataset", "datasets")):
+    for group, table in GROUPS.items():
         groups += [(group, registry.get(table, name).Options) for name in sorted(registry.targets(table))]
     keys = [f"{prefix}.{field}" for prefix, model in groups for field in model.model_fields]
-    return sorted({*keys, "out", "profile", "method", "dataset", "protocol", "evaluator", "execution"})
+    keys += [f"{group}.{field}" for group, fields in OUTER.items() for field in fields]
+    return sorted({*keys, *GROUPS, "out", "profile", "protocol", "evaluator", "execution"})

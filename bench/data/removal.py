@@ -34,6 +34,9 @@ COMPARED = "compare"
 SHOWS_OTHERS = "shuffle-"
 """Beginning of the folders of a control whose runs show people under the names of others."""
 
+MIXED = "conditions"
+"""Folder of a run that holds vectors and images by content: nothing says whose they are, and one may be of several."""
+
 TEXTS = {".csv", ".html", ".json", ".jsonl", ".log", ".md", ".svg", ".tex", ".txt", ".yaml"}
 
 
@@ -69,9 +72,9 @@ def remove(subject: str, *, runs: Path, lists: Path, dry_run: bool = False) -> R
     """Remove a subject, by its exact name.
 
     The scores and the report of every run that held the person are deleted, and all comparisons of runs, to be made
-    again; so are whole runs of the control `shuffle`, which show each person under other people's names. Every folder
-    that lost rows gets a note `removed.json` with their number, without a name. Folders that a running process holds
-    are waited for.
+    again; so are whole runs of the control `shuffle`, which show each person under other people's names, and runs with
+    vectors or images of conditions, which may mix people. Every folder that lost rows gets a note `removed.json` with
+    their number, without a name. Folders that a running process holds are waited for.
 
     Args:
         subject: as in the column `subject` of lists and tables.
@@ -125,7 +128,7 @@ def _find_in_run(folder: Path, person: Person, found: Removal) -> None:
     if not tables and not images:
         return
     found.runs.append(folder)
-    if folder.name.startswith(SHOWS_OTHERS):
+    if folder.name.startswith(SHOWS_OTHERS) or (folder / MIXED).exists():
         found.deleted.append(folder)
         return
     found.tables.update(tables)
