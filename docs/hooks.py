@@ -22,7 +22,9 @@ from bench.faces.views import ViewOptions
 from bench.identity import Mark, mark_of
 from bench.spec import Card, Evaluator, Execution, Protocol
 
-GROUPS = ("methods", "datasets", "detectors", "landmarkers", "parsers", "extractors")
+GROUPS = ("methods", "datasets", "conditions", "detectors", "landmarkers", "parsers", "extractors")
+HEADINGS = {"conditions": "sources of conditions"}
+"""What the heading calls a group where it is another word."""
 MARKS = {Mark.IDENTITY: "identity", Mark.CONTENT: "content", Mark.RECORDED: "recorded"}
 OUTER: tuple[tuple[str, type[BaseModel]], ...] = (
     ("protocol", Protocol), ("protocol.views", ViewOptions), ("evaluator", Evaluator),
@@ -33,6 +35,7 @@ MODULES = {
     "reference/parts.md": (
         "Interfaces of parts",
         ["baselines.protocol", "bench.extractors.protocol", "bench.metrics.protocol", "bench.data.protocol",
+         "bench.conditions.protocol", "bench.conditions.kinds",
          "bench.identity", "bench.runtime", "bench.errors", "bench.status", "bench.faces.face"],
     ),
     "reference/reports.md": (
@@ -45,7 +48,9 @@ MODULES = {
     "reference/statistics.md": ("Statistics", ["bench.statistics"]),
     "reference/networks.md": ("Faces and networks", ["bench.faces", "bench.extractors"]),
     "reference/studies.md": ("Studies", ["bench.studies", "bench.studies.user_study"]),
-    "reference/data.md": ("Datasets and methods", ["bench.data", "baselines", "bench.stages.seeds"]),
+    "reference/data.md": (
+        "Datasets, conditions and methods", ["bench.data", "bench.conditions", "baselines", "bench.stages.seeds"],
+    ),
 }  # fmt: skip
 """page -> title, and the modules (or packages with all their public modules) whose docstrings make it."""
 ELSEWHERE = set(MODULES["reference/parts.md"][1])
@@ -130,7 +135,7 @@ def configuration_page() -> str:
     ]
     parts += [f"### `{name}`\n\n{options(model)}" for name, model in OUTER]
     for plural in GROUPS:
-        parts.append(f"## Options of {plural}\n")
+        parts.append(f"## Options of {HEADINGS.get(plural, plural)}\n")
         parts += [_part(plural, name) for name in sorted(registry.targets(plural))]
     return "\n".join(parts)
 
