@@ -6,6 +6,7 @@ import numpy as np
 
 from baselines.protocol import Output
 from bench.stages import generate
+from bench.status import SampleStatus
 
 
 class Halved:
@@ -17,13 +18,13 @@ class Halved:
 
 
 def test_what_a_method_notes_is_recorded(monkeypatch):
-    def row(_job, _references, item, index):
-        status = "ok" if item == 0 else "reference_failed"
-        return {"position": item, "index": index, "seed": 1, "status": status, "note": "", "key": ""}
-
-    monkeypatch.setattr(generate, "_row", row)
     monkeypatch.setattr(generate, "_commit", lambda *_: {"path": "x.png"})
-    job = SimpleNamespace(spec=SimpleNamespace(protocol=SimpleNamespace(prompt="")))
-    found = generate._batch(job, Halved(), [None, None], [(0, 0), (0, 1), (1, 0)])
+    protocol = SimpleNamespace(seed=0, texts={"neutral": "photo of a person"})
+    job = SimpleNamespace(spec=SimpleNamespace(protocol=protocol, dataset=SimpleNamespace(label="few")))
+    statuses = [SampleStatus.OK, SampleStatus.OK, SampleStatus.NO_FACE]
+    asked = SimpleNamespace(status=lambda planned: statuses[planned["row"]], request=lambda planned, seed: seed)
+    names = {"item": "a", "subject": "A", "prompt_id": "neutral", "seed_key": "a"}
+    found = generate._batch(job, Halved(), asked, [{**names, "row": k, "index": k, "seed_index": k} for k in range(3)])
     assert found["note"].tolist() == ["in batches of 2", "in batches of 2", ""]
+    assert found["status"].tolist() == ["ok", "ok", "reference_failed"]
     assert "note" in generate.TIMING_COLUMNS
