@@ -132,6 +132,8 @@ class Method(Protocol):
             before its first sample.
         many_references: whether it reads `Request.references`; it then accepts the kind "references", too. False where
             it is left out.
+        remarks: optional static method (options, items, samples_per_item) -> lines: what of its files a run will
+             not use; `items` is a table with the columns item, subject and key. Asked once, before the first sample.
         generates: whether its images are made by a model (and their files say so); True where it is left out.
         version: of how it makes samples; another version is another run. 1 where it is left out.
 

@@ -73,24 +73,32 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "sscd": "bench.extractors.sscd:Sscd",
     },
     "metrics": {
+        "aesthetic": "bench.metrics.aesthetic:METRIC",
         "cmmd": "bench.metrics.cmmd:METRIC",
         "copy_paste": "bench.metrics.copy_paste:METRIC",
         "copying": "bench.metrics.copying:METRIC",
         "copying_lpips": "bench.metrics.copying_lpips:METRIC",
+        "copying_sscd": "bench.metrics.copying_sscd:METRIC",
+        "detection_agreement": "bench.metrics.detection_agreement:METRIC",
         "expression_diversity": "bench.metrics.expression_diversity:METRIC",
+        "face_quality": "bench.metrics.face_quality:METRIC",
         "failure_to_acquire": "bench.metrics.failure_to_acquire:METRIC",
         "fd_dinov2": "bench.metrics.fd_dinov2:METRIC",
         "fid": "bench.metrics.fid:METRIC",
         "groups": "bench.metrics.groups:METRIC",
+        "head_pose_diversity": "bench.metrics.head_pose_diversity:METRIC",
         "id_similarity": "bench.metrics.id_similarity:METRIC",
         "kid": "bench.metrics.kid:METRIC",
         "lpips_diversity": "bench.metrics.lpips_diversity:METRIC",
         "pose_diversity": "bench.metrics.pose_diversity:METRIC",
         "precision_recall": "bench.metrics.precision_recall:METRIC",
+        "prompt_following": "bench.metrics.prompt_following:METRIC",
+        "quality_similarity": "bench.metrics.quality_similarity:METRIC",
         "retrieval": "bench.metrics.retrieval:METRIC",
         "target_similarity": "bench.metrics.target_similarity:METRIC",
         "verification": "bench.metrics.verification:METRIC",
         "within_similarity": "bench.metrics.within_similarity:METRIC",
+        "yaw_similarity": "bench.metrics.yaw_similarity:METRIC",
     },
 }
 """group -> name -> "module:attribute"."""
@@ -115,13 +123,18 @@ def get(group: str, name: str) -> Any:
     """The object that a name stands for, imported now.
 
     Raises:
-        UserError: no such name; the message has the nearest valid one.
+        UserError: no such name (the message has the nearest valid one), or its module cannot be imported.
     """
     table = targets(group)
     if name not in table:
         raise unknown(group[:-1], name, table)
     module, attribute = table[name].split(":")
-    return getattr(importlib.import_module(module), attribute)
+    # The module may be another package's and fail in any way.
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{group[:-1]} {name} ({table[name]}) cannot be imported: {what}") from error
 
 
 def distribution(group: str, name: str) -> tuple[str, str] | None:

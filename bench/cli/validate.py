@@ -130,8 +130,9 @@ def _write(result: Validation, out: Path) -> None:
 
 
 def _row(line: Mapping[str, Any]) -> dict[str, str]:
-    from bench.report.tables import number
+    from bench.report.model import measured
+    from bench.report.tables import written
 
-    value = number(line["value"], line["low"], line["high"])
+    value = written(measured(line))
     texts = [line[name] for name in HEADER[:4]] + [value, line["n"], line["n_failed"], line["note"]]
     return dict(zip(HEADER, map(str, texts), strict=True))

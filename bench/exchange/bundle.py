@@ -159,7 +159,7 @@ def _from_folder(source: Path) -> dict[str, bytes]:
         Path(place) / name for place, folders, names in os.walk(source) for name in (*names, *_links(place, folders))
     ]
     if any(not stat.S_ISREG(os.lstat(path).st_mode) for path in paths):
-        raise Refused("it holds a link or something that is no file")
+        raise Refused("it holds a link or something that is not a file")
     _check_sizes([os.lstat(path).st_size for path in paths])
     for path in sorted(paths):
         name = path.relative_to(source).as_posix()
@@ -183,7 +183,7 @@ def _check_sizes(sizes: list[int]) -> None:
 
 def _check_name(name: str, known: Mapping[str, bytes]) -> None:
     if name != MANIFEST and not NAMES.fullmatch(name):
-        raise Refused(f"{name[:100]!r} is no file of a bundle")
+        raise Refused(f"{name[:100]!r} is not a file of a bundle")
     if name in known:
         raise Refused(f"{name!r} is in it twice")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bench.execution.local import Advance
 from bench.faces.face import Face
+from bench.faces.search import Detection, detect
 from bench.faces.views import FFHQ512, Crop, View, ViewOptions, absent, cut, cut_again, mask
 from bench.images import ImageError, read_image
 from bench.spec import RunSpec, view_of
@@ -38,7 +39,7 @@ def wanted_views(spec: RunSpec, names: Sequence[str], rows: pd.DataFrame) -> lis
 
 def needs_landmarks(spec: RunSpec, views: Iterable[View]) -> bool:
     """Return whether landmarks are looked for in an image of which `views` are cut."""
-    return spec.evaluator.landmarker is not None and any(view.aligned for view in views)
+    return spec.evaluator.landmarker is not None and any(view.uses_landmarks for view in views)
 
 
 def cut_all(
@@ -64,8 +65,8 @@ def cut_all(
         cuts = []
         for (_, row), image, views in zip(rows.iterrows(), _decoded(pool, rows), wanted, strict=True):
             found, face = finder.find(row, image, needs_landmarks(spec, views))
-            status = SampleStatus(found["status"])
-            cuts.append(pool.submit(_cut, image, status, face, _cut_first(views, options), options))
+            of_image = face or SampleStatus(found["status"])
+            cuts.append(pool.submit(_cut, image, of_image, _cut_first(views, options), options))
             advance(1)
         crops = [future.result() for future in cuts]
     return {view: _finished(networks, spec, view, crops) for view in sorted(set().union(*wanted), key=_by_name)}
@@ -98,9 +99,9 @@ def _cut_again(networks: Networks, spec: RunSpec, view: View, aligned: Sequence[
     landmarker = networks.part("landmarkers", spec.evaluator.landmarker)
 
     def landmarks(crop: Crop) -> NDArray[np.float32] | None:
-        faces = detector.detect(crop.pixels).faces if crop.status == ViewStatus.OK else []
-        found = landmarker.landmarks(crop.pixels, faces[:1])[0] if faces else None
-        return found if found is not None and np.isfinite(found).all() else None
+        found = detect(detector, crop.pixels, spec.protocol.faces) if crop.status == ViewStatus.OK else Detection([])
+        points = landmarker.landmarks(crop.pixels, found.faces[:1])[0] if found.faces else None
+        return points if points is not None and np.isfinite(points).all() else None
 
     return [cut_again(view, crop, landmarks(crop)) for crop in aligned]
 
@@ -125,13 +126,10 @@ def _read(status: str, path: str) -> NDArray[np.uint8] | str:
 
 
 def _cut(
-    image: NDArray[np.uint8] | str,
-    status: SampleStatus,
-    face: Face | None,
-    wanted: Collection[View],
-    options: ViewOptions,
+    image: NDArray[np.uint8] | str, face: Face | SampleStatus, wanted: Collection[View], options: ViewOptions
 ) -> dict[View, Crop]:
-    if isinstance(image, str) or face is None:
+    if isinstance(image, str):
+        status = SampleStatus.UNDECODABLE if isinstance(face, Face) else face
         return {view: absent(view, status) for view in wanted}
     return cut(image, face, wanted, options)
 

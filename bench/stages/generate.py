@@ -16,13 +16,13 @@ from baselines.protocol import Collection, Method, Output, Reference, Request
 from bench import registry
 from bench.conditions.cells import ConditionFiles
 from bench.conditions.kinds import ConditionKind
-from bench.data.photos import PhotoStatus
 from bench.execution.local import Advance, Work, run_shards
 from bench.hashing import sha256_bytes
 from bench.images import encode_png, read_image
 from bench.runtime import Runtime
 from bench.spec import recognisers_needed
 from bench.stages.face_finder import face_of_row
+from bench.stages.log import LOG, log_traceback
 from bench.stages.plan import Job, accepted, reference_rows
 from bench.stages.seeds import sample_seed
 from bench.stages.tables import feature_table, read_faces, read_features
@@ -34,26 +34,32 @@ TIMING_COLUMNS = ["seconds", "note"]
 """Columns of the table `timings`: how a sample was made, which changes nothing in it."""
 
 
-def generate(job: Job) -> None:
-    """Make every sample that is not there yet."""
+def generate(job: Job) -> int:
+    """Make every sample that is not there yet; return how many shards missed some."""
     samples = shard_table(job.folder, "samples")
     todo = [s for s in range(job.shards) if not samples.has(s)]
     sizes = [end - begin for begin, end in pairwise(job.bounds)]
     run_shards(partial(_setup, job), todo, sizes, job.spec.execution, f"generate {job.folder.name}")
+    return len(todo)
 
 
 def _setup(job: Job) -> Work:
     execution = job.spec.execution
     spec = job.spec.method
-    runtime = Runtime(execution.device, execution.threads, tuple(job.spec.protocol.texts.values()))
+    runtime = Runtime(execution.device, execution.threads, tuple(job.spec.protocol.texts.values()), job.folder / LOG)
     method = registry.get("methods", spec.name)(spec.options, runtime)
     return Work(partial(_shard, job, method, Asked(job)), close=getattr(method, "close", None))
+
+
+def batch_size(job: Job) -> int:
+    """Return how many samples the method is asked for, and are committed, at a time."""
+    return getattr(job.spec.method.options, "batch", None) or job.spec.protocol.samples_per_item
 
 
 def _shard(job: Job, method: Method, asked: Asked, shard: int, _: None, advance: Advance) -> None:
     samples = shard_table(job.folder, "samples")
     rows = job.samples.iloc[job.bounds[shard] : job.bounds[shard + 1]]
-    size = getattr(job.spec.method.options, "batch", None) or job.spec.protocol.samples_per_item
+    size = batch_size(job)
     batches = []
     for number, start in enumerate(range(0, len(rows), size)):
         batch = rows.iloc[start : start + size].to_dict("records")
@@ -66,28 +72,27 @@ def _shard(job: Job, method: Method, asked: Asked, shard: int, _: None, advance:
 
 def _batch(job: Job, method: Method, asked: Asked, planned: Sequence[Mapping[Any, Any]]) -> pd.DataFrame:
     """Make one batch: PNGs first, then (by the caller) the rows that vouch for them."""
-    rows = [_row(job, asked.status(row), row) for row in planned]
+    rows = [_row(job, asked.fault(row), row) for row in planned]
     wanted = [place for place, row in enumerate(rows) if row["status"] == SampleStatus.OK]
     requests = [asked.request(planned[place], rows[place]["seed"]) for place in wanted]
     started = time.perf_counter()
-    outputs = _ask(method, requests)
+    outputs = _ask(method, requests, job.folder)
     seconds = (time.perf_counter() - started) / max(len(requests), 1)
     for place, request, output in zip(wanted, requests, outputs, strict=True):
         rows[place].update(_commit(job, request, output), seconds=seconds, note=output.note)
     return pd.DataFrame(rows)
 
 
-def _row(job: Job, reference: SampleStatus, planned: Mapping[Any, Any]) -> dict[str, Any]:
+def _row(job: Job, fault: str | None, planned: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the row of a sample before it is made.
 
     Args:
         job: of the run.
-        reference: what became of the item's own photo.
+        fault: why the photos that it is made from cannot be used; None where they can.
         planned: the sample's row of the plan.
     """
     protocol = job.spec.protocol
     text = protocol.texts[planned["prompt_id"]]
-    eligible = reference == SampleStatus.OK
     return {
         **{name: planned[name] for name in ("row", "item", "subject", "index", "prompt_id")},
         "seed": sample_seed(protocol.seed, job.spec.dataset.label, planned["seed_key"], planned["seed_index"], text),
@@ -95,21 +100,22 @@ def _row(job: Job, reference: SampleStatus, planned: Mapping[Any, Any]) -> dict[
         "sha256": "",
         "width": 0,
         "height": 0,
-        "status": str(SampleStatus.OK if eligible else SampleStatus.REFERENCE_FAILED),
-        "reason": "" if eligible else f"reference: {reference}",
+        "status": str(SampleStatus.OK if fault is None else SampleStatus.REFERENCE_FAILED),
+        "reason": "" if fault is None else f"reference: {fault}",
         "seconds": 0.0,
         "note": "",
     }
 
 
-def _ask(method: Method, requests: Sequence[Request]) -> list[Output]:
-    """Return the method's outputs; whatever it raises becomes the reason of every sample of the batch."""
+def _ask(method: Method, requests: Sequence[Request], folder: Path) -> list[Output]:
+    """Return the method's outputs; what it raises is logged and is the reason of every sample of the batch."""
     if not requests:
         return []
     try:
         outputs = method.generate(requests)
     # A method may fail in any way: each sample keeps the reason.
     except Exception as error:  # noqa: BLE001
+        log_traceback(folder, f"{requests[0].reference.item}, sample {requests[0].index} and its batch", error)
         return [Output(error=f"{type(error).__name__}: {error}")] * len(requests)
     if len(outputs) != len(requests):
         return [Output(error=f"the method gave {len(outputs)} outputs for {len(requests)} requests")] * len(requests)
@@ -155,15 +161,15 @@ class Asked:
         self._collection = self._make_collection() if "collection" in job.needs else None
         self._reference = lru_cache(maxsize=64)(self._read)
 
-    def status(self, planned: Mapping[Any, Any]) -> SampleStatus:
-        """Return what became of the photos that a sample is made from: OK where its own and one that it names are."""
+    def fault(self, planned: Mapping[Any, Any]) -> str | None:
+        """Return why a sample's photos cannot be used, its item's own or all that it names; None where they can."""
         own = self._rows[planned["item"]][0]
-        failed = [row for row in (own, *self._named(planned)[:1]) if self._statuses[row] != SampleStatus.OK]
-        good = self._statuses[own] == SampleStatus.OK and bool(self._good(planned))
-        return SampleStatus.OK if good else self._statuses[failed[0]]
+        if not self._has_face[own]:
+            return self._reasons[own]
+        return None if self._good(planned) else self._reasons[self._named(planned)[0]]
 
     def request(self, planned: Mapping[Any, Any], seed: int) -> Request:
-        """Return the request of a row of the plan whose status is OK."""
+        """Return the request of a row of the plan whose photos can be used."""
         return Request(
             reference=self._reference(self._rows[planned["item"]][0]),
             index=planned["index"],
@@ -184,12 +190,13 @@ class Asked:
 
     def _good(self, planned: Mapping[Any, Any]) -> list[int]:
         """Return the photos of a sample that have a face."""
-        return [row for row in self._named(planned) if self._statuses[row] == SampleStatus.OK]
+        return [row for row in self._named(planned) if self._has_face[row]]
 
     def _read_tables(self) -> None:
         job, images = self._job, self._job.photo_images()
         self._faces = read_faces(images, job.spec)
-        self._statuses = [SampleStatus(status) for status in self._faces["status"]]
+        self._has_face = (self._faces["status"] == SampleStatus.OK).to_numpy()
+        self._reasons = self._faces["reason"].tolist()
         self._embeddings = {
             name: read_features(feature_table(images, job.spec, name), images.shards)
             for name in recognisers_needed(job.needs)
@@ -214,9 +221,9 @@ class Asked:
     def _make_collection(self) -> Collection:
         job = self._job
         photos = job.photos
-        targets = photos[(photos["role"] == "target") & (photos["status"] == PhotoStatus.OK)]
-        good = [self._statuses[self._rows[item][0]] == SampleStatus.OK for item in job.items["item"]]
-        rows = job.items[good]
+        # A target that is damaged or shows no face is nobody's failure: there is nothing to show.
+        targets = photos[(photos["role"] == "target") & self._has_face]
+        rows = job.items[[bool(self._has_face[self._rows[item][0]]) for item in job.items["item"]]]
         return Collection(
             references=[
                 (item, subject, Path(path))

@@ -21,6 +21,7 @@ from bench.conditions.planned import Known, Planned, content_of, planned, read_p
 from bench.conditions.protocol import Inputs
 from bench.data.folder import Folder, FolderOptions
 from bench.data.photos import PhotoStatus, content_id, with_further_references
+from bench.deviations import deviations
 from bench.errors import UserError
 from bench.faces.views import View
 from bench.identity import files
@@ -175,7 +176,7 @@ def plan(spec: RunSpec, embeddings: Embeddings) -> tuple[Job, Planned]:
     needs = needs_of(spec)
     conditions = None if is_default else rows.content
     run = specs.run_id(spec, content, needs, conditions)
-    folder = base / f"{spec.method.name}-{run[:8]}"
+    folder = base / f"{spec.method.shown}-{run[:8]}"
     return Job(spec, photos, items, rows.table, needs, content, conditions, run, folder, photos_folder), rows
 
 
@@ -188,7 +189,7 @@ def load(folder: Path) -> Job:
         UserError: the folder is not that of a run, or its tables are not those that it was begun with.
     """
     record = read_json(folder / "run.json")
-    spec = specs.recorded(record.get("resumed", record)["spec"])
+    spec = specs.recorded(record.get("planned", record["spec"]))
     photos, samples = read_table(folder / "photos.parquet"), read_planned(folder)
     # A run that was begun before there were conditions is the default.
     conditions = record.get("conditions")
@@ -255,7 +256,7 @@ def _by_photo(
 
 def warnings(job: Job) -> list[str]:
     """Return what a reader of the run's numbers must know before believing them."""
-    return [*_unknown_faces(job.spec), *_unlike_samples(job), *_references(job)]
+    return [*deviations(job.spec.protocol), *_unknown_faces(job.spec), *_unlike_samples(job), *_references(job)]
 
 
 def _unknown_faces(spec: RunSpec) -> list[str]:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bench import registry
+from bench.console import say
 from bench.data.photos import group_columns
+from bench.errors import UserError
+from bench.extractors.protocol import FEATURE, Distance, columns_of, distance_of
 from bench.identity import identity
 from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Result, Score
-from bench.metrics.shared.eligibility import nonzero, subjects, usable_references
+from bench.metrics.shared.eligibility import has_feature, subjects, usable_references
+from bench.metrics.shared.prompts import with_prompts
+from bench.metrics.shared.strangers import doubts
 from bench.metrics.shared.targets import usable_targets
-from bench.spec import RunSpec, detector_id, feature_id
+from bench.spec import Part, RunSpec, detector_id, feature_id
 from bench.stages.plan import ImageList, Job
 from bench.stages.tables import (
+    FACE,
+    embeds_texts,
     feature_matrix,
     feature_table,
     is_pairwise,
     read_faces,
     read_features,
     role_of,
+    texts_table,
 )
 from bench.status import SampleStatus, ViewStatus
-from bench.store import write_atomic, write_json, write_table
+from bench.store import read_table, write_atomic, write_json, write_table
 
 OF_METRIC = ("version", "unit", "higher_is_better")
 """What a row of `scores.parquet` says of its metric."""
@@ -35,10 +44,11 @@ OF_METRIC = ("version", "unit", "higher_is_better")
 
 def score(job: Job) -> None:
     """Compute every metric whose networks are there and write `scores/`."""
-    evaluation = assemble(job)
-    metrics = wanted(job.spec)
-    results = {metric.name: metric.compute(evaluation) for metric in metrics}
     folder = job.folder / "scores"
+    evaluation = assemble(job)
+    _warn(evaluation)
+    metrics = wanted(job.spec, scored_before(folder))
+    results = {metric.name: in_range(metric, with_prompts(metric, evaluation)) for metric in metrics}
     table = scores_table(metrics, results, evaluation)
     write_table(folder / "scores.parquet", table)
     write_atomic(folder / "scores.csv", table.to_csv(index=False, lineterminator="\n").encode())
@@ -48,18 +58,84 @@ def score(job: Job) -> None:
     write_json(folder / "scores.json", provenance(job, metrics))
 
 
-def wanted(spec: RunSpec) -> list[Metric]:
-    """Return the protocol's metrics, or all whose networks the evaluator has."""
-    names = spec.protocol.metrics or sorted(registry.targets("metrics"))
-    metrics: list[Metric] = [registry.get("metrics", name) for name in names]
-    roles = {role_of(part) for part in spec.evaluator.all_extractors.values()}
-    return [metric for metric in metrics if spec.protocol.metrics or set(metric.needs) <= roles]
+def _warn(evaluation: Evaluation) -> None:
+    """Say on the console which references make a threshold doubtful; the scores say it, too."""
+    for recogniser in evaluation.recognisers:
+        found = doubts(evaluation, recogniser) if recogniser in evaluation.features else ""
+        if found:
+            say(f"warning: {recogniser}: {found}")
 
 
-def population_names(spec: RunSpec) -> list[str]:
+def wanted(spec: RunSpec, before: Sequence[str] = ()) -> list[Metric]:
+    """Return the metrics to compute, by name: those that the protocol names, or all whose networks the evaluator has.
+
+    Args:
+        spec: of the run.
+        before: names of metrics that the run has numbers of: they are computed again rather than lost, where their
+            networks are there.
+
+    Raises:
+        UserError: the protocol names a metric that does not exist, or whose networks the evaluator does not have.
+    """
+    networks = (registry.get("extractors", part.name) for part in spec.evaluator.all_extractors.values())
+    roles = {role for network in networks for role in columns_of(network).values()}
+    named = [_named(name, roles, spec.evaluator.name) for name in spec.protocol.metrics or ()]
+    others = _importable(before if spec.protocol.metrics else registry.targets("metrics"))
+    every = {metric.name: metric for metric in (*others, *named) if set(metric.needs) <= roles}
+    return [every[name] for name in sorted(every)]
+
+
+def _named(name: str, roles: set[str], evaluator: str) -> Metric:
+    metric: Metric = registry.get("metrics", name)
+    missing = sorted(set(metric.needs) - roles)
+    if missing:
+        raise UserError(
+            f"metric {name} needs a network of the role {', '.join(missing)}; evaluator {evaluator} has none"
+        )
+    return metric
+
+
+def _importable(names: Iterable[str]) -> list[Metric]:
+    """Return metrics that nobody asked for by name, without those whose package is broken or gone; these are told."""
+    found = []
+    for name in names:
+        try:
+            found.append(registry.get("metrics", name))
+        except UserError as error:
+            say(f"warning: {error}")
+    return found
+
+
+def scored_before(folder: Path) -> list[str]:
+    """Return the metrics that a folder of scores has numbers of."""
+    path = folder / "scores.parquet"
+    return sorted(set(read_table(path)["metric"])) if path.exists() else []
+
+
+def in_range(metric: Metric, result: Result) -> Result:
+    """Return a metric's answer without the values that its own declaration says cannot be; each of them is told."""
+    return replace(result, scores=tuple(_in_range(metric, score) for score in result.scores))
+
+
+def _in_range(metric: Metric, score: Score) -> Score:
+    try:
+        low, high = metric.range_of(score.number.statistic)
+    except KeyError:
+        return score
+    slack = metric.tolerance.absolute
+    lowest, highest = (-np.inf if low is None else low - slack), (np.inf if high is None else high + slack)
+    if score.value is None or lowest <= score.value <= highest:
+        return score
+    fault = f"error of the metric: {score.value:g} is outside of its declared range {low} to {high}"
+    say(f"warning: {score.number}: {fault}")
+    return replace(score, value=None, low=None, high=None, note="; ".join(filter(None, (fault, score.note))))
+
+
+def population_names(job: Job) -> list[str]:
     """Return the extractors whose features some metric compares as distributions."""
-    roles = {role for metric in wanted(spec) if metric.distribution for role in metric.needs}
-    return [name for name, part in spec.evaluator.all_extractors.items() if role_of(part) in roles]
+    metrics = wanted(job.spec, scored_before(job.folder / "scores"))
+    roles = {role for metric in metrics if metric.distribution for role in metric.needs}
+    return [name for name, part in job.spec.evaluator.all_extractors.items() if role_of(part) in roles]
 
 
 def assemble(job: Job) -> Evaluation:
@@ -68,27 +144,80 @@ def assemble(job: Job) -> Evaluation:
     references = (photos.frame["role"] == "reference").to_numpy()
     targets = _targets(job)
     groups = _groups(job)
-    columns = photos.frame[["item", "subject", "image", *groups]]
-    rows = columns.assign(status=read_faces(photos, spec)["status"].to_numpy())
+    named = photos.frame[["item", "subject", "listed_subject", "image", *groups]]
+    rows = named.reset_index(drop=True).join(read_faces(photos, spec)[["status", *FACE]])
     networks = spec.evaluator.all_extractors
     distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
-    of_samples = {name: _table(samples, spec, name) for name, part in networks.items() if not is_pairwise(part)}
-    of_photos = {name: _table(photos, spec, name) for name in of_samples}
+    tables = _read(samples, spec)
+    of_photos = _read(photos, spec)
+    columns = [column for name in tables for column in _columns(name, networks[name], tables[name])]
     return Evaluation(
         samples=_samples(samples.frame, read_faces(samples, spec), rows[references], groups),
         references=rows[references].reset_index(drop=True),
         targets=rows[targets].reset_index(drop=True),
-        features={name: _features(of_samples[name], of_photos[name], references, targets) for name in of_samples},
+        features={c.name: _features(c, tables, of_photos, references, targets) for c in columns},
         pairs={name: _good(table[table["j"] >= 0]) for name, table in distances.items()},
         to_reference={name: _good(table[table["j"] < 0]).drop(columns="j") for name, table in distances.items()},
-        roles={name: role_of(part) for name, part in networks.items()},
+        roles={c.name: c.role for c in columns} | {name: role_of(networks[name]) for name in distances},
         recognisers={name: spec.method.card.relation(name) for name in spec.evaluator.recognisers},
         groups=groups,
         seed=spec.protocol.seed,
         population=_population(job),
-        statuses={name: _statuses(table) for name, table in of_samples.items()}
+        statuses={c.name: _statuses(_column(tables[c.extractor], c.column)) for c in columns}
         | {name: _pair_statuses(samples.frame, table) for name, table in distances.items()},
+        texts={name: _texts(samples, spec, name) for name in tables if embeds_texts(networks[name])},
+        fmr_levels=spec.protocol.fmr_levels,
     )
+
+
+class Column(NamedTuple):
+    """A column of a feature table that metrics read.
+
+    Attributes:
+        name: as metrics know it.
+        extractor: whose table it is in.
+        column: its name there.
+        role: what metrics ask for.
+        distance: how two of its features are compared.
+    """
+
+    name: str
+    extractor: str
+    column: str
+    role: str
+    distance: Distance
+
+
+def _columns(name: str, extractor: Part, table: pd.DataFrame) -> list[Column]:
+    """Return the columns of an extractor's table, the feature first; those that the network left out are not there."""
+    network = registry.get("extractors", extractor.name)
+    (_, role), *further = columns_of(network).items()
+    feature = Column(name, name, FEATURE, role, distance_of(network))
+    return [
+        feature,
+        *(Column(f"{name}:{column}", name, column, own, "cosine") for column, own in further if column in table),
+    ]
+
+
+def _read(images: ImageList, spec: RunSpec) -> dict[str, pd.DataFrame]:
+    """Return the feature table of every extractor that answers with features."""
+    networks = spec.evaluator.all_extractors.items()
+    return {n: feature_table(images, spec, n).read(images.shards) for n, part in networks if not is_pairwise(part)}
+
+
+def _column(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return status and feature of each image by one column; one that is missing has no feature of any image."""
+    if column == FEATURE:
+        return table[["status", FEATURE]]
+    numbers = table.get(column, pd.Series(np.nan, index=table.index))
+    values: list[Any] = [None if pd.isna(n) else np.array([n], np.float32) for n in numbers]
+    return table[["status"]].assign(feature=values)
+
+
+def _texts(samples: ImageList, spec: RunSpec, name: str) -> dict[str, NDArray[np.float32]]:
+    """Return the embedding of each prompt by one extractor."""
+    table = texts_table(samples, spec, name).read(samples.shards)
+    return dict(zip(table["prompt_id"], table[FEATURE], strict=True))
 
 
 def _groups(job: Job) -> tuple[str, ...]:
@@ -102,7 +231,7 @@ def _population(job: Job) -> dict[str, NDArray[np.float32]]:
     images = job.reference_set()
     if images is None:
         return {}
-    tables = {name: feature_table(images, job.spec, name) for name in population_names(job.spec)}
+    tables = {name: feature_table(images, job.spec, name) for name in population_names(job)}
     return {name: read_features(table, images.shards) for name, table in tables.items()}
 
 
@@ -114,8 +243,7 @@ def _samples(
     is_made = made["status"] == SampleStatus.OK
     rows["status"] = np.where(is_made, faces["status"], made["status"])
     rows["reason"] = np.where(is_made, faces["reason"], made["reason"])
-    for column in ("n_faces", "score", "box", "keypoints", "det_size"):
-        rows[column] = faces[column].to_numpy()
+    rows = rows.reset_index(drop=True).join(faces[FACE])
     return rows.merge(references[["item", *groups]], on="item", how="left", validate="many_to_one")
 
 
@@ -125,16 +253,18 @@ def _targets(job: Job) -> NDArray[np.bool_]:
     return targets & (not job.spec.method.card.sees_targets)
 
 
-def _table(images: ImageList, spec: RunSpec, name: str) -> pd.DataFrame:
-    """Return status and feature of each image under one extractor."""
-    return feature_table(images, spec, name).read(images.shards)[["status", "feature"]]
-
-
 def _features(
-    samples: pd.DataFrame, photos: pd.DataFrame, references: NDArray[np.bool_], targets: NDArray[np.bool_]
+    column: Column,
+    samples: Mapping[str, pd.DataFrame],
+    photos: Mapping[str, pd.DataFrame],
+    references: NDArray[np.bool_],
+    targets: NDArray[np.bool_],
 ) -> Features:
-    of_samples, of_photos = equally_wide(feature_matrix(samples["feature"]), feature_matrix(photos["feature"]))
-    return Features(of_samples, of_photos[references], of_photos[targets])
+    made, photographed = (
+        feature_matrix(_column(tables[column.extractor], column.column)[FEATURE]) for tables in (samples, photos)
+    )
+    of_samples, of_photos = equally_wide(made, photographed)
+    return Features(of_samples, of_photos[references], of_photos[targets], column.distance)
 
 
 def equally_wide(*tables: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -154,7 +284,7 @@ def _distances(samples: ImageList, spec: RunSpec, name: str) -> pd.DataFrame:
 
 def _statuses(table: pd.DataFrame) -> NDArray[np.object_]:
     """Return the status of each sample under an extractor; a feature without a direction is not a feature."""
-    usable = nonzero(feature_matrix(table["feature"]))
+    usable = has_feature(feature_matrix(table["feature"]))
     status = table["status"].to_numpy(dtype=object)
     return np.where((status == ViewStatus.OK) & ~usable, str(ViewStatus.NOT_FINITE), status)
 
@@ -207,11 +337,13 @@ def references_table(evaluation: Evaluation) -> pd.DataFrame:
     """
     columns: dict[str, Any] = {}
     for name, features in evaluation.features.items():
-        columns[f"usable[{name}]"] = usable_references(evaluation, features, nonzero)
+        columns[f"usable[{name}]"] = usable_references(evaluation, features, has_feature)
         owners = subjects(evaluation.targets)[usable_targets(evaluation, features)]
         numbers = pd.Series(owners, dtype=object).value_counts()
         columns[f"targets[{name}]"] = evaluation.references["subject"].map(numbers).fillna(0).astype(int).to_numpy()
-    return pd.concat([evaluation.references.drop(columns="image"), pd.DataFrame(columns)], axis=1)
+    return pd.concat(
+        [evaluation.references[["item", "subject", "status", *evaluation.groups]], pd.DataFrame(columns)], axis=1
+    )
 
 
 def items_table(results: dict[str, Result]) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from bench.errors import UserError
 from bench.hashing import sha256_bytes, sha256_path
 from bench.metrics.functional.cosine import unit
-from bench.metrics.shared.eligibility import directed
+from bench.metrics.shared.eligibility import nonzero
 from bench.store import read_json, read_table, write_atomic, write_json, write_table
 from bench.studies.nearest import BLOCK, Block
 
@@ -154,7 +154,7 @@ def add(bank: Bank, vectors: NDArray[Any], images: Sequence[str], subjects: Sequ
         raise UserError(f"{bank.folder} holds vectors of {bank.dimension} numbers; given: shape {vectors.shape}")
     keys = pd.Series([key_of(bank, name) for name in images], dtype="str")
     people = {name: key_of(bank, name) for name in dict.fromkeys(subjects)}
-    fresh = directed(vectors) & ~keys.duplicated().to_numpy()
+    fresh = nonzero(vectors) & ~keys.duplicated().to_numpy()
     for number in range(len(bank.shards)):
         fresh &= ~keys.isin(read_table(bank.keys_file(number))["key"]).to_numpy()
     rows = np.flatnonzero(fresh)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics.functional.cosine import DECIMALS, Floats, blocks, cosines
-from bench.metrics.shared.eligibility import Rows, directed
+from bench.metrics.shared.eligibility import Rows, nonzero
 
 BLOCK = 8192
 """Rows of a bank that are read and multiplied at once."""
@@ -75,7 +75,7 @@ def nearest(
     array([[0, 3]])
     """
     merged = Neighbours(best.position.copy(), best.cosine.copy())
-    rows = np.flatnonzero(directed(queries))
+    rows = np.flatnonzero(nonzero(queries))
     directions = _directions(queries[rows])
     for block in bank:
         others = _directions(block.vectors).T

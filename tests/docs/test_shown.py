@@ -193,7 +193,6 @@ def test_the_run_folder_is_as_it_is_drawn(runs):
     assert any(runs[0].parent.glob("photos-*"))
 
 
-@pytest.mark.xfail(strict=True, reason="compare still adds the list's digits to every folder")
 def test_compare_writes_where_the_pages_say(runs, monkeypatch, capsys):
     """README, tutorial and leaderboard name files in runs/compare/<dataset>/."""
     monkeypatch.setattr("bench.report.figures.of_comparison", lambda comparison: [])

@@ -9,7 +9,7 @@ import pytest
 
 from bench.metrics import copying, copying_lpips, expression_diversity, lpips_diversity, pose_diversity
 from bench.metrics.functional.flame import geodesic, quaternions
-from bench.metrics.shared.diversity import alike, listed_pairs, pairs_within
+from bench.metrics.shared.diversity import listed_pairs, pair_groups, pairs_within
 from bench.metrics.shared.eligibility import eligibility_of
 from bench.metrics.shared.thresholds import verified
 from tests.metrics.world import by_hand, evaluation, fail, scores
@@ -231,4 +231,4 @@ def test_samples_under_different_prompts_are_no_pair():
     assert apart.value == pytest.approx((0.1 + 0.5) / 2)
     one = replace(given, samples=given.samples.assign(prompt_id="x"))
     assert scores(lpips_diversity.compute(one))["lpips", "mean_pairs"] == whole
-    assert pairs_within(alike(two, eligibility_of(two)), np.ones(4, bool))[0].tolist() == [0, 2]
+    assert pairs_within(pair_groups(two, eligibility_of(two)), np.ones(4, bool))[0].tolist() == [0, 2]

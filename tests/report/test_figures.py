@@ -159,7 +159,9 @@ def test_a_run_of_one_identity(tmp_path):
     assert (tmp_path / "a/report/grid.png").exists()
     comparison = compare(both)
     assert of_number(comparison.differences, ID)["p_value"].isna().all()
-    for drawing in figures.of_comparison(comparison):
+    of_kind = {drawing.kind: drawing for drawing in figures.of_comparison(comparison)}
+    assert set(of_kind) == {figures.SIMILARITIES, figures.TRADEOFF, figures.DIFFERENCES, figures.IDENTITIES}
+    for drawing in of_kind.values():
         figures.write(drawing, tmp_path / "out")
     assert "no test" in shown(figures.forest(comparison, ID))
 

@@ -16,12 +16,12 @@ RELATIONS = {"arcface": "none", "adaface": "none"}
 
 def write_run(
     folder, method, *, keep=0.8, seed=0, items=24, failed=0.0, pictures=True, dataset="mini", relations=None, names=(),
-    networks=None,
+    networks=None, metrics=None,
 ):  # fmt: skip
     """A run whose samples keep as much of their reference as said; `failed` of them have no face or were not made.
 
     References are those of seed 0 for every method; `names` replaces the first items' names; `networks` are further
-    extractors with their roles.
+    extractors with their roles. All metrics are computed unless some are named.
     """
     base, own = evaluation(items=items, keep=keep), evaluation(items=items, keep=keep, seed=seed)
     named = dict(zip(base.references["item"], names, strict=False))
@@ -39,7 +39,7 @@ def write_run(
         pairs={n: _renamed(f, named).assign(value=f["value"] * (1.6 - keep)) for n, f in own.pairs.items()},
         recognisers=RELATIONS | (relations or {}),
     )
-    metrics = [registry.get("metrics", name) for name in sorted(registry.targets("metrics"))]
+    metrics = [registry.get("metrics", name) for name in metrics or sorted(registry.targets("metrics"))]
     metrics = [metric for metric in metrics if {*metric.needs} <= {*given.roles.values()}]
     results = {metric.name: metric.compute(given) for metric in metrics}
     write_table(folder / "scores/scores.parquet", scores_table(metrics, results, given))

@@ -6,7 +6,6 @@ import numpy as np
 
 from baselines.protocol import Output
 from bench.stages import generate
-from bench.status import SampleStatus
 
 
 class Halved:
@@ -20,11 +19,13 @@ class Halved:
 def test_what_a_method_notes_is_recorded(monkeypatch):
     monkeypatch.setattr(generate, "_commit", lambda *_: {"path": "x.png"})
     protocol = SimpleNamespace(seed=0, texts={"neutral": "photo of a person"})
-    job = SimpleNamespace(spec=SimpleNamespace(protocol=protocol, dataset=SimpleNamespace(label="few")))
-    statuses = [SampleStatus.OK, SampleStatus.OK, SampleStatus.NO_FACE]
-    asked = SimpleNamespace(status=lambda planned: statuses[planned["row"]], request=lambda planned, seed: seed)
+    spec = SimpleNamespace(protocol=protocol, dataset=SimpleNamespace(label="few"))
+    faults = [None, None, "no face found"]
+    asked = SimpleNamespace(fault=lambda planned: faults[planned["row"]], request=lambda planned, seed: seed)
     names = {"item": "a", "subject": "A", "prompt_id": "neutral", "seed_key": "a"}
-    found = generate._batch(job, Halved(), asked, [{**names, "row": k, "index": k, "seed_index": k} for k in range(3)])
+    rows = [{**names, "row": k, "index": k, "seed_index": k} for k in range(3)]
+    found = generate._batch(SimpleNamespace(spec=spec, folder=None), Halved(), asked, rows)
+    assert found["reason"].tolist() == ["", "", "reference: no face found"]
     assert found["note"].tolist() == ["in batches of 2", "in batches of 2", ""]
     assert found["status"].tolist() == ["ok", "ok", "reference_failed"]
     assert "note" in generate.TIMING_COLUMNS

@@ -16,7 +16,7 @@ from bench.mini.world import render, sample_identities, sample_scenes
 from bench.spec import from_mapping, recorded
 from bench.stages import plan as planning
 from bench.stages.plan import load
-from bench.stages.run import plugins, run_stages
+from bench.stages.run import run_stages
 from bench.store import read_json, write_json
 from tests.guard import world
 
@@ -93,7 +93,9 @@ def test_a_job_is_rebuilt_from_its_folder_without_the_dataset(spec, people):
     assert (again.bounds, again.shards) == ((0, 4, 6), 2)
     assert again.photos_folder == job.photos_folder
     for name in ("photos", "items", "samples"):
-        assert getattr(again, name).to_dict("list") == getattr(job, name).to_dict("list")
+        # What became of a photo is known only afterwards.
+        one, other = (getattr(each, name).drop(columns=["status", "reason"], errors="ignore") for each in (again, job))
+        assert one.to_dict("list") == other.to_dict("list")
 
 
 def test_a_resumed_run_is_rebuilt_as_it_is_worked_on_now(spec):
@@ -103,7 +105,6 @@ def test_a_resumed_run_is_rebuilt_as_it_is_worked_on_now(spec):
     assert again.spec.execution.order == "reversed"
     # Shards stay as the run was begun.
     assert again.shards == 1
-    assert read_json(job.folder / "run.json")["spec"]["execution"]["order"] == "list"
 
 
 def test_a_part_of_another_version_is_another_run_and_no_rebuilt_one(spec, monkeypatch):
@@ -170,7 +171,7 @@ def test_a_sample_may_name_photos_of_others_and_fails_with_them(spec, tmp_path):
     job = begun(spec, conditions=table(tmp_path, rows), dataset={"references_per_item": 2})
     frame = job.sample_images().frame
     assert frame["status"].tolist() == ["ok", "reference_failed", "ok"]
-    assert frame["reason"][1] == "reference: no_face"
+    assert frame["reason"][1].startswith("reference: no face")
     assert colours(job)["p0", 0][0] == 2
 
 
@@ -197,11 +198,29 @@ def test_a_method_is_closed_once(spec):
 
 
 def test_the_package_of_a_part_is_recorded(spec, monkeypatch):
-    assert read_json(begun(spec).folder / "run.json")["plugins"] == {}
-    asked = from_mapping(spec)
+    packages = {("methods", "told"): ("example", "1.2")}
+    monkeypatch.setattr(registry, "distribution", lambda *part: packages.get(part))
+    [stage] = read_json(begun(spec).folder / "run.json")["stages"]
+    assert stage["parts"]["method"]["package"] == {"name": "example", "version": "1.2"}
+    assert stage["parts"]["conditions"]["package"] is None
+
+
+def test_a_part_knows_its_package(monkeypatch):
     entry = SimpleNamespace(name="told", dist=SimpleNamespace(name="example", version="1.2"))
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == "bench.methods" else [])
-    assert plugins(asked) == {"methods.told": {"package": "example", "version": "1.2"}}
+    assert registry.distribution("methods", "told") == ("example", "1.2")
+    assert registry.distribution("methods", "copy") is None
+
+
+def test_workers_go_by_the_latest_spec_and_scores_by_their_own(spec):
+    """A later command with another threshold of the detector keeps what scores were measured with."""
+    job = begun(spec)
+    (job.folder / "scores").mkdir()
+    write_json(job.folder / "scores" / "scores.json", {})
+    plain = from_mapping(spec)
+    begun(spec, protocol={"metrics": ["failure_to_acquire"]})
+    assert read_json(job.folder / "run.json")["spec"]["protocol"]["metrics"] == plain.protocol.metrics
+    assert load(job.folder).spec.protocol.metrics == ("failure_to_acquire",)
 
 
 def test_a_person_who_is_removed_takes_runs_with_vectors_along(spec, tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ class Pairs:
         return Pairs(self.first[mask], self.second[mask], self.values[mask])
 
 
-def alike(evaluation: Evaluation, eligibility: Eligibility) -> Rows:
+def pair_groups(evaluation: Evaluation, eligibility: Eligibility) -> Rows:
     """Return (n_samples,) numbers that samples of one item and prompt share: what makes them differ is their noise."""
     prompts = evaluation.samples.get("prompt_id")
     if prompts is None:
@@ -77,7 +77,7 @@ def listed_pairs(evaluation: Evaluation, table: pd.DataFrame, eligibility: Eligi
     ]
     low, high, values = np.minimum(*ends), np.maximum(*ends), table["value"].to_numpy(dtype=np.float64)
     keep = (low >= 0) & (low < high) & np.isfinite(values)
-    valid, group = eligibility.valid, alike(evaluation, eligibility)
+    valid, group = eligibility.valid, pair_groups(evaluation, eligibility)
     keep[keep] &= valid[low[keep]] & valid[high[keep]] & (group[low[keep]] == group[high[keep]])
     keep &= ~pd.DataFrame({"low": low, "high": high, "out": ~keep}).duplicated().to_numpy()
     return Pairs(low[keep], high[keep], values[keep])

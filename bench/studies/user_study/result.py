@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.tables import escape_markdown, markdown, number, simple
+from bench.report.model import Cell, measured
+from bench.report.tables import escape_markdown, markdown, simple, written
 from bench.store import write_atomic
 from bench.studies.user_study import analysis
 from bench.studies.user_study.design import Kind
@@ -62,7 +63,7 @@ def _row(one: Mapping[Any, Any]) -> dict[str, str]:
     return {
         "methods": f"{one['first']} against {one['second']}",
         "dataset": str(one["dataset"]),
-        "share of the first": number(one["share"], one["low"], one["high"]),
+        "share of the first": written(measured({**one, "value": one["share"]})),
         "as if independent": f"[{one['wilson_low']:.3f}, {one['wilson_high']:.3f}]",
         "votes": str(one["n"]),
         "raters": str(one["raters"]),
@@ -73,7 +74,7 @@ def _row(one: Mapping[Any, Any]) -> dict[str, str]:
 def _strength(one: Mapping[Any, Any]) -> dict[str, str]:
     return {
         "method": str(one["method"]),
-        "strength": number(one["strength"], one["low"], one["high"]),
+        "strength": written(measured({**one, "value": one["strength"]})),
         "note": str(one["note"]),
     }
 
@@ -83,12 +84,13 @@ def _steadiness(votes: pd.DataFrame, raters: pd.DataFrame) -> list[str]:
     left, alpha = analysis.left_share(votes), analysis.agreement(votes)
     same, repeats = analysis.consistency(votes)
     dropped = raters[raters["reason"] != ""]
+    chosen = Cell() if left is None else Cell(value=left.share, low=left.low, high=left.high)
     lines = [
         f"- Raters: {len(raters) - len(dropped)} kept, {len(dropped)} left out.",
         *(f"  - {escape_markdown(str(rater))}: {row['reason']}" for rater, row in dropped.iterrows()),
-        f"- Left image chosen: {'n/a' if left is None else number(left.share, left.low, left.high)}.",
+        f"- Left image chosen: {written(chosen)}.",
         f"- Repeats answered as before: {same} of {repeats}.",
-        f"- Krippendorff's alpha: {number(alpha)} (1 full agreement, 0 chance).",
+        f"- Krippendorff's alpha: {written(Cell(value=alpha))} (1 full agreement, 0 chance).",
         f"- Checks failed by raters who are kept: {_failed_checks(votes)}.",
         '- Intervals are clustered by rater and by item; "as if independent" is Wilson\'s, far too narrow here.',
     ]
