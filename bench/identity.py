@@ -4,6 +4,9 @@ A field is annotated with one of three marks. `IDENTITY`: its value changes samp
 hashed. `CONTENT`: a path whose *bytes* are hashed, never its name. `RECORDED`: it is written into the
 run and never hashed (device, batch size, workers, memory layout, where a file lies). A field without
 a mark is an error, so that a new one cannot slip in undecided.
+
+A field that comes when runs exist already is annotated with `ADDED`, too. It enters an identity only where its
+value differs from its default, so that the identities of the runs that exist do not change.
 """
 
 from __future__ import annotations
@@ -34,6 +37,19 @@ IDENTITY, CONTENT, RECORDED = Mark.IDENTITY, Mark.CONTENT, Mark.RECORDED
 
 WeightFile = Annotated[Path, CONTENT]
 """A file (or folder) of weights: where it lies is recorded, its bytes are part of the identity."""
+
+
+class Added(Enum):
+    """Next to `IDENTITY` or `CONTENT`: the field enters an identity only where its value is not its default.
+
+    Every field that is added to a spec of which results exist gets it. The default then means what the program did
+    before it had the field.
+    """
+
+    ADDED = "added"
+
+
+ADDED = Added.ADDED
 
 
 @dataclass(frozen=True)
@@ -79,9 +95,15 @@ def identity(spec: BaseModel, only: Collection[str] | None = None) -> dict[str, 
 def _identified(spec: BaseModel, names: Collection[str]) -> Iterator[tuple[str, Any]]:
     for name in names:
         mark, value = mark_of(type(spec), name), getattr(spec, name)
-        if mark is Mark.RECORDED:
+        if mark is Mark.RECORDED or _is_as_before(type(spec), name, value):
             continue
         yield name, _content(value, _names(type(spec), name)) if mark is Mark.CONTENT else _plain(value)
+
+
+def _is_as_before(model: type[BaseModel], field: str, value: Any) -> bool:
+    """Return whether a field was added and has its default, which leaves identities as they were without it."""
+    info = model.model_fields[field]
+    return ADDED in info.metadata and bool(value == info.get_default(call_default_factory=True))
 
 
 def _names(model: type[BaseModel], field: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
 from bench import registry
 from bench.errors import UserError
 from bench.faces.views import View, ViewOptions, view_read_by
-from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity
+from bench.identity import ADDED, CONTENT, IDENTITY, RECORDED, Spec, digest, identity
 
 Relation = Literal["conditioned", "trained_against", "same_training_data", "none", "unknown"]
 
@@ -88,6 +88,8 @@ class Protocol(Spec):
         metrics: their names; None: all whose networks the evaluator has.
         reference_set: a folder of images that distances between distributions (FID, KID, ...) compare the samples with,
             instead of with the references.
+        fmr_levels: false match rates at which thresholds of verification are set; one without enough pairs of
+            references gives no number.
     """
 
     name: Annotated[str, IDENTITY]
@@ -98,6 +100,7 @@ class Protocol(Spec):
     views: Annotated[ViewOptions, IDENTITY] = ViewOptions()
     metrics: Annotated[tuple[str, ...] | None, IDENTITY] = None
     reference_set: Annotated[Path | None, CONTENT] = None
+    fmr_levels: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], IDENTITY, ADDED] = (0.1, 0.01, 0.001)
 
 
 class Evaluator(Spec):
@@ -336,7 +339,9 @@ def feature_id(spec: RunSpec, name: str) -> str:
 
 def view_id(spec: RunSpec, view: View) -> dict[str, Any]:
     """Return what decides the pixels of a view: what finds the face, and where it has options, crop and mask."""
-    finder = (landmarks_id(spec) if view.aligned else None) or detector_id(spec)
+    if view.whole:
+        return {"view": view.name}
+    finder = (landmarks_id(spec) if view.uses_landmarks else None) or detector_id(spec)
     if not view.options:
         return {"view": view.name, "faces": finder}
     parser = identity(spec.evaluator.parser) if view.masked and spec.evaluator.parser else None

@@ -29,6 +29,7 @@ class ClipText:
 
     role: ClassVar[str] = "clip_text"
     pairwise: ClassVar[bool] = False
+    columns: ClassVar[Mapping[str, str]] = {"feature": "clip_text", "aesthetic": "aesthetic"}
 
     class Options(Spec):
         """Options of CLIP with its text half.

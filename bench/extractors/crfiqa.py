@@ -25,6 +25,7 @@ class CrFiqa:
 
     role: ClassVar[str] = "quality"
     pairwise: ClassVar[bool] = False
+    columns: ClassVar[Mapping[str, str]] = {"quality": "quality"}
 
     class Options(AlignedOptions):
         """Options of CR-FIQA.

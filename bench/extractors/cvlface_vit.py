@@ -51,7 +51,7 @@ class CvlfaceVit:
         self._network = assemble(make, state, source, runtime.device)
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
-        """Return the embeddings of (b, 112, 112, 3) uint8 RGB crops, each with the key points of the crop's template.
+        """Return the embeddings of (b, 112, 112, 3) uint8 RGB crops whose key points are taken to be the template's.
 
         Returns:
             "feature": (b, 512) float32, not normalised; "norm": (b,) its length.

@@ -22,6 +22,7 @@ class EDifFiqa:
 
     role: ClassVar[str] = "quality"
     pairwise: ClassVar[bool] = False
+    columns: ClassVar[Mapping[str, str]] = {"quality": "quality"}
 
     Options = AlignedOptions
 

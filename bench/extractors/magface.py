@@ -25,6 +25,7 @@ class MagFace:
 
     role: ClassVar[str] = "recognition"
     pairwise: ClassVar[bool] = False
+    columns: ClassVar[Mapping[str, str]] = {"feature": "recognition", "norm": "quality"}
     distance: ClassVar[Distance] = "cosine"
 
     class Options(AlignedOptions):

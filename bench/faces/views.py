@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bench.errors import unknown
-from bench.faces import align
+from bench.faces import align, boxes, chips
 from bench.faces.face import Face
 from bench.identity import IDENTITY, Spec
 from bench.status import SampleStatus, ViewStatus
@@ -58,28 +58,45 @@ class View:
         side: of the square RGB crop, in pixels.
         dtype: uint8, or float32 in [0, 1] where the official code hands its warp to the network without rounding.
         options: the fields of `ViewOptions` that decide its pixels.
-        from_image: cuts it from the image; None where it comes from the aligned 512 crop.
+        from_whole: cuts it from the image, whether or not that shows a face; None where a face is needed.
+        from_image: cuts it from the image by the face; None where it comes from the aligned 512 crop.
         from_landmarks: cuts it from the aligned crop by (68, 2) landmarks in that crop; None where it is the aligned
             crop itself, or comes from the image.
         masked: whether a face parser removes its background.
+        reads_landmarks: whether `from_image` reads the 68 landmarks of the face.
+        keypoints: gives the (5, 2) key points of a face in pixels of the crop; None where nothing reads them.
     """
 
     name: str
     side: int
     dtype: type[np.generic]
     options: tuple[str, ...] = ()
+    from_whole: Callable[[Image], Pixels] | None = None
     from_image: Callable[[Image, Face], Pixels] | None = None
     from_landmarks: Callable[[Image, Points], Pixels] | None = None
     masked: bool = False
+    reads_landmarks: bool = False
+    keypoints: Callable[[Face], Points] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Return whether it shows the whole image, so that it needs no face."""
+        return self.from_whole is not None
 
     @property
     def aligned(self) -> bool:
         """Return whether it is the aligned 512 crop or comes from it."""
-        return self.from_image is None
+        return self.from_image is None and not self.whole
+
+    @property
+    def uses_landmarks(self) -> bool:
+        """Return whether the 68 landmarks of the image, where there are some, decide its pixels."""
+        return self.aligned or self.reads_landmarks
 
     def needs_landmarks(self, options: ViewOptions) -> bool:
         """Return whether it cannot be cut without 68 landmarks."""
-        return self.from_landmarks is not None or (self.aligned and options.alignment == "ffhq68")
+        by_alignment = self.aligned and options.alignment == "ffhq68"
+        return self.reads_landmarks or self.from_landmarks is not None or by_alignment
 
     def needs_landmarks_again(self, options: ViewOptions) -> bool:
         """Return whether its landmarks are found in the aligned crop, as the paper's authors do."""
@@ -88,6 +105,23 @@ class View:
 
 def _arcface112(image: Image, face: Face) -> Pixels:
     return align.arcface112(image, face.keypoints)
+
+
+def _arcface112_keypoints(face: Face) -> Points:
+    return align.move(face.keypoints, align.arcface_matrix(face.keypoints))
+
+
+def _facenet160(image: Image, face: Face) -> Pixels:
+    return boxes.facenet160(image, face.box)
+
+
+def _pose224(image: Image, face: Face) -> Pixels:
+    return boxes.pose224(image, face.box)
+
+
+def _dlib150(image: Image, face: Face) -> Pixels:
+    assert face.landmarks is not None
+    return chips.dlib150(image, face.landmarks)
 
 
 ALIGNED_OPTIONS = ("alignment", "transform_size")
@@ -100,7 +134,12 @@ FFHQ512 = View("ffhq512", 512, np.uint8, ALIGNED_OPTIONS)
 VIEWS = {
     view.name: view
     for view in (
-        View("arcface112", 112, np.uint8, from_image=_arcface112),
+        View("arcface112", 112, np.uint8, from_image=_arcface112, keypoints=_arcface112_keypoints),
+        View("facenet160", boxes.FACENET_SIDE, np.uint8, from_image=_facenet160),
+        View("dlib150", chips.SIDE, np.uint8, from_image=_dlib150, reads_landmarks=True),
+        View("pose224", boxes.POSE_SIDE, np.uint8, from_image=_pose224),
+        View("whole320", 320, np.uint8, from_whole=partial(boxes.stretched, side=320)),
+        View("whole224", 224, np.uint8, from_whole=partial(boxes.whole, side=224, filter_="bicubic")),
         FFHQ512,
         View("ffhq512_masked", 512, np.uint8, MASK_OPTIONS, masked=True),
         View("flame224", 224, np.float32, FLAME_OPTIONS, from_landmarks=align.flame224),
@@ -135,6 +174,7 @@ class Crop:
         padded: share of the crop that lies outside the image (reflected); 0 to 1.
         foreground: share of the crop that the mask kept; 1 where nothing is masked.
         matrix: (2, 3), image to crop, of an aligned 512 crop.
+        keypoints: (5, 2) x, y of the face in pixels of the crop, where the view gives them.
     """
 
     pixels: Pixels
@@ -142,6 +182,7 @@ class Crop:
     padded: float = 0.0
     foreground: float = 1.0
     matrix: NDArray[np.float64] | None = None
+    keypoints: Points | None = None
 
 
 def absent(view: View, status: SampleStatus | ViewStatus) -> Crop:
@@ -149,15 +190,23 @@ def absent(view: View, status: SampleStatus | ViewStatus) -> Crop:
     return Crop(np.zeros((view.side, view.side, 3), view.dtype), status)
 
 
-def cut(image: Image, face: Face, wanted: Collection[View], options: ViewOptions) -> dict[View, Crop]:
-    """Cut the wanted views of one face; masked views come with their background (see `mask`).
+def cut(image: Image, face: Face | SampleStatus, wanted: Collection[View], options: ViewOptions) -> dict[View, Crop]:
+    """Cut the wanted views of one image; masked views come with their background (see `mask`).
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        face: with landmarks where a view needs them.
+        face: with landmarks where a view needs them; or why there is none: only whole images can be cut then.
         wanted: the views.
         options: alignment of the 512 crop and its intermediate size.
     """
+    crops = {view: Crop(view.from_whole(image)) for view in wanted if view.from_whole is not None}
+    of_face = [view for view in wanted if not view.whole]
+    if isinstance(face, SampleStatus):
+        return crops | {view: absent(view, face) for view in of_face}
+    return crops | _of_face(image, face, of_face, options)
+
+
+def _of_face(image: Image, face: Face, wanted: Collection[View], options: ViewOptions) -> dict[View, Crop]:
     crops = {view: _or_absent(view, partial(_of_image, view, image, face)) for view in wanted if not view.aligned}
     rest = [view for view in wanted if view.aligned]
     if not rest:
@@ -176,7 +225,10 @@ def _or_absent(view: View, make: Callable[[], Crop]) -> Crop:
 
 def _of_image(view: View, image: Image, face: Face) -> Crop:
     assert view.from_image is not None
-    return Crop(view.from_image(image, face))
+    if view.reads_landmarks and face.landmarks is None:
+        return absent(view, ViewStatus.NO_LANDMARKS)
+    keypoints = None if view.keypoints is None else view.keypoints(face)
+    return Crop(view.from_image(image, face), keypoints=keypoints)
 
 
 def _aligned(image: Image, face: Face, options: ViewOptions) -> Crop:

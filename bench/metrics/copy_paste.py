@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.functional.arrays import Floats, Rows
-from bench.metrics.functional.cosine import cosines
+from bench.metrics.functional.similarity import apart
 from bench.metrics.protocol import Evaluation, Features, Metric, Recomputed, Result, Statistic, Tables
 from bench.metrics.shared.eligibility import Eligibility, eligibility_of, nonzero, subjects
 from bench.metrics.shared.recompute import eligibility_from, sample_means
@@ -18,12 +18,12 @@ from bench.metrics.shared.targets import mean_by, target_pairs, with_targets
 
 NAME = "copy_paste"
 SAME_PHOTO = 1e-3
-"""Angle in radians below which target and reference are one image: such a target is left out, for the score would be
-the last digits of the network divided by each other."""
+"""Angle in radians, or Euclidean distance, below which target and reference are one image: such a target is left out,
+for the score would be the last digits of the network divided by each other."""
 
 
 def copy_paste(to_target: Floats, to_reference: Floats, between: Floats) -> Floats:
-    """Return (theta_gt - theta_gr) / theta_tr, from the angles sample-target, sample-reference and target-reference.
+    """Return (theta_gt - theta_gr) / theta_tr, from the angles (or distances) between the three images.
 
     1: the sample is the reference; -1: it is the target; 0: as far from the one as from the other. The triangle
     inequality keeps it in [-1, 1]; NaN where target and reference are one image.
@@ -44,8 +44,8 @@ def scores_by_sample(evaluation: Evaluation, features: Features) -> tuple[Floats
     rows = np.flatnonzero(eligibility.valid)
     position, target = target_pairs(subjects(evaluation.samples)[rows], evaluation, features)
     sample, reference = rows[position], eligibility.item[rows][position]
-    own = np.arccos(cosines(features.samples, rows, features.references, eligibility.item[rows]))[position]
-    to_target = np.arccos(cosines(features.samples, sample, features.targets, target))
+    own = apart(features.samples, rows, features.references, eligibility.item[rows], features.distance)[position]
+    to_target = apart(features.samples, sample, features.targets, target, features.distance)
     score = copy_paste(to_target, own, _between(features, target, reference))
     values, usable = np.full(len(evaluation.samples), np.nan), np.isfinite(score)
     values[rows] = mean_by(position[usable], score[usable], len(rows))
@@ -60,10 +60,10 @@ def scores_by_sample(evaluation: Evaluation, features: Features) -> tuple[Floats
 
 
 def _between(features: Features, target: Rows, reference: Rows) -> Floats:
-    """Return the (k,) angle between target and reference, worked out once for each pair of them."""
+    """Return how far (k,) target and reference are apart, worked out once for each pair of them."""
     size = max(len(features.references), 1)
     keys, back = np.unique(target * size + reference, return_inverse=True)
-    return np.asarray(np.arccos(cosines(features.targets, keys // size, features.references, keys % size)))[back]
+    return apart(features.targets, keys // size, features.references, keys % size, features.distance)[back]
 
 
 def compute(evaluation: Evaluation) -> Result:

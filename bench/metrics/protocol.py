@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -119,11 +119,13 @@ class Features:
         samples: (n_samples, d) float32, in the order of `Evaluation.samples`.
         references: (n_items, d), in the order of `Evaluation.references`.
         targets: (n_targets, d), in the order of `Evaluation.targets`.
+        distance: how two of them are compared (`bench.metrics.functional.similarity`).
     """
 
     samples: NDArray[np.float32]
     references: NDArray[np.float32]
     targets: NDArray[np.float32]
+    distance: Literal["cosine", "euclidean"] = "cosine"
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +148,10 @@ class Evaluation:
         population: by extractor name, (n, d) features of a reference set that distances between distributions compare
             with; where it is empty they compare with the references.
         statuses: by extractor name, (n_samples,) why a sample has no feature (`bench.status`); "ok" where it has one.
+        texts: by the name of an extractor of images and texts, prompt_id -> (d,) embedding of the prompt.
+        fmr_levels: the false match rates at which thresholds are set.
+
+    A number that a network gives next to its feature has a name of its own among `features`, "<extractor>:<column>".
     """
 
     samples: pd.DataFrame
@@ -160,6 +166,8 @@ class Evaluation:
     seed: int = 0
     population: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     statuses: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    texts: Mapping[str, Mapping[str, NDArray[np.float32]]] = field(default_factory=dict)
+    fmr_levels: tuple[float, ...] = (0.1, 0.01, 0.001)
 
     def of_role(self, role: str, among: Mapping[str, Any]) -> list[str]:
         """Return the names of a role's extractors that are among the keys of a mapping, in the evaluator's order."""

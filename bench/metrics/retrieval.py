@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.metrics.functional.arrays import Floats, Mask, Rows
-from bench.metrics.functional.cosine import DECIMALS, blocks, unit
+from bench.metrics.functional.cosine import DECIMALS, blocks
+from bench.metrics.functional.similarity import Distance, comparable, table
 from bench.metrics.protocol import Evaluation, Metric, Number, Recomputed, Result, Score, Statistic, Tables
 from bench.metrics.shared.eligibility import Eligibility, nonzero, subjects, usable_references
 from bench.metrics.shared.recompute import ALL, eligibility_from, values_of
@@ -22,27 +23,31 @@ NAME = "retrieval"
 
 
 def nearest_other(
-    samples: NDArray[np.float32], people: NDArray[np.object_], gallery: NDArray[np.float32], owners: NDArray[np.object_]
+    samples: NDArray[np.float32],
+    people: NDArray[np.object_],
+    gallery: NDArray[np.float32],
+    owners: NDArray[np.object_],
+    distance: Distance = "cosine",
 ) -> Floats:
-    """Return the (n,) largest cosine of each sample with a gallery row of another subject, rounded; -inf without one.
+    """Return the (n,) largest similarity of each sample to a gallery row of another subject, rounded; -inf without one.
 
     >>> two = np.array(["a", "b"], dtype=object)
     >>> nearest_other(np.eye(2), two, np.array([[1.0, 0.0], [0.6, 0.8]]), two)
     array([0.6, 0. ])
     """
     codes, result = pd.factorize(np.concatenate([people, owners]))[0], np.full(len(samples), -np.inf)
-    others = unit(gallery).T
+    rows, others = comparable(samples, distance), comparable(gallery, distance)
     for part in blocks(len(samples), 1024):
-        table = unit(samples[part]) @ others
-        table[codes[: len(people)][part][:, None] == codes[len(people) :]] = -np.inf
-        result[part] = table.max(axis=1, initial=-np.inf)
+        values = table(rows[part], others, distance)
+        values[codes[: len(people)][part][:, None] == codes[len(people) :]] = -np.inf
+        result[part] = values.max(axis=1, initial=-np.inf)
     return np.round(result, DECIMALS)
 
 
 def margins(evaluation: Evaluation, recogniser: str) -> tuple[Floats, Eligibility, Rows]:
     """Return the margin of each sample, which samples count, and the gallery: the rows of the usable references.
 
-    The margin is the cosine with the own reference minus the largest one with another subject's: (n_samples,), NaN for
+    The margin is the similarity to the own reference minus the largest one to another subject's: (n_samples,), NaN for
     a failed sample, inf where nobody else is in the gallery.
     """
     features = evaluation.features[recogniser]
@@ -51,7 +56,7 @@ def margins(evaluation: Evaluation, recogniser: str) -> tuple[Floats, Eligibilit
     gallery = np.flatnonzero(usable_references(evaluation, features, nonzero))
     owners, rows = subjects(evaluation.references)[gallery], np.flatnonzero(eligibility.valid)
     margin = np.full(len(people), np.nan)
-    rival = nearest_other(features.samples[rows], people[rows], features.references[gallery], owners)
+    rival = nearest_other(features.samples[rows], people[rows], features.references[gallery], owners, features.distance)
     margin[rows] = np.round(own[rows], DECIMALS) - rival
     return margin, eligibility, gallery
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.functional.arrays import Floats, Mask
-from bench.metrics.functional.cosine import cosines
+from bench.metrics.functional.similarity import alike
 from bench.metrics.protocol import Evaluation, Features, Metric, Number, Recomputed, Result, Score, Statistic, Tables
 from bench.metrics.shared.eligibility import Eligibility, eligibility_of, nonzero, subjects, usable_references
 from bench.metrics.shared.recompute import ALL, eligibility_from, values_of
@@ -27,7 +27,7 @@ def similarities(evaluation: Evaluation, features: Features) -> tuple[Floats, Fl
     eligibility = with_targets(evaluation, features, eligibility_of(evaluation, features, usable=nonzero))
     rows = np.flatnonzero(eligibility.valid)
     position, target = target_pairs(subjects(evaluation.samples)[rows], evaluation, features)
-    values = cosines(features.samples, rows[position], features.targets, target)
+    values = alike(features.samples, rows[position], features.targets, target, features.distance)
     mean = np.full(len(evaluation.samples), np.nan)
     largest = mean.copy()
     mean[rows] = mean_by(position, values, len(rows))
@@ -41,7 +41,8 @@ def real_level(evaluation: Evaluation, recogniser: str) -> Score:
     rows = np.flatnonzero(usable_references(evaluation, features, nonzero))
     people = subjects(evaluation.references)[rows]
     position, target = target_pairs(people, evaluation, features)
-    means = mean_by(position, cosines(features.references, rows[position], features.targets, target), len(rows))
+    values = alike(features.references, rows[position], features.targets, target, features.distance)
+    means = mean_by(position, values, len(rows))
     some = np.isfinite(means)
     return mean_score(
         Number(NAME, recogniser, "real_level"),

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bench.metrics.functional.arrays import Floats
 from bench.metrics.functional.block_sums import Codes, shared_codes
-from bench.metrics.functional.cosine import blocks, unit
+from bench.metrics.functional.cosine import blocks
+from bench.metrics.functional.similarity import Distance, comparable, table
 from bench.metrics.functional.thresholds import matches
 from bench.metrics.protocol import Evaluation, Metric, Number, Recomputed, Result, Score, Statistic, Tables
 from bench.metrics.shared.eligibility import Eligibility, nonzero, subjects, usable_references
@@ -84,7 +84,9 @@ def _achieved(evaluation: Evaluation, recogniser: str, calibrated: Mapping[str, 
     columns = np.flatnonzero(usable_references(part, features, nonzero))
     people, probes, gallery = shared_codes(subjects(part.samples)[rows], subjects(part.references)[columns])
     cuts = {level: threshold.value for level, threshold in calibrated.items() if threshold.value is not None}
-    found = _false_matches(features.samples[rows], features.references[columns], probes, gallery, cuts)
+    samples = comparable(features.samples[rows], features.distance)
+    references = comparable(features.references[columns], features.distance)
+    found = _false_matches(samples, references, features.distance, probes, gallery, cuts)
     made = np.bincount(probes, minlength=len(people)), np.bincount(gallery, minlength=len(people))
     n_pairs = len(rows) * len(columns) - int(made[0] @ made[1])
     counts = {"n": len(rows), "n_pairs": n_pairs, **eligibility.counts()}
@@ -102,19 +104,20 @@ def _achieved(evaluation: Evaluation, recogniser: str, calibrated: Mapping[str, 
 
 
 def _false_matches(
-    samples: NDArray[np.float32],
-    references: NDArray[np.float32],
+    samples: Floats,
+    references: Floats,
+    distance: Distance,
     probes: Codes,
     gallery: Codes,
     cuts: Mapping[str, float],
 ) -> dict[str, tuple[Codes, Codes]]:
     """Return for each level the subjects of sample and reference of every comparison that falsely matches."""
     found: dict[str, list[tuple[Codes, Codes]]] = {level: [] for level in cuts}
-    others = unit(references).T
     for part in blocks(len(samples), 1024):
-        table = np.where(probes[part][:, None] == gallery, -np.inf, unit(samples[part]) @ others)
+        values = table(samples[part], references, distance)
+        others = np.where(probes[part][:, None] == gallery, -np.inf, values)
         for level, cut in cuts.items():
-            i, j = np.nonzero(matches(table, cut))
+            i, j = np.nonzero(matches(others, cut))
             found[level].append((probes[part][i], gallery[j]))
     nothing = np.empty(0, dtype=np.int64)
     return {

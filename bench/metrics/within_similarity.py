@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.metrics.functional.cosine import cosines
+from bench.metrics.functional.similarity import alike
 from bench.metrics.protocol import Evaluation, Metric, Number, Result, Statistic
 from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, pairs_within
 from bench.metrics.shared.eligibility import eligibility_of, nonzero
@@ -28,7 +28,7 @@ def compute(evaluation: Evaluation) -> Result:
         features = evaluation.features[recogniser]
         eligibility = eligibility_of(evaluation, features, usable=nonzero)
         first, second = pairs_within(eligibility.item, eligibility.valid)
-        pairs = Pairs(first, second, cosines(features.samples, first, features.samples, second))
+        pairs = Pairs(first, second, alike(features.samples, first, features.samples, second, features.distance))
         scores += diversity_scores(evaluation, eligibility, pairs, number, note=eligibility.note)
         tables.append(item_table(evaluation, eligibility, pairs, number))
     return Result(tuple(scores), None, concat(tables))

@@ -38,7 +38,7 @@ def wanted_views(spec: RunSpec, names: Sequence[str], rows: pd.DataFrame) -> lis
 
 def needs_landmarks(spec: RunSpec, views: Iterable[View]) -> bool:
     """Return whether landmarks are looked for in an image of which `views` are cut."""
-    return spec.evaluator.landmarker is not None and any(view.aligned for view in views)
+    return spec.evaluator.landmarker is not None and any(view.uses_landmarks for view in views)
 
 
 def cut_all(
@@ -64,8 +64,8 @@ def cut_all(
         cuts = []
         for (_, row), image, views in zip(rows.iterrows(), _decoded(pool, rows), wanted, strict=True):
             found, face = finder.find(row, image, needs_landmarks(spec, views))
-            status = SampleStatus(found["status"])
-            cuts.append(pool.submit(_cut, image, status, face, _cut_first(views, options), options))
+            of_image = face or SampleStatus(found["status"])
+            cuts.append(pool.submit(_cut, image, of_image, _cut_first(views, options), options))
             advance(1)
         crops = [future.result() for future in cuts]
     return {view: _finished(networks, spec, view, crops) for view in sorted(set().union(*wanted), key=_by_name)}
@@ -125,13 +125,10 @@ def _read(status: str, path: str) -> NDArray[np.uint8] | str:
 
 
 def _cut(
-    image: NDArray[np.uint8] | str,
-    status: SampleStatus,
-    face: Face | None,
-    wanted: Collection[View],
-    options: ViewOptions,
+    image: NDArray[np.uint8] | str, face: Face | SampleStatus, wanted: Collection[View], options: ViewOptions
 ) -> dict[View, Crop]:
-    if isinstance(image, str) or face is None:
+    if isinstance(image, str):
+        status = SampleStatus.UNDECODABLE if isinstance(face, Face) else face
         return {view: absent(view, status) for view in wanted}
     return cut(image, face, wanted, options)
 

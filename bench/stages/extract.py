@@ -8,7 +8,7 @@ run over one shard, the crops of the next are cut.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -18,13 +18,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.execution.local import Advance, Work, run_shards
+from bench.extractors.protocol import FEATURE, ReadsKeypoints, ReadsPrompts, columns_of
 from bench.faces.views import Crop
 from bench.spec import Part, RunSpec, view_of
 from bench.stages.crops import CropsByView, ReferenceCrops, batches, cut_all, needs_landmarks, wanted_views
 from bench.stages.face_finder import FaceFinder
 from bench.stages.networks import Networks
 from bench.stages.plan import ImageList
-from bench.stages.tables import KEYS, by_row, faces_table, feature_table, is_pairwise, landmarks_table, read_by
+from bench.stages.tables import (
+    KEYS,
+    by_row,
+    faces_table,
+    feature_table,
+    is_pairwise,
+    landmarks_table,
+    prompts_of,
+    read_by,
+    texts_table,
+)
 from bench.status import ViewStatus
 
 
@@ -87,6 +98,8 @@ def _finish(
         extractor = spec.evaluator.all_extractors[name]
         network = networks.part("extractors", extractor)
         view = view_of(extractor)
+        if isinstance(network, ReadsPrompts) and "prompt_id" in rows:
+            texts_table(images, spec, name).write(shard, _texts(network, spec, rows))
         if is_pairwise(extractor):
             assert references is not None
             of_references = references.of([str(item) for item in rows["item"].unique()], view)
@@ -120,8 +133,8 @@ def _features(
     table = _keys(rows, crops)
     table["status"] = table["status"].where(read, str(ViewStatus.NOT_READ))
     shown = [int(k) for k in np.flatnonzero(read)]
-    columns = _columns(network, extractor, [crops[k].pixels for k in shown])
-    finite = np.isfinite(columns["feature"]).all(axis=1)
+    columns = _columns(network, extractor, [crops[k] for k in shown])
+    finite = np.isfinite(columns[FEATURE]).all(axis=1)
     broken = [k for k, fine in zip(shown, finite, strict=True) if not fine and table["status"][k] == ViewStatus.OK]
     table.loc[broken, "status"] = str(ViewStatus.NOT_FINITE)
     good = (table["status"] == ViewStatus.OK).to_numpy()
@@ -131,15 +144,38 @@ def _features(
     return table
 
 
-def _columns(network: Any, extractor: Part, crops: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the network's answers for all crops, by name; an empty "feature" where there is none."""
+def _columns(network: Any, extractor: Part, crops: Sequence[Crop]) -> dict[str, NDArray[Any]]:
+    """Return the network's answers for all crops, by name; an empty feature where there is no crop.
+
+    The column that metrics compare is "feature", (n, d), whatever the network calls it and if it is a single number.
+    """
     if not crops:
-        return {"feature": np.empty((0, 1), np.float32)}
+        return {FEATURE: np.empty((0, 1), np.float32)}
     found: dict[str, list[NDArray[Any]]] = {}
-    for full, count in batches(np.stack(crops), extractor.options.batch):  # type: ignore[attr-defined]
-        for name, values in network.extract(full).items():
+    for answer, count in _answers(network, crops, extractor.options.batch):  # type: ignore[attr-defined]
+        for name, values in answer.items():
             found.setdefault(name, []).append(np.asarray(values)[:count])
-    return {name: np.concatenate(values) for name, values in found.items()}
+    columns = {name: np.concatenate(values) for name, values in found.items()}
+    feature = columns.pop(next(iter(columns_of(network))))
+    return {FEATURE: feature.reshape(len(crops), -1), **columns}
+
+
+def _answers(network: Any, crops: Sequence[Crop], batch: int) -> Iterator[tuple[Mapping[str, NDArray[Any]], int]]:
+    """Yield the network's answer to each batch, with the number of its rows that count."""
+    full_batches = batches(np.stack([crop.pixels for crop in crops]), batch)
+    if not isinstance(network, ReadsKeypoints):
+        yield from ((network.extract(full), count) for full, count in full_batches)
+        return
+    points = np.stack([np.zeros((5, 2)) if crop.keypoints is None else crop.keypoints for crop in crops])
+    for (full, count), (full_points, _) in zip(full_batches, batches(points, batch), strict=True):
+        yield network.embed(full, full_points), count
+
+
+def _texts(network: ReadsPrompts, spec: RunSpec, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the embeddings of the prompts that a shard's samples were made from: prompt_id, feature."""
+    texts = prompts_of(spec)
+    names = [str(name) for name in rows["prompt_id"].unique()]
+    return pd.DataFrame({"prompt_id": names, FEATURE: list(network.texts([texts[name] for name in names]))})
 
 
 def _keys(rows: pd.DataFrame, crops: Sequence[Crop]) -> pd.DataFrame:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,19 +12,22 @@ from numpy.typing import NDArray
 
 from bench import registry
 from bench.data.photos import group_columns
+from bench.extractors.protocol import FEATURE, Distance, columns_of, distance_of
 from bench.identity import identity
 from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Result, Score
-from bench.metrics.shared.eligibility import nonzero, subjects, usable_references
+from bench.metrics.shared.eligibility import has_feature, subjects, usable_references
 from bench.metrics.shared.targets import usable_targets
-from bench.spec import RunSpec, detector_id, feature_id
+from bench.spec import Part, RunSpec, detector_id, feature_id
 from bench.stages.plan import ImageList, Job
 from bench.stages.tables import (
+    embeds_texts,
     feature_matrix,
     feature_table,
     is_pairwise,
     read_faces,
     read_features,
     role_of,
+    texts_table,
 )
 from bench.status import SampleStatus, ViewStatus
 from bench.store import write_atomic, write_json, write_table
@@ -52,7 +55,8 @@ def wanted(spec: RunSpec) -> list[Metric]:
     """Return the protocol's metrics, or all whose networks the evaluator has."""
     names = spec.protocol.metrics or sorted(registry.targets("metrics"))
     metrics: list[Metric] = [registry.get("metrics", name) for name in names]
-    roles = {role_of(part) for part in spec.evaluator.all_extractors.values()}
+    networks = (registry.get("extractors", part.name) for part in spec.evaluator.all_extractors.values())
+    roles = {role for network in networks for role in columns_of(network).values()}
     return [metric for metric in metrics if spec.protocol.metrics or set(metric.needs) <= roles]
 
 
@@ -72,23 +76,75 @@ def assemble(job: Job) -> Evaluation:
     rows = columns.assign(status=read_faces(photos, spec)["status"].to_numpy())
     networks = spec.evaluator.all_extractors
     distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
-    of_samples = {name: _table(samples, spec, name) for name, part in networks.items() if not is_pairwise(part)}
-    of_photos = {name: _table(photos, spec, name) for name in of_samples}
+    tables = _read(samples, spec)
+    of_photos = _read(photos, spec)
+    columns = [column for name in tables for column in _columns(name, networks[name], tables[name])]
     return Evaluation(
         samples=_samples(samples.frame, read_faces(samples, spec), rows[references], groups),
         references=rows[references].reset_index(drop=True),
         targets=rows[targets].reset_index(drop=True),
-        features={name: _features(of_samples[name], of_photos[name], references, targets) for name in of_samples},
+        features={c.name: _features(c, tables, of_photos, references, targets) for c in columns},
         pairs={name: _good(table[table["j"] >= 0]) for name, table in distances.items()},
         to_reference={name: _good(table[table["j"] < 0]).drop(columns="j") for name, table in distances.items()},
-        roles={name: role_of(part) for name, part in networks.items()},
+        roles={c.name: c.role for c in columns} | {name: role_of(networks[name]) for name in distances},
         recognisers={name: spec.method.card.relation(name) for name in spec.evaluator.recognisers},
         groups=groups,
         seed=spec.protocol.seed,
         population=_population(job),
-        statuses={name: _statuses(table) for name, table in of_samples.items()}
+        statuses={c.name: _statuses(_column(tables[c.extractor], c.column)) for c in columns}
         | {name: _pair_statuses(samples.frame, table) for name, table in distances.items()},
+        texts={name: _texts(samples, spec, name) for name in tables if embeds_texts(networks[name])},
+        fmr_levels=spec.protocol.fmr_levels,
     )
+
+
+class Column(NamedTuple):
+    """A column of a feature table that metrics read.
+
+    Attributes:
+        name: as metrics know it.
+        extractor: whose table it is in.
+        column: its name there.
+        role: what metrics ask for.
+        distance: how two of its features are compared.
+    """
+
+    name: str
+    extractor: str
+    column: str
+    role: str
+    distance: Distance
+
+
+def _columns(name: str, extractor: Part, table: pd.DataFrame) -> list[Column]:
+    """Return the columns of an extractor's table, the feature first; those that the network left out are not there."""
+    network = registry.get("extractors", extractor.name)
+    (_, role), *further = columns_of(network).items()
+    feature = Column(name, name, FEATURE, role, distance_of(network))
+    return [
+        feature,
+        *(Column(f"{name}:{column}", name, column, own, "cosine") for column, own in further if column in table),
+    ]
+
+
+def _read(images: ImageList, spec: RunSpec) -> dict[str, pd.DataFrame]:
+    """Return the feature table of every extractor that answers with features."""
+    networks = spec.evaluator.all_extractors.items()
+    return {n: feature_table(images, spec, n).read(images.shards) for n, part in networks if not is_pairwise(part)}
+
+
+def _column(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return status and feature of each image by one column; one that is missing has no feature of any image."""
+    if column == FEATURE:
+        return table[["status", FEATURE]]
+    numbers = table.get(column, pd.Series(np.nan, index=table.index))
+    return table[["status"]].assign(feature=[None if pd.isna(n) else np.array([n], np.float32) for n in numbers])
+
+
+def _texts(samples: ImageList, spec: RunSpec, name: str) -> dict[str, NDArray[np.float32]]:
+    """Return the embedding of each prompt by one extractor."""
+    table = texts_table(samples, spec, name).read(samples.shards)
+    return dict(zip(table["prompt_id"], table[FEATURE], strict=True))
 
 
 def _groups(job: Job) -> tuple[str, ...]:
@@ -125,16 +181,18 @@ def _targets(job: Job) -> NDArray[np.bool_]:
     return targets & (not job.spec.method.card.sees_targets)
 
 
-def _table(images: ImageList, spec: RunSpec, name: str) -> pd.DataFrame:
-    """Return status and feature of each image under one extractor."""
-    return feature_table(images, spec, name).read(images.shards)[["status", "feature"]]
-
-
 def _features(
-    samples: pd.DataFrame, photos: pd.DataFrame, references: NDArray[np.bool_], targets: NDArray[np.bool_]
+    column: Column,
+    samples: Mapping[str, pd.DataFrame],
+    photos: Mapping[str, pd.DataFrame],
+    references: NDArray[np.bool_],
+    targets: NDArray[np.bool_],
 ) -> Features:
-    of_samples, of_photos = equally_wide(feature_matrix(samples["feature"]), feature_matrix(photos["feature"]))
-    return Features(of_samples, of_photos[references], of_photos[targets])
+    made, photographed = (
+        feature_matrix(_column(tables[column.extractor], column.column)[FEATURE]) for tables in (samples, photos)
+    )
+    of_samples, of_photos = equally_wide(made, photographed)
+    return Features(of_samples, of_photos[references], of_photos[targets], column.distance)
 
 
 def equally_wide(*tables: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -154,7 +212,7 @@ def _distances(samples: ImageList, spec: RunSpec, name: str) -> pd.DataFrame:
 
 def _statuses(table: pd.DataFrame) -> NDArray[np.object_]:
     """Return the status of each sample under an extractor; a feature without a direction is not a feature."""
-    usable = nonzero(feature_matrix(table["feature"]))
+    usable = has_feature(feature_matrix(table["feature"]))
     status = table["status"].to_numpy(dtype=object)
     return np.where((status == ViewStatus.OK) & ~usable, str(ViewStatus.NOT_FINITE), status)
 
@@ -207,7 +265,7 @@ def references_table(evaluation: Evaluation) -> pd.DataFrame:
     """
     columns: dict[str, Any] = {}
     for name, features in evaluation.features.items():
-        columns[f"usable[{name}]"] = usable_references(evaluation, features, nonzero)
+        columns[f"usable[{name}]"] = usable_references(evaluation, features, has_feature)
         owners = subjects(evaluation.targets)[usable_targets(evaluation, features)]
         numbers = pd.Series(owners, dtype=object).value_counts()
         columns[f"targets[{name}]"] = evaluation.references["subject"].map(numbers).fillna(0).astype(int).to_numpy()

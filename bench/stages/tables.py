@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench import registry
+from bench.extractors.protocol import ReadsPrompts
 from bench.spec import Part, RunSpec, detector_id, feature_id, landmarks_id
 from bench.stages.plan import ImageList
 from bench.status import ViewStatus
@@ -36,6 +37,16 @@ def feature_table(images: ImageList, spec: RunSpec, name: str) -> ShardTable:
     return images.table(f"{kind}/{name}-{feature_id(spec, name)[:8]}")
 
 
+def texts_table(images: ImageList, spec: RunSpec, name: str) -> ShardTable:
+    """Return the table of the prompts' embeddings by one extractor, each shard's prompts: prompt_id, feature."""
+    return images.table(f"texts/{name}-{feature_id(spec, name)[:8]}")
+
+
+def prompts_of(spec: RunSpec) -> dict[str, str]:
+    """Return the prompts that samples are made from, by their ids."""
+    return {spec.protocol.prompt_id: spec.protocol.prompt}
+
+
 def role_of(extractor: Part) -> str:
     """Return what metrics ask a network for, as its class declares."""
     return str(registry.get("extractors", extractor.name).role)
@@ -44,6 +55,11 @@ def role_of(extractor: Part) -> str:
 def is_pairwise(extractor: Part) -> bool:
     """Return whether a network answers with distances between images of one item."""
     return bool(registry.get("extractors", extractor.name).pairwise)
+
+
+def embeds_texts(extractor: Part) -> bool:
+    """Return whether a network has texts and images in one space, so that prompts are embedded by it."""
+    return issubclass(registry.get("extractors", extractor.name), ReadsPrompts)
 
 
 def reads_targets(spec: RunSpec, name: str) -> bool:

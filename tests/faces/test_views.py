@@ -1,10 +1,12 @@
 """Each view is cut from one image with one detection and one landmark pass; what cannot be cut says why."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
 from bench.errors import UserError
-from bench.faces import align
+from bench.faces import align, boxes
 from bench.faces.face import Face
 from bench.faces.views import FFHQ512, MASK_OPTIONS, VIEWS, ViewOptions, absent, cut, mask, view_read_by
 from bench.status import SampleStatus
@@ -23,12 +25,17 @@ def landmarks() -> np.ndarray:
     return points
 
 
+def installed():
+    """The views that can be cut with the packages at hand: dlib is optional."""
+    return [view for view in VIEWS.values() if view.name != "dlib150" or importlib.util.find_spec("dlib")]
+
+
 def face(with_landmarks: bool = True, keypoints: np.ndarray = POINTS) -> Face:
     return Face(np.array([80, 90, 170, 200], np.float32), 0.9, keypoints, landmarks() if with_landmarks else None)
 
 
 def test_every_view_has_its_declared_size_and_type():
-    for view, crop in cut(IMAGE, face(), list(VIEWS.values()), ViewOptions()).items():
+    for view, crop in cut(IMAGE, face(), installed(), ViewOptions()).items():
         assert crop.status == "ok", view.name
         assert crop.pixels.shape == (view.side, view.side, 3)
         assert crop.pixels.dtype == view.dtype
@@ -60,8 +67,39 @@ def test_an_unknown_view_is_refused_with_the_nearest_name():
 
 def test_aligned_views_without_landmarks_say_so():
     crops = cut(IMAGE, face(with_landmarks=False), list(VIEWS.values()), ViewOptions())
-    assert {view.name for view, crop in crops.items() if crop.status == "ok"} == {"arcface112"}
-    assert {crop.status for view, crop in crops.items() if view.aligned} == {"no_landmarks"}
+    assert {view.name for view, crop in crops.items() if crop.status == "ok"} == {
+        "arcface112", "facenet160", "pose224", "whole320", "whole224",
+    }  # fmt: skip
+    assert {crop.status for view, crop in crops.items() if view.uses_landmarks} == {"no_landmarks"}
+
+
+def test_only_the_whole_image_is_cut_of_one_without_a_face():
+    crops = cut(IMAGE, SampleStatus.NO_FACE, list(VIEWS.values()), ViewOptions())
+    assert {view.name for view, crop in crops.items() if crop.status == "ok"} == {"whole320", "whole224"}
+    assert {crop.status for view, crop in crops.items() if not view.whole} == {"no_face"}
+
+
+def test_the_views_of_the_judges_are_the_crops_of_their_modules():
+    crops = {view.name: crop.pixels for view, crop in cut(IMAGE, face(), installed(), ViewOptions()).items()}
+    np.testing.assert_array_equal(crops["facenet160"], boxes.facenet160(IMAGE, face().box))
+    np.testing.assert_array_equal(crops["pose224"], boxes.pose224(IMAGE, face().box))
+    np.testing.assert_array_equal(crops["whole320"], boxes.stretched(IMAGE, 320))
+    np.testing.assert_array_equal(crops["whole224"], boxes.whole(IMAGE, 224, "bicubic"))
+
+
+def test_the_arcface_crop_knows_where_its_own_key_points_are():
+    view = VIEWS["arcface112"]
+    crop = cut(IMAGE, face(), [view], ViewOptions())[view]
+    middle = crop.keypoints.mean(0)
+    np.testing.assert_allclose(crop.keypoints, align.move(POINTS, align.arcface_matrix(POINTS)))
+    np.testing.assert_allclose(middle, align.ARCFACE.mean(0), atol=1e-4)
+    assert np.abs(crop.keypoints - align.ARCFACE).max() > 1
+
+
+def test_a_box_outside_the_image_is_a_status():
+    away = Face(np.array([-50, -50, -20, -10], np.float32), 0.9, POINTS)
+    for name in ("facenet160", "pose224"):
+        assert cut(IMAGE, away, [VIEWS[name]], ViewOptions())[VIEWS[name]].status == "no_crop"
 
 
 def test_the_five_point_crop_needs_none():
@@ -78,7 +116,7 @@ def test_points_that_define_no_crop_are_a_status():
 def test_colours_stay_in_their_channels(channel):
     image = np.zeros_like(IMAGE)
     image[..., channel] = 200
-    for view, crop in cut(image, face(), list(VIEWS.values()), ViewOptions()).items():
+    for view, crop in cut(image, face(), installed(), ViewOptions()).items():
         others = [c for c in range(3) if c != channel]
         assert crop.pixels[..., channel].max() > 0, view.name
         assert crop.pixels[..., others].max() == 0, view.name

@@ -10,12 +10,17 @@ import pandas as pd
 import pytest
 
 from bench import registry
+from bench.extractors.protocol import columns_of
 from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Pairing
 from bench.metrics.shared.subset import subset
-from tests.metrics.world import TINY, evaluation, fail, reorder
+from tests.metrics.world import OF_WHOLE_IMAGES, TINY, evaluation, fail, reorder
 
 NAMES = sorted(registry.BUILT_IN["metrics"])
-ROLES = {registry.get("extractors", name).role for name in registry.BUILT_IN["extractors"]}
+ROLES = {
+    role for name in registry.BUILT_IN["extractors"] for role in columns_of(registry.get("extractors", name)).values()
+}
+OF_REFERENCES = ("threshold", "real_level", "real_q05", "ineligible_items")
+"""Statistics that say nothing of samples."""
 
 
 @pytest.fixture(params=NAMES)
@@ -229,15 +234,15 @@ def test_odd_data(metric, case):
     check(metric, ODD[case]())
 
 
-@pytest.mark.parametrize("case", ["empty", "bare", "all failed", "no reference has a face"])
+@pytest.mark.parametrize("case", ["empty", "bare", "all undecodable", "no reference has a face"])
 def test_nothing_is_not_zero(metric, case):
     """Where there is nothing to measure there is no number, least of all a 0."""
     rates = {"rate", "rate_no_face", "rate_undecodable", "rate_generation_error"}
     for score in check(metric, ODD[case]()).scores:
         told = score.number.statistic
-        if case == "all failed" and told in rates | {"detection_rate", "mean_failures_as_zero", "rank1", "chance"}:
+        if case == "all undecodable" and told in rates | {"detection_rate", "mean_failures_as_zero", "rank1", "chance"}:
             continue  # failures are trials
-        if case == "all failed" and told in ("threshold", "fnmr", "real_level", "ineligible_items"):
+        if case == "all undecodable" and told in (*OF_REFERENCES, "fnmr", "below_real_q05", "share_above"):
             continue
         assert score.value is None or told == "ineligible_items"
 
@@ -307,9 +312,10 @@ def test_failures_are_counted(metric):
     given = fail(fail(whole, [0, 1, 7], "no_face"), [12, 13], "generation_error")
     given = fail(given, [20], "unavailable")
     for score in metric.compute(given).scores:
-        if score.number.statistic in ("real_level", "threshold", "ineligible_items") or score.number.group:
+        if score.number.statistic in OF_REFERENCES or score.number.group:
             continue
-        assert (score.n_failed, score.n_unavailable) == (5, 1), score.number
+        failed = 2 if score.number.variant in OF_WHOLE_IMAGES else 5
+        assert (score.n_failed, score.n_unavailable) == (failed, 1), score.number
 
 
 def test_ineligible_samples_touch_nothing(metric):
@@ -340,7 +346,7 @@ def test_missing_feature_is_a_failure_with_a_note(metric):
     for score in counted:
         if not score.number.group and score.value is not None:
             assert score.n_failed == 2
-            assert "2 samples with a face" in score.note or score.number.subset
+            assert "2 samples with a" in score.note or score.number.subset
 
 
 def test_subset_keeps_whole_subjects():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.metrics.functional import descriptors, prompts, quality, rotation, shape
-from bench.metrics.functional.similarity import alike
+from bench.metrics.functional.similarity import alike, table
 from tests.parity.formula import uniform
 from tests.parity.judges import FOLDER, case, settings
 from tests.shared import needs
@@ -31,7 +31,10 @@ def test_euclidean_and_cosine_may_disagree():
     a, b = np.array([[1.0, 0.0], [0.1, 0.0]]), np.array([[9.0, 0.0], [0.0, 0.1]])
     rows = np.arange(2)
     assert alike(a, rows, b, rows, "cosine").tolist() == [1, 0]
-    np.testing.assert_allclose(alike(a, rows, b, rows, "euclidean"), [-8, -np.sqrt(0.02)])
+    far, near = 8.0, np.sqrt(0.02)
+    expected = [(1 - far) / (1 + far), (1 - near) / (1 + near)]
+    np.testing.assert_allclose(alike(a, rows, b, rows, "euclidean"), expected)
+    np.testing.assert_allclose(np.diag(table(a, b, "euclidean")), expected)
 
 
 def test_a_row_without_an_embedding_is_like_nothing():
@@ -59,10 +62,10 @@ def test_strangers_score_zero_once_what_all_share_is_taken_away():
 @needs(FOLDER / "clip_text.npz")
 def test_prompt_following():
     golden = case("clip_text")
-    table = prompts.similarities(golden["image_embedding"], golden["text_embedding"])
-    np.testing.assert_allclose(table, golden["similarity"], atol=5e-6)
-    np.testing.assert_allclose(prompts.clip_score(table), golden["clip_score"], atol=5e-4)
-    np.testing.assert_allclose(prompts.clip_score_hessel(table), golden["clip_score_hessel"], atol=2e-5)
+    cosines = prompts.similarities(golden["image_embedding"], golden["text_embedding"])
+    np.testing.assert_allclose(cosines, golden["similarity"], atol=5e-6)
+    np.testing.assert_allclose(prompts.clip_score(cosines), golden["clip_score"], atol=5e-4)
+    np.testing.assert_allclose(prompts.clip_score_hessel(cosines), golden["clip_score_hessel"], atol=2e-5)
 
 
 def test_one_prompt_has_no_floor():

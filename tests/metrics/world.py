@@ -7,10 +7,14 @@ import pandas as pd
 
 from bench.metrics.protocol import Evaluation, Features
 
+JUDGES = {"quality": 1, "sscd": 11, "head_pose": 9, "clip_text": 8, "aesthetic": 1}
 ROLES = {"arcface": "recognition", "adaface": "recognition"} | {
-    name: name for name in ("lpips", "flame", "inception", "dinov2", "clip")
+    name: name for name in ("lpips", "flame", "inception", "dinov2", "clip", *JUDGES)
 }
-TINY = {"arcface": 16, "adaface": 12, "flame": 56, "inception": 10, "dinov2": 14, "clip": 9}
+TINY = {"arcface": 16, "adaface": 12, "flame": 56, "inception": 10, "dinov2": 14, "clip": 9, **JUDGES}
+OF_WHOLE_IMAGES = ("sscd", "clip_text", "aesthetic")
+"""Networks that need no face."""
+PROMPTS = ("neutral", "hat")
 OFFICIAL = {"arcface": 512, "adaface": 512, "flame": 56, "inception": 2048, "dinov2": 1024, "clip": 768}
 
 
@@ -30,6 +34,7 @@ def evaluation(items=24, per_item=5, per_subject=1, targets=2, dims=None, seed=0
     )
     samples = references.iloc[item].reset_index(drop=True)
     samples.insert(2, "index", np.tile(np.arange(per_item), items))
+    samples["prompt_id"] = np.resize(PROMPTS, len(samples))
     people = list(dict.fromkeys(names))
     photos = pd.DataFrame(
         [(name, f"{name}/{k}.jpg", "ok") for name in people for k in range(targets)],
@@ -49,7 +54,14 @@ def evaluation(items=24, per_item=5, per_subject=1, targets=2, dims=None, seed=0
         recognisers={"arcface": "conditioned", "adaface": "none"},
         groups=("gender",),
         seed=7,
+        texts={"clip_text": _texts(features["clip_text"])} if "clip_text" in features else {},
     )
+
+
+def _texts(features):
+    """One vector for each prompt."""
+    size = features.samples.shape[1]
+    return dict(zip(PROMPTS, np.random.default_rng(5).standard_normal((2, size), dtype=np.float32), strict=True))
 
 
 def _features(rng, size, owner, item, people, targets, keep):
@@ -86,14 +98,15 @@ def _pairs(rng, samples, per_item):
 
 
 def fail(given, rows, status):
-    """The same with the samples of some rows failed: their features are NaN and they are in no pair."""
+    """The same with the samples of some rows failed: what needs a face is NaN, and they are in no pair."""
     samples = given.samples.copy()
     samples.loc[rows, "status"] = status
     features = {}
     for name, part in given.features.items():
         values = part.samples.copy()
-        values[rows] = np.nan
-        features[name] = Features(values, part.references, part.targets)
+        if not (status == "no_face" and name in OF_WHOLE_IMAGES):
+            values[rows] = np.nan
+        features[name] = replace(part, samples=values)
     gone = set(zip(samples["item"][rows], samples["index"][rows], strict=True))
     pairs = {name: _without(table, gone) for name, table in given.pairs.items()}
     to_reference = {name: _without(table, gone) for name, table in given.to_reference.items()}

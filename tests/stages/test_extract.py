@@ -1,7 +1,9 @@
 """Feature tables of a shard: whose image goes into the network, and whose row its answer comes to."""
 
 import pickle
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,12 +19,28 @@ PART = SimpleNamespace(options=SimpleNamespace(batch=4))
 class Brightness:
     """Answers each crop's first pixel; notes the sizes of its batches."""
 
+    role = "brightness"
+
     def __init__(self):
         self.batches = []
 
     def extract(self, crops):
         self.batches.append(crops[:, 0, 0, 0].tolist())
         return {"feature": np.repeat(crops[:, 0, 0, :1], 2, axis=1).astype(np.float32), "norm": crops[:, 0, 0, 0] * 2}
+
+
+class Scalar(Brightness):
+    """Answers one number, under a name of its own."""
+
+    columns: ClassVar = {"quality": "quality"}
+
+    def extract(self, crops):
+        return {"quality": crops[:, 0, 0, 0].astype(np.float32), "seen": crops[:, 0, 0, 0]}
+
+
+class ByKeypoints(Brightness):
+    def embed(self, crops, keypoints):
+        return {"feature": keypoints[:, 0].astype(np.float32)}
 
 
 class Broken(Brightness):
@@ -82,6 +100,36 @@ def test_networks_are_loaded_once_and_go_to_other_processes_unloaded(monkeypatch
     assert loaded == ["inception"]
     pickle.loads(pickle.dumps(networks)).part("extractors", part)
     assert loaded == ["inception"] * 2
+
+
+def test_a_number_is_a_feature_of_length_one():
+    table = _features(Scalar(), PART, *images(3), np.array([True, False, True]))
+    assert [None if f is None else f.tolist() for f in table["feature"]] == [[1], None, [3]]
+    assert "quality" not in table
+    assert table["seen"].dropna().tolist() == [1, 3]
+
+
+def test_a_network_that_reads_key_points_gets_each_crops_own():
+    rows, crops = images(5)
+    crops = [replace(crop, keypoints=np.full((5, 2), 10 * k)) for k, crop in enumerate(crops)]
+    crops[1] = Crop(crops[1].pixels, SampleStatus.NO_FACE)
+    table = _features(ByKeypoints(), PART, rows, crops, np.ones(5, bool))
+    assert [None if f is None else f.tolist() for f in table["feature"]] == [[0, 0], None, [20] * 2, [30] * 2, [40] * 2]
+
+
+class Letters:
+    """The embedding of a text is its length."""
+
+    def texts(self, prompts):
+        return np.array([[len(prompt)] for prompt in prompts], np.float32)
+
+
+def test_the_prompts_of_a_shard_are_embedded_once_each(monkeypatch):
+    from bench.stages import extract
+
+    monkeypatch.setattr(extract, "prompts_of", lambda spec: {"neutral": "a", "hat": "a hat", "far": "from far away"})
+    table = extract._texts(Letters(), None, pd.DataFrame({"prompt_id": ["hat", "neutral", "hat"]}))
+    assert dict(zip(table["prompt_id"], table["feature"].map(list), strict=True)) == {"hat": [5], "neutral": [1]}
 
 
 @pytest.mark.parametrize("name", ["norm", "feature"])

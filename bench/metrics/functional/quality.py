@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,14 @@ from numpy.typing import NDArray
 
 from bench.metrics.functional.cosine import Floats
 
+ROUNDING = 1e-9
+"""Added to a number of references before it is cut down: 0.29 x 100 is 28.999999999999996."""
 LOWEST = 0.05
 """Share of the references that may lie below their own level."""
 
 
 def level(references: NDArray[Any], lowest: float = LOWEST) -> float:
-    """Return the quality that all but the share `lowest` of the references reach; one of their values.
+    """Return the largest quality that all but at most the share `lowest` of the references reach; one of their values.
 
     Args:
         references: (n,) qualities, at least one that is a number; NaN is passed over.
@@ -23,7 +26,9 @@ def level(references: NDArray[Any], lowest: float = LOWEST) -> float:
     >>> level(np.array([5.0, 1.0, 3.0, 2.0, 4.0]), 0.2)
     2.0
     """
-    return float(np.nanquantile(np.asarray(references, np.float64), lowest, method="higher"))
+    values = np.asarray(references, np.float64)
+    ordered = np.sort(values[~np.isnan(values)])
+    return float(ordered[math.floor(lowest * len(ordered) + ROUNDING)])
 
 
 def above(values: NDArray[Any], quality: NDArray[Any], floor: float) -> Floats:

@@ -33,6 +33,19 @@ def angle_degrees(a: NDArray[Any], b: NDArray[Any]) -> Floats:
     return np.degrees(np.arctan2(sine, np.trace(between, axis1=1, axis2=2) - 1))
 
 
+def yaw_degrees(matrices: NDArray[Any]) -> Floats:
+    """Return the yaw (n,) in degrees, -90 to 90, of rotation matrices Rz(roll) Ry(yaw) Rx(pitch).
+
+    Args:
+        matrices: (n, 9) row by row.
+
+    >>> yaw_degrees(np.array([[0, 0, 1, 0, 1, 0, -1, 0, 0]])).tolist()
+    [90.0]
+    """
+    r = np.asarray(matrices, np.float64)
+    return np.degrees(np.arctan2(-r[:, 6], np.hypot(r[:, 0], r[:, 3])))
+
+
 def turn_bins(yaw: NDArray[Any], edges: Sequence[float]) -> NDArray[np.int64]:
     """Return the bin (n,) of each head by how far it is turned to either side: 0 below the first edge.
 

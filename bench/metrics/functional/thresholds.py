@@ -7,23 +7,38 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.metrics.functional.arrays import Floats
-from bench.metrics.functional.cosine import DECIMALS, blocks, unit
+from bench.metrics.functional.cosine import DECIMALS, blocks
+from bench.metrics.functional.similarity import Distance, comparable, table
 
 
-def impostor_scores(embeddings: NDArray[np.float32], people: NDArray[np.object_]) -> Floats:
-    """Return the (k,) cosines, rounded to `DECIMALS`, of all pairs of rows that belong to different subjects.
+def impostor_scores(
+    embeddings: NDArray[np.float32], people: NDArray[np.object_], distance: Distance = "cosine"
+) -> Floats:
+    """Return the (k,) similarities, rounded to `DECIMALS`, of all pairs of rows that belong to different subjects.
 
     Args:
         embeddings: (n, d), raw or normalised.
         people: (n,) the subject of each row.
+        distance: the recogniser's.
     """
-    rows, codes = unit(embeddings), pd.factorize(people)[0]
+    rows = comparable(embeddings, distance)
+    codes = pd.factorize(people)[0]
     parts = [np.empty(0)]
     for part in blocks(len(rows), 1024):
-        table = rows[part] @ rows[part.start :].T
-        later = np.arange(table.shape[1]) > np.arange(len(table))[:, None]
-        parts.append(table[later & (codes[part][:, None] != codes[part.start :])])
+        scores = table(rows[part], rows[part.start :], distance)
+        later = np.arange(scores.shape[1]) > np.arange(len(scores))[:, None]
+        parts.append(scores[later & (codes[part][:, None] != codes[part.start :])])
     return np.asarray(np.round(np.concatenate(parts), DECIMALS), dtype=np.float64)
+
+
+def level_name(fmr: float) -> str:
+    """Return the name of a false match rate in the tables.
+
+    >>> level_name(0.1), level_name(0.001), level_name(0.025)
+    ('1e-1', '1e-3', '2.5e-2')
+    """
+    digits, exponent = f"{fmr:e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"
 
 
 def threshold_at(scores: Floats, fmr: float) -> float:
@@ -50,5 +65,5 @@ def threshold_at(scores: Floats, fmr: float) -> float:
 
 
 def matches(values: Floats, threshold: float) -> NDArray[np.bool_]:
-    """Return which cosines verify: rounded to `DECIMALS`, at or above the threshold; NaN (a failure) does not."""
+    """Return which similarities verify: rounded to `DECIMALS`, at or above the threshold; NaN (a failure) does not."""
     return np.round(values, DECIMALS) >= threshold

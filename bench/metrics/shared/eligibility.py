@@ -36,6 +36,21 @@ def nonzero(matrix: NDArray[Any]) -> Mask:
     return finite(matrix) & matrix.any(axis=1)
 
 
+def has_feature(matrix: NDArray[Any]) -> Mask:
+    """(n,) rows that are a feature: a finite number, or a vector that has a direction.
+
+    >>> has_feature(np.array([[0.0], [np.nan]])).tolist(), has_feature(np.zeros((1, 2))).tolist()
+    ([True, False], [False])
+    """
+    return finite(matrix) if matrix.shape[1] == 1 else nonzero(matrix)
+
+
+def has_image(status: NDArray[np.object_], needs_face: bool) -> Mask:
+    """(n,) statuses of samples that a feature can be read of: with a face, or of any image where no face is needed."""
+    found = status == SampleStatus.OK
+    return np.asarray(found if needs_face else found | (status == SampleStatus.NO_FACE), dtype=bool)
+
+
 @dataclass(frozen=True, eq=False)
 class Eligibility:
     """How each sample enters a metric (the design's rule on failures). The four masks are disjoint and cover all.
@@ -69,7 +84,12 @@ class Eligibility:
 
 
 def eligibility_of(
-    evaluation: Evaluation, features: Features | None = None, *, against_reference: bool = False, usable: Test = finite
+    evaluation: Evaluation,
+    features: Features | None = None,
+    *,
+    against_reference: bool = False,
+    usable: Test = finite,
+    needs_face: bool = True,
 ) -> Eligibility:
     """Sort the samples into valid, failed, unavailable and ineligible.
 
@@ -79,16 +99,18 @@ def eligibility_of(
         against_reference: the metric compares a sample with its own reference; references without a usable
             feature are then ineligible too.
         usable: which rows of a feature matrix are: `finite`, or `nonzero` for cosines.
+        needs_face: whether a sample without a face has failed; not so where the feature is of the whole image.
     """
     good = usable_references(evaluation, features if against_reference else None, usable)
     samples = evaluation.samples
     item, status = item_rows(evaluation), samples["status"].to_numpy(dtype=object)
     ineligible = (item < 0) | (status == SampleStatus.REFERENCE_FAILED) | ~np.append(good, False)[item]
     unavailable = ~ineligible & (status == SampleStatus.UNAVAILABLE)
-    found = ~ineligible & (status == SampleStatus.OK)
+    found = ~ineligible & has_image(status, needs_face)
     valid = found if features is None else found & usable(features.samples)
     lost = int((found & ~valid).sum())
-    note = f"{lost} samples with a face but without this feature count as failed" if lost else ""
+    shown = "a face" if needs_face else "an image"
+    note = f"{lost} samples with {shown} but without this feature count as failed" if lost else ""
     failed = ~(valid | unavailable | ineligible)
     return Eligibility(item, valid, failed, unavailable, ineligible, int((~good).sum()), note)
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.metrics.functional.arrays import Floats, Mask, Rows
 from bench.metrics.protocol import Contradiction, Number, Recomputed, Score, Tables
-from bench.metrics.shared.eligibility import Eligibility, item_rows
+from bench.metrics.shared.eligibility import Eligibility, has_image, item_rows
 from bench.metrics.shared.sample_means import mean_over_samples
 from bench.metrics.shared.scores import mean_score
 from bench.status import SampleStatus
@@ -22,13 +22,16 @@ LEAST = 2
 """Good samples of an item without which it has no pair."""
 
 
-def eligibility_from(tables: Tables, network: str, *, against_reference: bool = False) -> Eligibility:
+def eligibility_from(
+    tables: Tables, network: str, *, against_reference: bool = False, needs_face: bool = True
+) -> Eligibility:
     """Sort the samples of a bundle as `eligibility_of` does with features.
 
     Args:
         tables: of the bundle.
         network: name of the extractor.
         against_reference: the metric compares a sample with its own reference.
+        needs_face: whether a sample without a face has failed.
 
     Raises:
         Contradiction: the bundle says nothing about this network.
@@ -44,7 +47,7 @@ def eligibility_from(tables: Tables, network: str, *, against_reference: bool = 
     ineligible = (item < 0) | (status == SampleStatus.REFERENCE_FAILED) | ~np.append(good, False)[item]
     unavailable = ~ineligible & (status == SampleStatus.UNAVAILABLE)
     read = evaluation.statuses[network] == SampleStatus.OK
-    valid = ~ineligible & (status == SampleStatus.OK) & read
+    valid = ~ineligible & has_image(status, needs_face) & read
     failed = ~(valid | unavailable | ineligible)
     return Eligibility(item, valid, failed, unavailable, ineligible, int((~good).sum()))
 
@@ -67,15 +70,22 @@ def values_of(tables: Tables, column: str, eligibility: Eligibility) -> Floats:
     return values
 
 
-def sample_means(tables: Tables, network: str, *, against_reference: bool = True) -> Recomputed:
-    """Compute `mean_detected` again from the numbers per sample.
+def sample_means(
+    tables: Tables,
+    network: str,
+    *,
+    against_reference: bool = True,
+    needs_face: bool = True,
+    statistic: str = "mean_detected",
+) -> Recomputed:
+    """Compute the mean again from the numbers per sample; arguments as `eligibility_from`.
 
     Raises:
         Contradiction: see `values_of`.
     """
-    eligibility = eligibility_from(tables, network, against_reference=against_reference)
+    eligibility = eligibility_from(tables, network, against_reference=against_reference, needs_face=needs_face)
     values = values_of(tables, tables.column, eligibility)
-    score, items = mean_over_samples(tables.evaluation, eligibility, values, tables.metric, tables.variant)
+    score, items = mean_over_samples(tables.evaluation, eligibility, values, tables.metric, tables.variant, statistic)
     return Recomputed([score], ALL, items)
 
 

@@ -9,12 +9,20 @@ from bench.metrics.protocol import Evaluation, Number, Score
 from bench.metrics.shared.eligibility import Eligibility, subjects
 from bench.metrics.shared.scores import item_values, mean_score
 
+MEAN_IMAGES = "mean_images"
+"""The statistic of a mean over all samples that have an image, whether or not it shows a face."""
+
 
 def mean_over_samples(
-    evaluation: Evaluation, eligibility: Eligibility, values: Floats, metric: str, variant: str
+    evaluation: Evaluation,
+    eligibility: Eligibility,
+    values: Floats,
+    metric: str,
+    variant: str,
+    statistic: str = "mean_detected",
 ) -> tuple[Score, pd.DataFrame]:
     """Return the mean of a value over valid samples with its interval, and its mean per item."""
-    number = Number(metric, variant, "mean_detected")
+    number = Number(metric, variant, statistic)
     people = subjects(evaluation.samples)[eligibility.valid]
     score = mean_score(
         number,

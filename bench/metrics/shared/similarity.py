@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from bench.metrics.functional.arrays import Floats
-from bench.metrics.functional.cosine import cosines
+from bench.metrics.functional.similarity import alike
 from bench.metrics.protocol import Evaluation, Number, Score
 from bench.metrics.shared.cache import cached
 from bench.metrics.shared.eligibility import Eligibility, eligibility_of, nonzero, subjects
 from bench.metrics.shared.scores import absent, item_values, mean_score, notes, with_interval
 from bench.statistics import clustered_rate
 
+NOTES = {"cosine": "", "euclidean": "similarity (1 - d) / (1 + d) of the Euclidean distance d"}
+"""What a reader must know of a recogniser's similarities, by its distance."""
+
 
 @cached
-def similarities(evaluation: Evaluation, recogniser: str) -> tuple[Floats, Eligibility]:
-    """Return the (n_samples,) cosine of each valid sample with its own reference (else NaN), and which count."""
+def similarities(evaluation: Evaluation, recogniser: str, needs_face: bool = True) -> tuple[Floats, Eligibility]:
+    """Return the (n_samples,) similarity of each valid sample to its own reference (else NaN), and which count.
+
+    Args:
+        evaluation: tables and features.
+        recogniser: name of the network; also of one that compares whole images.
+        needs_face: whether a sample without a face has failed.
+    """
     features = evaluation.features[recogniser]
-    eligibility = eligibility_of(evaluation, features, against_reference=True, usable=nonzero)
+    eligibility = eligibility_of(evaluation, features, against_reference=True, usable=nonzero, needs_face=needs_face)
     values = np.full(len(evaluation.samples), np.nan)
     rows = np.flatnonzero(eligibility.valid)
-    values[rows] = cosines(features.samples, rows, features.references, eligibility.item[rows])
+    own = eligibility.item[rows]
+    values[rows] = alike(features.samples, rows, features.references, own, features.distance)
     values.setflags(write=False)
-    return values, eligibility
+    return values, replace(eligibility, note=notes(eligibility.note, NOTES[features.distance]))
 
 
 def aggregates(

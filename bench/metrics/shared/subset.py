@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics.functional.arrays import Rows
-from bench.metrics.protocol import Evaluation, Features
+from bench.metrics.protocol import Evaluation
 from bench.metrics.shared.eligibility import subjects
 
 LIMIT = 10_000
@@ -48,7 +48,10 @@ def subset(evaluation: Evaluation, features: Iterable[str], limit: int = LIMIT) 
         return replace(evaluation, features=kept), rows, ""
     known = set(names[rows])
     references = np.array([name in known for name in subjects(evaluation.references)], dtype=bool)
-    cut = {name: Features(part.samples[rows], part.references[references], part.targets) for name, part in kept.items()}
+    cut = {
+        name: replace(part, samples=part.samples[rows], references=part.references[references])
+        for name, part in kept.items()
+    }
     smaller = replace(
         evaluation,
         samples=evaluation.samples.iloc[rows].reset_index(drop=True),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bench.metrics.functional.arrays import Floats, Mask
-from bench.metrics.functional.thresholds import impostor_scores, matches, threshold_at
+from bench.metrics.functional.thresholds import impostor_scores, level_name, matches, threshold_at
 from bench.metrics.protocol import Evaluation, Number, Score
 from bench.metrics.shared.cache import cached
 from bench.metrics.shared.eligibility import nonzero, subjects, usable_references
@@ -16,10 +16,6 @@ from bench.metrics.shared.scores import absent, with_interval
 from bench.metrics.shared.similarity import similarities
 from bench.metrics.shared.subset import chosen
 from bench.statistics import clustered_rate
-
-LEVELS: Mapping[str, float] = {"1e-2": 1e-2, "1e-3": 1e-3}
-"""The false match rates at which thresholds are set, by the name that statistics carry."""
-
 
 PAIRS_PER_ERROR = 10
 """A threshold at a rate needs this many times 1/rate impostor pairs."""
@@ -50,7 +46,7 @@ class Threshold:
 
 @cached
 def thresholds(evaluation: Evaluation, recogniser: str) -> dict[str, Threshold]:
-    """Return the threshold at each of `LEVELS`, over pairs of references of different subjects.
+    """Return the threshold at each of the evaluation's levels, the laxest first, over pairs of different subjects.
 
     n/a below `PAIRS_PER_ERROR` / FMR pairs. It depends on the references alone, so all methods share it.
     """
@@ -58,12 +54,12 @@ def thresholds(evaluation: Evaluation, recogniser: str) -> dict[str, Threshold]:
     rows = np.flatnonzero(usable_references(evaluation, features, nonzero))
     people = subjects(evaluation.references)[rows]
     kept = chosen(people, REFERENCE_LIMIT, evaluation.seed)
-    scores = impostor_scores(features.references[rows[kept]], people[kept])
+    scores = impostor_scores(features.references[rows[kept]], people[kept], features.distance)
     drawn = len(kept) < len(rows)
     note = f"from {len(kept)} of {len(rows)} references, drawn by seed" if drawn else ""
     return {
-        level: _threshold(scores, fmr, Threshold(None, len(scores), len(set(people[kept])), drawn, note))
-        for level, fmr in LEVELS.items()
+        level_name(fmr): _threshold(scores, fmr, Threshold(None, len(scores), len(set(people[kept])), drawn, note))
+        for fmr in sorted(set(evaluation.fmr_levels), reverse=True)
     }
 
 
