@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +34,26 @@ def registered(kind: str) -> list[dict[str, Any]]:
     """Return the registered parts of a kind: name, configuration and where the code is."""
     if kind == "extractors":
         groups = ("detectors", "landmarkers", "parsers", "extractors")
-        return [{"kind": g[:-1], "name": n, "code": c} for g in groups for n, c in sorted(registry.targets(g).items())]
+        return [{"kind": group[:-1], **row} for group in groups for row in _named(group)]
     if kind == "metrics":
-        return [{"name": name, "code": code} for name, code in sorted(registry.targets(kind).items())]
-    folder = resources.folder("conf") / kind[:-1]
-    code = registry.targets(kind)
-    rows = [_config(path, code) for path in sorted(folder.glob("*.yaml"))]
+        return _named(kind)
+    known = registry.entries(kind)
+    rows = [_config(path, known) for path in resources.configurations(kind[:-1])]
     configured = {row["part"] for row in rows}
-    rest = [_without_config(name, target) for name, target in sorted(code.items()) if name not in configured]
+    rest = [_without_config(name, entry) for name, entry in sorted(known.items()) if name not in configured]
     return rows + rest
 
 
-def _config(path: Path, code: dict[str, str]) -> dict[str, Any]:
+def _named(group: str) -> list[dict[str, Any]]:
+    return [{"name": name, **_origin(entry)} for name, entry in sorted(registry.entries(group).items())]
+
+
+def _origin(entry: registry.Entry) -> dict[str, str]:
+    """Return where a part's code is, and the package that brings it."""
+    return {"code": entry.target, "package": str(entry.package or "idbench")}
+
+
+def _config(path: Path, known: Mapping[str, registry.Entry]) -> dict[str, Any]:
     """Return the row of a configured method or dataset, from its YAML alone."""
     import yaml
 
@@ -55,11 +63,11 @@ def _config(path: Path, code: dict[str, str]) -> dict[str, Any]:
     return {
         "name": path.stem,
         "part": name,
-        "code": code.get(name, "not installed"),
+        **(_origin(known[name]) if name in known else {"code": "not installed", "package": ""}),
         "licence": card.get("licence", ""),
         "trained on": card.get("training_sets", []),
     }
 
 
-def _without_config(name: str, code: str) -> dict[str, Any]:
-    return {"name": name, "part": name, "code": code, "licence": "", "trained on": []}
+def _without_config(name: str, entry: registry.Entry) -> dict[str, Any]:
+    return {"name": name, "part": name, **_origin(entry), "licence": "", "trained on": []}

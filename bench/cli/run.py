@@ -8,6 +8,7 @@ import tempfile
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -87,6 +88,7 @@ def _launch(verb: str, arguments: list[str], scratch: Path, sweep: bool) -> None
         _job(config, verb, scratch, sweep)
 
     register_resolvers()
+    register_conf_folders()
     sys.argv = [f"python -m bench {verb}", *arguments]
     hydra.main(version_base="1.3", config_path=str(resources.folder("conf")), config_name="config")(task)()
 
@@ -135,6 +137,21 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("precision", precision, replace=True)
 
 
+@lru_cache(maxsize=1)
+def register_conf_folders() -> None:
+    """Put the folders of configuration that other packages bring on Hydra's search path, after ours."""
+    from hydra.core.config_search_path import ConfigSearchPath
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    class OfPackages(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            for folder in resources.conf_folders()[1:]:
+                search_path.append("idbench", f"file://{folder}")
+
+    Plugins.instance().register(OfPackages)
+
+
 def _validate_sweep(parsed: Any) -> None:
     """Compose and check every combination before the first job, as far as that needs no network and no image."""
     from hydra import compose, initialize_config_dir
@@ -146,6 +163,7 @@ def _validate_sweep(parsed: Any) -> None:
     from bench.stages.plan import validate
 
     register_resolvers()
+    register_conf_folders()
     overrides = OverridesParser.create().parse_overrides(overrides=parsed.overrides)
     if any((o.key_or_group or "") == "hydra/sweeper" for o in overrides):
         # Another sweeper chooses its combinations as it goes.
@@ -209,6 +227,6 @@ def known_keys() -> list[str]:
         ("protocol", Protocol), ("protocol.views", ViewOptions), ("evaluator", Evaluator), ("execution", Execution),
     ]  # fmt: skip
     for group, table in (("method", "methods"), ("dataset", "datasets")):
-        groups += [(group, registry.get(table, name).Options) for name in sorted(registry.targets(table))]
+        groups += [(group, part.Options) for part in registry.parts(table).values()]
     keys = [f"{prefix}.{field}" for prefix, model in groups for field in model.model_fields]
     return sorted({*keys, "out", "profile", "method", "dataset", "protocol", "evaluator", "execution"})

@@ -53,8 +53,8 @@ def score(job: Job) -> None:
 
 def wanted(spec: RunSpec) -> list[Metric]:
     """Return the protocol's metrics, or all whose networks the evaluator has."""
-    names = spec.protocol.metrics or sorted(registry.targets("metrics"))
-    metrics: list[Metric] = [registry.get("metrics", name) for name in names]
+    asked = [registry.get("metrics", name) for name in spec.protocol.metrics or ()]
+    metrics: list[Metric] = asked or list(registry.parts("metrics").values())
     networks = (registry.get("extractors", part.name) for part in spec.evaluator.all_extractors.values())
     roles = {role for network in networks for role in columns_of(network).values()}
     return [metric for metric in metrics if spec.protocol.metrics or set(metric.needs) <= roles]

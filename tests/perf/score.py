@@ -10,7 +10,8 @@ import time
 
 from bench import registry
 from bench.metrics.functional.frechet import frechet_distance
-from tests.metrics.world import OFFICIAL, evaluation
+from bench.testing.world import evaluation
+from tests.metrics.world import OFFICIAL
 
 
 def measure(samples):

@@ -61,7 +61,7 @@ NAME = Number("smile_kept", "mouth", "mean_items")
 
 
 def _forget():
-    for known in (registry.targets, declared.metric, golden.spread):
+    for known in (registry.entries, declared.metric, golden.spread):
         known.cache_clear()
     importlib.invalidate_caches()
 

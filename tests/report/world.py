@@ -9,7 +9,7 @@ from bench import registry
 from bench.metrics.protocol import Features
 from bench.stages.score import items_table, samples_table, scores_table
 from bench.store import write_json, write_table
-from tests.metrics.world import evaluation
+from bench.testing.world import evaluation
 
 RELATIONS = {"arcface": "none", "adaface": "none"}
 
