@@ -18,19 +18,6 @@ KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """What a file may be called everywhere."""
 
 
-class DatasetUnderTest(PartUnderTest):
-    """A dataset, which takes its options alone."""
-
-    def make(self) -> Any:
-        """Return the dataset, made anew."""
-        return self.part(self.options)
-
-    def photos(self) -> pd.DataFrame:
-        """Return the table of photos."""
-        found: pd.DataFrame = self.made.photos()
-        return found
-
-
 def dataset_contract(dataset: Any, values: Mapping[str, Any]) -> dict[str, Callable[[], None]]:
     """Return what a dataset promises: words -> function that raises AssertionError where the promise is broken.
 
@@ -38,7 +25,7 @@ def dataset_contract(dataset: Any, values: Mapping[str, Any]) -> dict[str, Calla
         dataset: the class.
         values: of its options: those without a default, such as the place of some photos.
     """
-    tested = DatasetUnderTest(dataset, values)
+    tested = PartUnderTest(dataset, values, load=_by_options)
     promises = (
         declares_its_options,
         imports_nothing_heavy,
@@ -50,15 +37,25 @@ def dataset_contract(dataset: Any, values: Mapping[str, Any]) -> dict[str, Calla
     return {one.__name__: partial(one, tested) for one in promises}
 
 
-def declares_what_may_be_shown(tested: DatasetUnderTest) -> None:
+def _by_options(dataset: Any, options: Any) -> Any:
+    return dataset(options)
+
+
+def photos_of(tested: PartUnderTest) -> pd.DataFrame:
+    """Return the table of photos."""
+    found: pd.DataFrame = tested.made.photos()
+    return found
+
+
+def declares_what_may_be_shown(tested: PartUnderTest) -> None:
     """Assert that options say whether its images may be shown to others, and under which licence they are."""
     assert isinstance(tested.options.redistributable, bool), "pages and bundles ask `redistributable`"
     assert isinstance(tested.options.licence, str)
 
 
-def names_every_item_once(tested: DatasetUnderTest) -> None:
+def names_every_item_once(tested: PartUnderTest) -> None:
     """Assert the columns, and that each reference is an item with a name and a key of its own."""
-    photos = tested.photos()
+    photos = photos_of(tested)
     assert [column for column in PHOTO_COLUMNS if column not in photos] == []
     assert set(photos["role"]) <= set(ROLES)
     is_reference = photos["role"] == "reference"
@@ -73,9 +70,9 @@ def names_every_item_once(tested: DatasetUnderTest) -> None:
     assert (photos["subject"] != "").all()
 
 
-def describes_files_as_they_are(tested: DatasetUnderTest) -> None:
+def describes_files_as_they_are(tested: PartUnderTest) -> None:
     """Assert that a photo that can be used is a file with the sha256 that the table says, and others have a reason."""
-    for row in tested.photos().to_dict("records"):
+    for row in photos_of(tested).to_dict("records"):
         assert row["status"] in set(PhotoStatus)
         if row["status"] == PhotoStatus.OK:
             path = Path(row["path"])
@@ -87,8 +84,8 @@ def describes_files_as_they_are(tested: DatasetUnderTest) -> None:
             assert row["reason"], f"{row['image']} is {row['status']}: say why"
 
 
-def gives_the_same_table_again(tested: DatasetUnderTest) -> None:
+def gives_the_same_table_again(tested: PartUnderTest) -> None:
     """Assert that the dataset, made again, gives the same rows in the same order."""
     again = tested.make().photos()
-    pd.testing.assert_frame_equal(tested.photos(), again)
-    assert content_id(tested.photos()) == content_id(again)
+    pd.testing.assert_frame_equal(photos_of(tested), again)
+    assert content_id(photos_of(tested)) == content_id(again)

@@ -15,6 +15,8 @@ from bench.identity import Mark, mark_of
 from bench.testing.images import KEYPOINTS, photo
 from bench.testing.parts import PartUnderTest, declares_its_options, imports_nothing_heavy, names_a_missing_file
 
+Crops = Callable[..., NDArray[Any]]
+"""Names -> (n, S, S, 3) crops, one for each name."""
 ROUNDING = 1e-6
 """A distance of an image to itself is at most this."""
 
@@ -29,44 +31,35 @@ def extractor_contract(
         values: of its options: those without a default.
         side: of the crops in pixels, for a network that takes any size; None: the view's.
     """
-    tested = ExtractorUnderTest(extractor, values, side)
-    promises = (
-        declares_its_options,
-        imports_nothing_heavy,
-        names_a_missing_file,
-        declares_what_it_is,
-        answers_a_row_for_each_crop,
-        rows_do_not_see_each_other,
-        repeats_itself_and_leaves_crops_alone,
-    )
-    return {one.__name__: partial(one, tested) for one in promises}
+    tested = PartUnderTest(extractor, values)
+    crops = partial(crops_of, tested, side)
+    declarations = (declares_its_options, imports_nothing_heavy, names_a_missing_file, declares_what_it_is)
+    of_features = (answers_a_row_for_each_crop, rows_do_not_see_each_other, repeats_itself_and_leaves_crops_alone)
+    of_pairs = (answers_a_distance_for_each_pair, pairs_do_not_see_the_other_crops)
+    checks: dict[str, Callable[[], None]] = {one.__name__: partial(one, tested) for one in declarations}
+    answers = of_pairs if extractor.pairwise else of_features
+    return checks | {one.__name__: partial(one, tested, crops) for one in answers}
 
 
-class ExtractorUnderTest(PartUnderTest):
-    """An extractor with crops of the view that it reads."""
-
-    def __init__(self, part: Any, values: Mapping[str, Any], side: int | None) -> None:
-        super().__init__(part, values)
-        self._side = side
-
-    @property
-    def view(self) -> View:
-        """The view that it reads."""
-        return view_read_by(self.part.__name__, str(self.options.view))
-
-    def crops(self, *names: str) -> NDArray[Any]:
-        """Return (n, S, S, 3) crops of the view's type, one for each name."""
-        pixels = np.stack([photo(name, self._side or self.view.side) for name in names])
-        return pixels if self.view.dtype is np.uint8 else (pixels / np.float32(255)).astype(self.view.dtype)
+def view_of(tested: PartUnderTest) -> View:
+    """Return the view that an extractor reads."""
+    return view_read_by(tested.part.__name__, str(tested.options.view))
 
 
-def declares_what_it_is(tested: ExtractorUnderTest) -> None:
+def crops_of(tested: PartUnderTest, side: int | None, *names: str) -> NDArray[Any]:
+    """Return (n, S, S, 3) crops of the type that the extractor's view has, one for each name."""
+    view = view_of(tested)
+    pixels = np.stack([photo(name, side or view.side) for name in names])
+    return pixels if view.dtype is np.uint8 else (pixels / np.float32(255)).astype(view.dtype)
+
+
+def declares_what_it_is(tested: PartUnderTest) -> None:
     """Assert that role, kind of answer, view, batch and distance are declared."""
     options = tested.part.Options
     assert isinstance(tested.part.role, str)
     assert tested.part.role, "role says what metrics ask for"
     assert tested.part.pairwise in (True, False)
-    assert tested.view.name == tested.options.view
+    assert view_of(tested).name == tested.options.view
     assert mark_of(options, "batch") is Mark.RECORDED
     assert mark_of(options, "view") is Mark.IDENTITY
     assert tested.options.batch >= 1
@@ -74,18 +67,9 @@ def declares_what_it_is(tested: ExtractorUnderTest) -> None:
     assert all(columns_of(tested.part).values())
 
 
-def answers_a_row_for_each_crop(tested: ExtractorUnderTest) -> None:
-    """Assert the shape of the answer: columns with a row per crop, or symmetric distances with zeros between equals."""
-    crops = tested.crops("ann", "bob", "ann")
-    if tested.part.pairwise:
-        found = np.asarray(tested.made.distances(crops))
-        assert found.shape == (3, 3)
-        assert np.isfinite(found).all()
-        np.testing.assert_array_equal(found, found.T)
-        assert abs(found[0, 2]) <= ROUNDING
-        assert found[0, 1] > found[0, 2]
-        return
-    answer = columns(tested, crops)
+def answers_a_row_for_each_crop(tested: PartUnderTest, crops: Crops) -> None:
+    """Assert that the answer is finite columns with a row per crop, and that equal crops have equal features."""
+    answer = columns(tested, crops("ann", "bob", "ann"))
     feature = next(iter(columns_of(tested.made)))
     assert feature in answer, f"the answer has no column {feature!r}"
     for name, values in answer.items():
@@ -96,29 +80,45 @@ def answers_a_row_for_each_crop(tested: ExtractorUnderTest) -> None:
     assert not np.array_equal(answer[feature][0], answer[feature][1]), "two images have the same feature"
 
 
-def rows_do_not_see_each_other(tested: ExtractorUnderTest) -> None:
+def rows_do_not_see_each_other(tested: PartUnderTest, crops: Crops) -> None:
     """Assert that neither the place in a batch nor a neighbour changes a row: the last batch is padded with zeros."""
-    crops = tested.crops("ann", "bob", "cleo")
-    blank = np.zeros_like(crops[0])
-    first = rows(tested, crops[:2])
-    moved = rows(tested, crops[[2, 0]])
-    padded = rows(tested, np.stack([crops[1], blank]))
-    if tested.part.pairwise:
-        np.testing.assert_array_equal(first[0, 1], rows(tested, crops[[1, 0]])[0, 1])
-        return
+    shown = crops("ann", "bob", "cleo")
+    first = rows(tested, shown[:2])
+    moved = rows(tested, shown[[2, 0]])
+    padded = rows(tested, np.stack([shown[1], np.zeros_like(shown[1])]))
     np.testing.assert_array_equal(moved[1], first[0])
     np.testing.assert_array_equal(padded[0], first[1])
 
 
-def repeats_itself_and_leaves_crops_alone(tested: ExtractorUnderTest) -> None:
+def repeats_itself_and_leaves_crops_alone(tested: PartUnderTest, crops: Crops) -> None:
     """Assert that the same crops give the same answer, and are not written to."""
-    crops = tested.crops("ann", "bob")
-    before = crops.copy()
-    np.testing.assert_array_equal(rows(tested, crops), rows(tested, crops))
-    np.testing.assert_array_equal(crops, before)
+    shown = crops("ann", "bob")
+    before = shown.copy()
+    np.testing.assert_array_equal(rows(tested, shown), rows(tested, shown))
+    np.testing.assert_array_equal(shown, before)
 
 
-def columns(tested: ExtractorUnderTest, crops: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+def answers_a_distance_for_each_pair(tested: PartUnderTest, crops: Crops) -> None:
+    """Assert that distances are finite and symmetric, none between equal crops, and that crops are not written to."""
+    shown = crops("ann", "bob", "ann")
+    before = shown.copy()
+    found = np.asarray(tested.made.distances(shown))
+    assert found.shape == (3, 3)
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found, found.T)
+    assert abs(found[0, 2]) <= ROUNDING
+    assert found[0, 1] > found[0, 2]
+    np.testing.assert_array_equal(shown, before)
+
+
+def pairs_do_not_see_the_other_crops(tested: PartUnderTest, crops: Crops) -> None:
+    """Assert that neither its place nor another crop of the item changes the distance of a pair."""
+    shown = crops("ann", "bob", "cleo", "dora")
+    expected = np.asarray(tested.made.distances(shown[:3]))[0, 1]
+    assert np.asarray(tested.made.distances(shown[[1, 3, 0]]))[2, 0] == expected
+
+
+def columns(tested: PartUnderTest, crops: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
     """Return the answer of an extractor of features."""
     if isinstance(tested.made, ReadsKeypoints):
         points = np.tile(np.array(KEYPOINTS) * crops.shape[1], (len(crops), 1, 1))
@@ -127,8 +127,6 @@ def columns(tested: ExtractorUnderTest, crops: NDArray[Any]) -> Mapping[str, NDA
     return answer
 
 
-def rows(tested: ExtractorUnderTest, crops: NDArray[Any]) -> NDArray[Any]:
-    """Return one row of numbers per crop: its columns, or its distances."""
-    if tested.part.pairwise:
-        return np.asarray(tested.made.distances(crops))
+def rows(tested: PartUnderTest, crops: NDArray[Any]) -> NDArray[Any]:
+    """Return one row of numbers per crop, of all columns."""
     return np.column_stack([np.asarray(values) for values in columns(tested, crops).values()])

@@ -52,5 +52,5 @@ def write_photos(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     paths = {name: folder / name for name in names}
     for name, path in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(path, photo(name))
+        write_png(photo(name), path, {})
     return paths

@@ -46,8 +46,8 @@ def method_contract(method: Any, values: Mapping[str, Any]) -> dict[str, Callabl
 
 def needs(tested: PartUnderTest) -> frozenset[str]:
     """Return what the method needs of a reference: as its options say where they say it, else as its class does."""
-    found: frozenset[str] = frozenset(getattr(tested.options, "needs", None) or tested.part.needs)
-    return found
+    of_options = getattr(tested.options, "needs", None)
+    return frozenset(tested.part.needs if of_options is None else of_options)
 
 
 def declares_its_needs(tested: PartUnderTest) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -19,6 +18,11 @@ HEAVY = ("torch", "diffusers", "transformers", "onnxruntime", "insightface", "ma
 """Packages that take seconds to import: a module of a part imports them inside functions."""
 
 
+def on_a_cpu(part: Any, options: Any) -> Any:
+    """Return a method or an extractor, made as a run on a CPU makes it."""
+    return part(options, Runtime())
+
+
 @dataclass(eq=False)
 class PartUnderTest:
     """A part, and the options that it is tested with.
@@ -26,10 +30,12 @@ class PartUnderTest:
     Attributes:
         part: the class that is registered.
         values: of its options.
+        load: (class, options) -> the part.
     """
 
     part: Any
     values: Mapping[str, Any]
+    load: Callable[[Any, Any], Any] = on_a_cpu
 
     @cached_property
     def options(self) -> Any:
@@ -43,7 +49,7 @@ class PartUnderTest:
 
     def make(self) -> Any:
         """Return the part, made anew."""
-        return self.part(self.options, Runtime())
+        return self.load(self.part, self.options)
 
 
 def declares_its_options(tested: PartUnderTest) -> None:
@@ -58,25 +64,31 @@ def declares_its_options(tested: PartUnderTest) -> None:
 
 def imports_nothing_heavy(tested: PartUnderTest) -> None:
     """Assert that importing its module loads no heavy package: `--help` and `ls` import it, too."""
-    module = inspect.getmodule(tested.part)
-    assert module is not None
-    code = (
-        f"import sys; sys.path[:] = {sys.path!r}; import {module.__name__}; "
-        f"print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
-    )
+    assert heavy_imports(tested.part.__module__) == [], "import it inside the function that uses it"
+
+
+def heavy_imports(*modules: str) -> list[str]:
+    """Return the heavy packages that a fresh Python has loaded after importing some modules."""
+    names = "".join(f"import {name}; " for name in modules)
+    code = f"import sys; sys.path[:] = {sys.path!r}; {names}print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [], "import it inside the function that uses it"
+    return done.stdout.split()
 
 
 def names_a_missing_file(tested: PartUnderTest) -> None:
-    """Assert that an option of a file that is not there is a `UserError` that names it."""
+    """Assert that an option that names a file which is not there is a `UserError` that names it, too."""
     missing = Path("no") / "such" / "file"
     for name in tested.part.Options.model_fields:
-        if mark_of(tested.part.Options, name) is CONTENT:
-            wrong = PartUnderTest(tested.part, {**tested.values, name: missing})
-            try:
-                wrong.make()
-            except UserError as error:
-                assert str(missing) in str(error), f"the message must name the file: {error}"
-            else:
-                raise AssertionError(f"{name} names no file, and nothing was said")
+        is_given = getattr(tested.options, name) is not None
+        if is_given and mark_of(tested.part.Options, name) is CONTENT:
+            complaint = _complaint(replace(tested, values={**tested.values, name: missing}))
+            assert str(missing) in complaint, f"{name} names no file; the error must name it: {complaint or 'nothing'}"
+
+
+def _complaint(tested: PartUnderTest) -> str:
+    """Return the words of the error with which a part refuses its options; "" where it takes them."""
+    try:
+        tested.make()
+    except UserError as error:
+        return str(error)
+    return ""
