@@ -164,13 +164,26 @@ def package_of(point: EntryPoint) -> Package:
     return Package(point.dist.name, point.dist.version)
 
 
-def packages() -> dict[Package, list[str]]:
-    """Return every installed package that adds to the benchmark -> what it registers, each as "group name"."""
-    found: dict[Package, list[str]] = {}
+def packages() -> dict[Package, list[tuple[str, str]]]:
+    """Return every installed package that adds to the benchmark -> group and name of what it registers."""
+    found: dict[Package, list[tuple[str, str]]] = {}
     for group in sorted(entry_points().groups):
-        kind = group.removeprefix("bench.")
-        for point in entry_points(group=group) if kind != group else ():
-            found.setdefault(package_of(point), []).append(f"{kind} {point.name}")
+        for point in entry_points(group=group) if group.startswith("bench.") else ():
+            found.setdefault(package_of(point), []).append((group.removeprefix("bench."), point.name))
+    return found
+
+
+def faults(package: Package) -> list[str]:
+    """Return a line for each thing of a package that cannot be used: a part, or a group that there is not."""
+    found = []
+    for group, name in packages()[package]:
+        if group not in (*OPEN, "conf"):
+            found.append(str(unknown("group of entry points", f"bench.{group}", [f"bench.{one}" for one in OPEN])))
+        elif group != "conf":
+            try:
+                get(group, name)
+            except UserError as error:
+                found.append(str(error))
     return found
 
 

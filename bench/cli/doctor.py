@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from bench import resources
+from bench import registry, resources
 from bench.assets import ENVIRONMENT, Asset, Fault, find, remedy, table, verify, weights_folder
 from bench.console import Parser, show
 
@@ -89,7 +89,7 @@ def checks(weights_dir: Path | None = None, deep: bool = False) -> list[Check]:
     faults = {fault.asset: fault for fault in verify(table().assets, root, deep)}
     found = _answer(torch)
     devices = [_torch_check(found), _threads(found), _onnx_check(_answer(onnx), found)]
-    return [*local, *devices, *_files(faults, root)]
+    return [*local, *devices, *added(), *_files(faults, root)]
 
 
 def _start(code: str, *words: str) -> subprocess.Popen[str]:
@@ -199,6 +199,14 @@ def _onnx_check(found: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
         return Check("onnxruntime", False, f"{detail}; CUDA is listed, but does not start", reinstall)
     slow = bool(torch.get("devices"))
     return Check("onnxruntime", None if slow else True, detail, reinstall if slow else "")
+
+
+def added() -> Iterator[Check]:
+    """Yield a finding per package that adds parts."""
+    for package, names in registry.packages().items():
+        wrong = registry.faults(package)
+        detail = "; ".join(wrong) or f"adds {', '.join(f'{group} {name}' for group, name in names)}"
+        yield Check(str(package), not wrong, detail, f"update it, or {package.removal}" if wrong else "")
 
 
 def _files(faults: Mapping[Asset, Fault], root: Path) -> Iterator[Check]:
