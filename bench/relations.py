@@ -14,8 +14,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from bench.errors import unknown
-from bench.spec import Relation
 
+Relation = Literal["conditioned", "trained_against", "same_training_data", "none", "unknown"]
 TABLE = Path(__file__).with_name("relations.yaml")
 UNKNOWN: Literal["unknown"] = "unknown"
 
@@ -30,10 +30,12 @@ class Conditioning(_Record):
     Attributes:
         conditioned_on: names of recognisers whose features it is given.
         losses: names of recognisers that its training compared samples by, or "unknown".
+        trained_on: training sets of recognisers whose photographs it learned from itself.
     """
 
     conditioned_on: tuple[str, ...] = ()
     losses: tuple[str, ...] | Literal["unknown"] = ()
+    trained_on: tuple[str, ...] = ()
 
     @property
     def recognisers(self) -> tuple[str, ...]:
@@ -95,7 +97,7 @@ class Relations(_Record):
         if made.losses != UNKNOWN and recogniser in made.losses:
             return "trained_against"
         own = self.sets.get(trained_on) if trained_on else self._families(recogniser)
-        others = [self._families(name) for name in made.recognisers]
+        others = [self._families(name) for name in made.recognisers] + [self.sets[name] for name in made.trained_on]
         if own and any(families and own & families for families in others):
             return "same_training_data"
         if made.losses == UNKNOWN or (others and (own is None or None in others)):
@@ -127,6 +129,9 @@ def _faults(relations: Relations) -> Iterator[str]:
         for name in made.recognisers:
             if name not in relations.recognisers:
                 yield f"{method}: {unknown('recogniser', name, relations.recognisers)}"
+        for name in made.trained_on:
+            if name not in relations.sets:
+                yield f"{method}: {unknown('training set', name, relations.sets)}"
     for override in relations.overrides:
         if override.method not in relations.methods or override.recogniser not in relations.recognisers:
             yield f"the override of {override.method} and {override.recogniser} names what the table does not have"

@@ -1,15 +1,18 @@
 """The table of relations: what follows from it for every method that the project ships, and what it refuses."""
 
+import json
+
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
 from bench import assets, registry, relations, resources
+from bench.cli import ls
 from bench.cli.run import register_resolvers
 from bench.errors import UserError
 from bench.relations import Relations, refuse_unknown
-from bench.spec import resolve
+from bench.spec import Card, resolve
 
 TABLE = relations.table()
 CONTROLS = ("copy", "real", "shuffle")
@@ -24,18 +27,19 @@ WEBFACE = {"arcface", "w600k_r50", "adaface_ir101_webface12m", "cvlface_vit_base
            "edgeface_s_gamma_05", "edgeface_xs_gamma_06", "edgeface_xxs"}  # fmt: skip
 LVFACE = {f"lvface_{size}_glint360k" for size in "tsbl"}
 GLINT = {"glintr100", "curricularface_glint360k", "mica", "vec2face_r100", *LVFACE}
-MS_CELEB = {"adaface_ir101_ms1mv3", "curricularface_ms1mv2", "magface_r100", "crfiqa_l", "ir_se50_facexlib"}
-INDEPENDENT = {"adaface_ir18_vggface2", "facenet_vggface2", "ediffiqa_t", "facenet_casia", "crfiqa_s", "dlib"}
+MS_CELEB = {"adaface_ir101_ms1mv3", "curricularface_ms1mv2", "magface_r100", "crfiqa_l", "ir_se50"}
+INDEPENDENT = {"judge", "adaface_ir18_vggface2", "facenet_vggface2", "ediffiqa_t", "facenet_casia", "crfiqa_s", "dlib"}
 EXPECTED = {
     "arc2face": ({"arcface"}, WEBFACE),
     "instantid": ({"glintr100"}, GLINT | MS_CELEB),
     **{method: ({"w600k_r50"}, WEBFACE) for method in FACEID},
     "consistentid": ({"w600k_r50"}, WEBFACE),
     "uniportrait": ({"curricularface_glint360k"}, GLINT | MS_CELEB),
-    "vec2face": ({"vec2face_r100"}, GLINT | MS_CELEB),
-    "pulid": ({"glintr100"}, GLINT | MS_CELEB),
+    "vec2face": ({"vec2face_r100"}, GLINT | MS_CELEB | WEBFACE),
+    "pulid_flux": ({"glintr100"}, GLINT | MS_CELEB),
     "withanyone": ({"glintr100"}, GLINT | MS_CELEB),
-    "infiniteyou": ({"ir_se50_facexlib"}, GLINT | MS_CELEB),
+    "infiniteyou_aes": ({"ir_se50"}, GLINT | MS_CELEB),
+    "infiniteyou_sim": ({"ir_se50"}, GLINT | MS_CELEB),
 }
 """Method -> the recogniser that it is conditioned on, and all that share a family of photographs with it."""
 
@@ -76,7 +80,7 @@ def test_what_declares_nothing_is_unknown_to_all(method):
     assert related(method, "unknown") == set(TABLE.recognisers)
 
 
-@pytest.mark.parametrize("method", ["pulid", "infiniteyou", "withanyone"])
+@pytest.mark.parametrize("method", ["pulid_flux", "infiniteyou_aes", "withanyone", "flux_kontext"])
 def test_unknown_losses_leave_nothing_independent(method):
     assert related(method, "none") == set()
 
@@ -150,14 +154,72 @@ def test_a_card_may_not_name_what_nobody_has():
         refuse_unknown({"glint100": "none"}, ["mine"], "folder")
 
 
+def composed(*overrides):
+    """The spec of a run as the command composes it; files need not be there."""
+    with initialize_config_dir(str(resources.folder("conf")), version_base=None):
+        register_resolvers()
+        return resolve(compose("config", list(overrides)))
+
+
+def specs(*overrides):
+    return composed("profile=paper", "dataset=synth500", *overrides)
+
+
+@pytest.mark.parametrize("method", [*PAPERS_SEVEN, "photomaker_v2", *CONTROLS])
+def test_a_run_knows_the_relation_to_every_recogniser_of_its_evaluator(method):
+    spec = specs("evaluator=panel", f"method={method}")
+    expected = {name: TABLE.of(method, name) for name in spec.evaluator.recognisers}
+    assert spec.method.card.relations == expected
+    assert len(expected) > 12
+    assert {name: spec.method.card.relation(name) for name in expected} == expected
+
+
+def test_the_paper_profile_has_a_headline_for_its_seven():
+    cards = [specs(f"method={method}").method.card for method in PAPERS_SEVEN]
+    independent = [
+        name
+        for name in specs("method=copy").evaluator.recognisers
+        if {card.relation(name) for card in cards} == {"none"}
+    ]
+    assert independent == ["adaface_ir18_vggface2"]
+
+
+def test_what_a_card_says_by_hand_comes_first():
+    root = "method.root=/tmp"
+    card = specs("method=folder", root, "++method.card.relations={arcface: conditioned}").method.card
+    assert card.relations == {
+        "arcface": "conditioned", "adaface_ir101_ms1mv3": "unknown", "adaface_ir18_vggface2": "unknown",
+    }  # fmt: skip
+    card = Card(relations={"arcface": "conditioned", "*": "none"}).completed("folder", {"arcface": "", "sface": ""})
+    assert (card.relation("arcface"), card.relation("sface"), card.relation("dlib")) == ("conditioned", "none", "none")
+
+
+def test_a_run_refuses_a_card_that_names_what_nobody_has():
+    with pytest.raises(UserError, match="card of arc2face: 'arcfase'; did you mean 'arcface'"):
+        specs("method=arc2face", "++method.card.relations={arcfase: none}")
+
+
+def test_the_embedded_worlds_judge_is_independent_of_its_arc2face():
+    assert composed().method.card.relations == {"arcface": "conditioned", "judge": "none"}
+
+
+def test_ls_prints_what_a_method_knows_of_each_recogniser(capsys):
+    assert ls.main(["recognisers", "--for", "instantid", "--json"]) == 0
+    printed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert {name: row["relation"] for name, row in printed.items()} == {
+        name: TABLE.of("instantid", name) for name in TABLE.recognisers
+    }
+    assert printed["glintr100"]["trained on"] == "Glint360K"
+    with pytest.raises(UserError, match="unknown method 'instantids'; did you mean 'instantid'"):
+        ls.main(["recognisers", "--for", "instantids"])
+    with pytest.raises(UserError, match="--for goes with recognisers"):
+        ls.main(["metrics", "--for", "instantid"])
+
+
 @pytest.mark.parametrize("evaluator", ["paper", "panel"])
 def test_an_evaluators_networks_are_in_the_table_of_assets(evaluator):
     """Composed as a run composes it; every file's name is one that `fetch` knows, under its recogniser's name."""
-    with initialize_config_dir(str(resources.folder("conf")), version_base=None):
-        register_resolvers()
-        spec = resolve(
-            compose("config", ["profile=paper", f"evaluator={evaluator}", "method=copy", "dataset=synth500"])
-        )
+    spec = specs(f"evaluator={evaluator}", "method=copy")
     for name, part in spec.evaluator.recognisers.items():
         path = part.options.weights.relative_to(assets.weights_folder()).as_posix()
         assert path in {asset.path for asset in assets.table().wanted([name])}

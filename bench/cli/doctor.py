@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -22,17 +23,13 @@ from typing import Any
 from bench import registry, resources
 from bench.assets import ENVIRONMENT, Asset, Fault, find, remedy, table, verify, weights_folder
 from bench.console import Parser, show
+from bench.onnx import IDENTITY_MODEL
 
 PYTHON = (3, 11)
 PATIENCE = 60.0
 """Seconds after which a probe counts as hung."""
 ROOM = 2 << 30
 """Bytes that a run should find free for its samples and features."""
-IDENTITY_MODEL = (
-    "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a"
-    "0a08080112040a020801620f0a0179120a0a08080112040a0208014202100d"
-)
-"""An ONNX file that computes y = x for one float, in hex: a session on it shows whether a provider starts."""
 
 _TORCH = """
 import json, torch
@@ -89,7 +86,7 @@ def checks(weights_dir: Path | None = None, deep: bool = False) -> list[Check]:
     faults = {fault.asset: fault for fault in verify(table().assets, root, deep)}
     found = _answer(torch)
     devices = [_torch_check(found), _threads(found), _onnx_check(_answer(onnx), found)]
-    return [*local, *devices, *added(), *_files(faults, root)]
+    return [*local, *devices, _embedded_world(), *added(), *_files(faults, root)]
 
 
 def _start(code: str, *words: str) -> subprocess.Popen[str]:
@@ -188,7 +185,7 @@ def _threads(found: Mapping[str, Any]) -> Check:
 
 def _onnx_check(found: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
     """Return whether ONNX Runtime really runs where it says it could; it falls back to the CPU without an error."""
-    reinstall = "python -m pip uninstall onnxruntime onnxruntime-gpu, then python -m pip install onnxruntime-gpu"
+    reinstall = "python -m pip uninstall onnxruntime onnxruntime-gpu, then python -m pip install 'idbench[gpu]'"
     if "error" in found:
         return Check("onnxruntime", False, found["error"], "python -m pip install --force-reinstall onnxruntime")
     active = ", ".join(name.removesuffix("ExecutionProvider") for name in found["active"])
@@ -201,8 +198,19 @@ def _onnx_check(found: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
     return Check("onnxruntime", None if slow else True, detail, reinstall if slow else "")
 
 
+def _embedded_world() -> Check:
+    """Return whether the default run has its networks, which lie inside the package."""
+    folder = resources.PACKAGE / "mini" / "weights"
+    configured = (resources.folder("conf") / "evaluator" / "mini.yaml").read_text(encoding="utf-8")
+    named = sorted(set(re.findall(r"mini/weights/([\w./]+)", configured)))
+    missing = [name for name in named if not (folder / name).exists()]
+    detail = f"{len(named) - len(missing)} of {len(named)} networks in {folder}"
+    fix = "python -m pip install --force-reinstall idbench" if missing else ""
+    return Check("embedded world", not missing, detail + (f"; missing: {', '.join(missing)}" if missing else ""), fix)
+
+
 def added() -> Iterator[Check]:
-    """Yield a finding per package that adds parts."""
+    """Yield a finding per package that adds parts: whether all of them can be used."""
     for package, names in registry.packages().items():
         wrong = registry.faults(package)
         detail = "; ".join(wrong) or f"adds {', '.join(f'{group} {name}' for group, name in names)}"

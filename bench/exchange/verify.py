@@ -271,16 +271,17 @@ def _has_value(tables: Tables) -> bool:
 
 
 def tables_of(bundle: Bundle, evaluation: Evaluation, metric: str, variant: str) -> Tables:
-    """Return what a bundle holds of one metric and variant."""
+    """Return what a bundle holds of one metric and variant over all samples; numbers of groups are not among it."""
     assert bundle.references is not None
-    items = bundle.items
+    items = bundle.items[bundle.items["group"] == ""]
+    whole = {number for number in bundle.by_number if number[:2] == (metric, variant) and not number.group}
     return Tables(
         evaluation,
         metric,
         variant,
         samples={str(c): bundle.samples[c].to_numpy() for c in bundle.samples if _is_number(str(c))},
         items=items[(items["metric"] == metric) & (items["variant"] == variant)],
-        scores={number: row for number, row in bundle.by_number.items() if number[:2] == (metric, variant)},
+        scores={number: row for number, row in bundle.by_number.items() if number in whole},
         usable=_by_network(bundle.references, USABLE),
         targets=_by_network(bundle.references, TARGETS),
     )

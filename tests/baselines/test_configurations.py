@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bench import registry
+from bench import registry, relations
 from bench.cli.run import register_resolvers
 from bench.identity import mark_of
 from tests.shared import ROOT
@@ -22,7 +22,6 @@ METHODS = {
     "photomaker": {"image"},
     "photomaker_v2": {"image", "embedding:w600k_r50"},
 }
-PANEL = {"arcface", "glintr100", "w600k_r50", "adaface_ir101_webface12m", "adaface_ir101_ms1mv3"}
 
 
 def composed(*overrides):
@@ -37,7 +36,7 @@ def test_the_embedded_world_brings_weights_and_card_of_its_own():
     assert mini["name"] == "arc2face"
     assert mini["model"] == str(ROOT / "bench" / "mini" / "weights" / "arc2face")
     assert mini["card"]["licence"] == "MIT"
-    assert mini["card"]["relations"] == {"arcface": "conditioned", "judge": "none"}
+    assert "relations" not in mini["card"]
     assert composed("profile=paper")["model"] == "weights/arc2face"
 
 
@@ -55,10 +54,9 @@ def test_configuration(name):
     assert getattr(options, "needs", registry.get("methods", name).needs) == METHODS[name]
     assert options.needs <= registry.get("methods", name).needs if hasattr(options, "needs") else True
     assert plain["name"] == name
-    relations = plain["card"]["relations"]
-    assert set(relations) == PANEL
+    assert "relations" not in plain["card"]
     asked = {need.removeprefix("embedding:") for need in METHODS[name] if need.startswith("embedding:")}
-    assert {k for k, v in relations.items() if v == "conditioned"} == asked
+    assert set(relations.table().methods[name].conditioned_on) == asked
     assert plain["card"]["licence"]
     assert plain["card"]["training_sets"]
 

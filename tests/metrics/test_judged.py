@@ -6,17 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench import registry
 from bench.metrics import (
     aesthetic,
     copying_sscd,
     face_quality,
     head_pose_diversity,
+    id_similarity,
     prompt_following,
     quality_similarity,
     verification,
     yaw_similarity,
 )
-from bench.metrics.protocol import Features
+from bench.metrics.protocol import NUMBER, Features
+from bench.metrics.shared.prompts import of_prompt, with_prompts
+from bench.testing.world import PROMPTS, evaluation
 from tests.metrics.world import by_hand, scores
 
 PEOPLE = [(f"i{k}", f"s{k}", "ok") for k in range(4)]
@@ -199,3 +203,39 @@ def test_rows_are_pandas_tables_of_items():
     table = face_quality.compute(judged("quality", samples, [[2], [4], [6], [8]])).per_item
     assert isinstance(table, pd.DataFrame)
     assert dict(zip(table["item"], table["value"], strict=True)) == {"i0": 2, "i1": 4}
+
+
+@pytest.mark.parametrize("name", ["id_similarity", "lpips_diversity", "kid", "verification", "prompt_following"])
+def test_numbers_by_prompt_are_those_of_its_samples_alone(name):
+    """Every second sample has the other prompt; what is computed on the rest must be found again."""
+    metric, given = registry.get("metrics", name), evaluation()
+    found = {score.number: score for score in with_prompts(metric, given).scores}
+    for place, prompt in enumerate(PROMPTS):
+        alone = metric.compute(of_prompt(given, prompt))
+        assert len(of_prompt(given, prompt).samples) == len(given.samples) / 2
+        assert alone.scores
+        for score in alone.scores:
+            assert found[score.number._replace(group="prompt_id", member=prompt)].value == score.value
+        assert of_prompt(given, prompt).samples["prompt_id"].unique().tolist() == [PROMPTS[place]]
+    assert {number for number in found if not number.group} == {score.number for score in metric.compute(given).scores}
+
+
+def test_pairs_by_prompt_stay_within_it():
+    given = evaluation(items=1, per_item=4)
+    pairs = of_prompt(given, "hat").pairs["lpips"]
+    assert pairs[["i", "j"]].to_numpy().tolist() == [[1, 3]]
+    assert of_prompt(given, "hat").to_reference["lpips"]["i"].tolist() == [1, 3]
+
+
+def test_one_prompt_gives_no_numbers_by_prompt():
+    given = evaluation()
+    one = replace(given, samples=given.samples.assign(prompt_id="neutral"))
+    assert {score.number.group for score in with_prompts(id_similarity.METRIC, one).scores} == {""}
+
+
+def test_items_by_prompt_are_named():
+    table = with_prompts(id_similarity.METRIC, evaluation()).per_item
+    assert set(zip(table["group"], table["member"], strict=True)) == {
+        ("", ""), ("prompt_id", "neutral"), ("prompt_id", "hat"),
+    }  # fmt: skip
+    assert not table.duplicated(["item", *NUMBER]).any()

@@ -85,7 +85,7 @@ def test_target_similarity_by_hand():
     assert best.value == pytest.approx((0.5 + 1) / 2, abs=1e-6)
     assert real.value == pytest.approx(0, abs=1e-6)
     assert (mean.n, mean.n_failed, mean.n_items) == (2, 1, 1)
-    assert "1 items have no target" in mean.note
+    assert "1 items have no usable target" in mean.note
     assert found["net", "mean_failures_as_zero"].value == pytest.approx(0.75 / 3, abs=1e-6)
 
 
@@ -258,6 +258,34 @@ def test_groups_are_the_metrics_of_their_samples():
     assert "small group: 150 samples, fewer than 300" in detected.note
     parts = [found["arcface", f"fnmr@1e-2[gender={g}]"].value for g in "fm"]
     assert np.mean(parts) == pytest.approx(whole["arcface", "fnmr@1e-2"].value)  # two groups of one size, one threshold
+
+
+def test_gap_and_worst_group():
+    """Group f fails to verify 1 of 4 times, group m 3 of 4 times; the mean of m's similarities is the worst."""
+    similarity = {"a": [1, 1], "b": [1, 0], "c": [0, 0], "d": [1, 0]}
+    given = by_hand(
+        [(name, k, "ok", [[0, 1], [1, 0]][value]) for name, row in similarity.items() for k, value in enumerate(row)],
+        [(name, name, "ok", [1, 0]) for name in similarity],
+        groups=("gender",),
+    )
+    given = replace(given, samples=given.samples.assign(gender=["f"] * 4 + ["m"] * 4))
+    found = scores(groups.compute(given))
+    gap = found["net", "mean_detected_gap[gender=]"]
+    assert gap.value == pytest.approx(0.5)
+    assert gap.low <= 0.5 <= gap.high
+    assert gap.low >= 0
+    assert gap.high <= 1
+    assert "small groups: f, m" in gap.note
+    assert found["net", "mean_detected_worst[gender=m]"].value == pytest.approx(0.25)
+    assert ("net", "mean_detected_worst[gender=f]") not in found
+    assert found["net", "detection_rate_gap[gender=]"].value == 0
+    assert found["net", "fnmr_gap@1e-3[gender=]"].value is None
+
+
+def test_one_group_has_no_gap():
+    given = evaluation()
+    alone = replace(given, samples=given.samples.assign(gender="f"))
+    assert scores(groups.compute(alone))["arcface", "mean_detected_gap[gender=]"].value is None
 
 
 def test_groups_with_empty_cells():

@@ -15,9 +15,9 @@ from bench.networks import pixels, standardise
 from bench.runtime import Runtime
 from tests.parity.judges import FOLDER, case, images, state, unit
 from tests.parity.official import checks
-from tests.shared import SHARED, needs
+from tests.shared import needs, vocabulary
 
-VOCABULARY = SHARED / "tokenizers" / "bpe_simple_vocab_16e6.txt.gz"
+VOCABULARY = vocabulary()
 pytestmark = [needs(FOLDER / "clip_text.npz"), needs(VOCABULARY)]
 
 
