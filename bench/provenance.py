@@ -39,11 +39,12 @@ _ASSIGNED = re.compile(
 @lru_cache(maxsize=1)
 def environment() -> dict[str, Any]:
     """Return Python, platform, package versions, commit and whether the checkout has uncommitted changes."""
+    added = {package.name: package.version for package in registry.packages()}
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
-        "packages": {name: v for name in PACKAGES if (v := _version(name))} | {one.name: one.version for one in registry.packages()},
+        "packages": {name: v for name in PACKAGES if (v := _version(name))} | added,
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
     }
