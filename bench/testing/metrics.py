@@ -17,8 +17,6 @@ from bench.metrics.protocol import NUMBER, Evaluation, Metric, Number, Pairing, 
 from bench.testing.odd_data import EMPTY, ODD_DATA, World
 from bench.testing.world import OF_WHOLE_IMAGES, ROLES, cut, evaluation, fail, reorder, with_roles
 
-OF_REFERENCES = ("threshold", "real_level", "real_q05", "ineligible_items")
-"""Names of statistics that say nothing of samples."""
 OF_GROUPS_OF_SUBJECTS = ("standard_error", "bias_corrected")
 """Names of statistics that follow the division of subjects into groups, as an interval by the jackknife does."""
 TOLERANCE = 1e-9
@@ -96,9 +94,8 @@ def answers_odd_data(metric: Metric, world: World, case: str) -> None:
 def has_no_number_for_nothing(metric: Metric, world: World) -> None:
     """Assert that there is no number, least of all a 0, where nothing was asked of the method."""
     for case in EMPTY:
-        scores = checked(metric, ODD_DATA[case](world)).scores
-        numbers = [score.number for score in scores if score.value is not None]
-        assert [number for number in numbers if number.statistic != "ineligible_items"] == [], case
+        scores = of_samples(metric, checked(metric, ODD_DATA[case](world)))
+        assert [score.number for score in scores if score.value is not None] == [], case
 
 
 def shuffled_rows_give_the_same_numbers(metric: Metric, world: World) -> None:
@@ -153,7 +150,7 @@ def failures_are_counted(metric: Metric, world: World) -> None:
     """Assert that each score says how many samples failed, and how many are unavailable."""
     given = fail(fail(world(items=40), [0, 1, 7], "no_face"), [12, 13], "generation_error")
     given = fail(given, [20], "unavailable")
-    for score in of_samples(metric.compute(given)):
+    for score in of_samples(metric, metric.compute(given)):
         failed = 2 if score.number.variant in OF_WHOLE_IMAGES else 5
         assert (score.n_failed, score.n_unavailable) == (failed, 1), score.number
 
@@ -182,7 +179,7 @@ def missing_feature_is_a_failure_with_a_note(metric: Metric, world: World) -> No
         values[[2, 3]] = np.nan
         features[name] = replace(part, samples=values)
     result = metric.compute(replace(given, features=features, pairs={}, to_reference={}))
-    scores = [score for score in of_samples(result) if metric.needs and score.value is not None]
+    scores = [score for score in of_samples(metric, result) if metric.needs and score.value is not None]
     assert [score.number for score in scores if score.n_failed != 2] == []
     for variant in {score.number.variant for score in scores}:
         own = [score for score in scores if score.number.variant == variant]
@@ -232,9 +229,10 @@ def by_number(result: Result) -> Mapping[Number, Score]:
     return {score.number: score for score in result.scores}
 
 
-def of_samples(result: Result) -> list[Score]:
+def of_samples(metric: Metric, result: Result) -> list[Score]:
     """Return the scores that say something of all samples."""
-    return [one for one in result.scores if one.number.statistic not in OF_REFERENCES and not one.number.group]
+    about_references = {one.name for one in metric.statistics if one.of_references}
+    return [one for one in result.scores if one.number.statistic not in about_references and not one.number.group]
 
 
 def same(one: Score, other: Score, interval: bool = True) -> None:

@@ -82,6 +82,12 @@ def _references(owner: NDArray[Any]) -> pd.DataFrame:
             "subject": np.array([f"subject {s:05d}" for s in owner], dtype=object),
             "status": "ok",
             "gender": np.where(owner % 2, "m", "f"),
+            "n_faces": 1,
+            "roll": 0.0,
+            "det_configured": True,
+            "scales_read": 3,
+            "scales_agree": 3,
+            "disagreement": 0.02,
         }
     )
 
