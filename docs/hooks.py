@@ -34,7 +34,7 @@ MODULES = {
     "reference/parts.md": (
         "Interfaces of parts",
         ["baselines.protocol", "bench.extractors.protocol", "bench.metrics.protocol", "bench.data.protocol",
-         "bench.identity", "bench.runtime", "bench.errors", "bench.status", "bench.faces.face"],
+         "bench.identity", "bench.runtime", "bench.errors", "bench.status", "bench.faces.face", "bench.testing"],
     ),
     "reference/reports.md": (
         "Reports",
