@@ -1,11 +1,14 @@
 """Contracts: what a method, an extractor, a metric or a dataset promises, for tests of the package that brings it.
 
+```python
 import pytest
 from bench.testing import contracts
+
 
 @pytest.mark.parametrize("contract", contracts("my-package"))
 def test_contract(contract):
     contract()
+```
 """
 
 from __future__ import annotations
