@@ -188,6 +188,8 @@ def decode(vae: Any, latents: torch.Tensor) -> list[Output]:
 def decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
     """One (c, h, w) latent to an (H, W, 3) float32 image on the CPU, RGB in [0, 1]."""
     scaled = latent[None].to(vae.dtype) / vae.config.scaling_factor
+    if vae.config.get("shift_factor") is not None:
+        scaled = scaled + vae.config.shift_factor
     decoded = vae.decode(scaled, return_dict=False)[0][0].float()
     return (decoded / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu()
 

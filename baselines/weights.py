@@ -142,6 +142,7 @@ def landed(state: Mapping[str, torch.Tensor], items: Iterable[tuple[str, torch.T
         UserError: a tensor is missing, left over, different or not finite.
     """
     mine = {canonical(key): value for key, value in state.items()}
+    arrived: set[int] = set()
     for key, tensor in items:
         if key.endswith("position_ids"):
             continue
@@ -149,7 +150,10 @@ def landed(state: Mapping[str, torch.Tensor], items: Iterable[tuple[str, torch.T
         if own is None:
             raise UserError(f"{source} holds {key!r}, which this network lacks: a checkpoint of another method or base")
         _check_equal(own, tensor, key, source)
-    left = sorted(key for key in mine if not key.endswith("position_ids"))
+        arrived.add(own.data_ptr())
+    # Files name tied tensors once (T5's embedding): a second name of what arrived is not missing.
+    rest = {key: own for key, own in mine.items() if own.data_ptr() not in arrived}
+    left = sorted(key for key in rest if not key.endswith("position_ids"))
     if left:
         raise UserError(
             f"{source} lacks {len(left)} tensors, the first is {left[0]!r}: incomplete or another network's"
@@ -177,6 +181,27 @@ def check_finite(tensors: Mapping[str, torch.Tensor], source: Path) -> None:
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise UserError(f"{source}: {key!r} is not finite; fetch it again")
+
+
+def check_layout(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, tuple[int, ...]], source: Path) -> None:
+    """Check that a flat group of tensors of a checkpoint is exactly the one expected, and finite.
+
+    Args:
+        tensors: the group; `position_ids` may be in it or not.
+        expected: key -> shape.
+        source: named in messages.
+
+    Raises:
+        UserError: a tensor is missing, left over, of another shape or not finite.
+    """
+    have = {key for key in tensors if not key.endswith("position_ids")}
+    missing, extra = sorted(set(expected) - have), sorted(have - set(expected))
+    if missing or extra:
+        what = f"lacks {len(missing)} tensors ({missing[0]!r})" if missing else f"holds {extra[0]!r}"
+        raise UserError(f"{source} {what}: not the expected layout, a checkpoint of another method or version")
+    for key, shape in expected.items():
+        check_shape(key, tensors[key], shape, source)
+    check_finite({key: tensors[key] for key in expected}, source)
 
 
 def check_shape(key: str, tensor: torch.Tensor, expected: tuple[int, ...], source: Path) -> None:

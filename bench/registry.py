@@ -24,6 +24,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "photomaker_v2": "baselines.photomaker:PhotoMaker",
         "real": "baselines.controls:Real",
         "shuffle": "baselines.controls:Shuffle",
+        "vec2face": "baselines.vec2face:Vec2Face",
     },
     "datasets": {
         "agedb": "bench.data.agedb:AgeDB",
@@ -47,6 +48,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "extractors": {
         "adaface": "bench.extractors.adaface:AdaFace",
         "arcface_onnx": "bench.extractors.recognition:ArcFaceOnnx",
+        "arcface_torch": "bench.extractors.arcface_torch:ArcFaceTorch",
         "clip": "bench.extractors.clip:Clip",
         "deca": "bench.extractors.flame:Deca",
         "dinov2": "bench.extractors.dinov2:Dinov2",

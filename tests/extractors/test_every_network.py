@@ -45,6 +45,13 @@ def emoca():
     return {f"{name}.{key}": value for name in ("E_flame", "E_expression") for key, value in weights.deca(name).items()}
 
 
+def arcface(name):
+    from bench.extractors.arcface_torch import build
+
+    with torch.device("meta"):
+        return weights.state_of(build(name), name)
+
+
 CASES = (
     Case("extractors", "lpips", saved(lambda: weights.lpips_trunk("alex")), IMAGENET, 64, (("net", "alex"),)),
     Case("extractors", "lpips", saved(lambda: weights.lpips_trunk("vgg")), IMAGENET, 64, (("net", "vgg"),)),
@@ -56,6 +63,7 @@ CASES = (
     Case("extractors", "deca", saved(lambda: {"E_flame": weights.deca("E_flame")}), UNIT, 224),
     Case("extractors", "emoca", saved(emoca), UNIT, 224),
     Case("extractors", "smirk", saved(weights.smirk), UNIT, 224),
+    Case("extractors", "arcface_torch", saved(lambda: arcface("r18")), SYMMETRIC, 112, (("network", "r18"),)),
     Case("extractors", "dinov2", weights.dinov2, IMAGENET, 64, folder=True),
     Case("extractors", "clip", weights.clip, CLIP, 64, folder=True),
     Case("parsers", "bisenet", saved(weights.bisenet), IMAGENET, 512),
