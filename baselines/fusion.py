@@ -154,3 +154,45 @@ def attend(
     heads = (row.unflatten(-1, (-1, head_width)).transpose(1, 2) for row in rows)
     found = torch.nn.functional.scaled_dot_product_attention(*heads, attn_mask=mask)
     return linear(tensors, "to_out", found.transpose(1, 2).flatten(2))
+
+
+def affine(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a layer with weight and bias.
+
+    >>> affine("proj", 3, 2)
+    {'proj.weight': (3, 2), 'proj.bias': (3,)}
+    """
+    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+
+
+def cross_layout(name: str, tokens: int, image: int, inner: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what `cross` reads, for identity tokens, image tokens and attention of these widths."""
+    return {
+        **affine(f"{name}.norm1", tokens),
+        **affine(f"{name}.norm2", image),
+        f"{name}.to_q.weight": (inner, image),
+        f"{name}.to_kv.weight": (2 * inner, tokens),
+        f"{name}.to_out.weight": (image, inner),
+    }
+
+
+def perceived_layout(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what `perceived` reads."""
+    return {
+        **cross_layout(f"{name}.0", width, width, width),
+        **affine(f"{name}.1.0", width),
+        f"{name}.1.1.weight": (4 * width, width),
+        f"{name}.1.3.weight": (width, 4 * width),
+    }
+
+
+def perceiver_layout(prefix: str, features: int, width: int, out: int, layers: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what `perceiver` reads: of features, of its own width, and of what it gives."""
+    shapes = {
+        **affine(f"{prefix}proj_in", width, features),
+        **affine(f"{prefix}proj_out", out, width),
+        **affine(f"{prefix}norm_out", out),
+    }
+    for layer in range(layers):
+        shapes |= perceived_layout(f"{prefix}layers.{layer}", width)
+    return shapes

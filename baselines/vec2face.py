@@ -267,19 +267,19 @@ def layout(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {
         "token_emb.position_embeddings.weight": (TOKENS + 1, width),
         "decoder_pos_embed_learned": (1, TOKENS + 1, width),
-        **_affine("latent_prior_proj_f", width, sizes.embedding),
-        **_affine("feature_token", TOKENS, 1),
-        **_affine("center_token", TOKENS, width),
-        **_affine("patch_embed.proj", width, 3, sizes.patch, sizes.patch),
-        **_affine("decoder_embed", width, width),
-        **_affine("im_decoder_proj", sizes.latent, width),
-        **_affine("im_decoder.conv_in", last, sizes.latent, 3, 3),
-        **_affine("im_decoder.conv_out", 3, sizes.channels[0], 3, 3),
-        **_affine("im_decoder.norm_out", sizes.channels[0]),
+        **fusion.affine("latent_prior_proj_f", width, sizes.embedding),
+        **fusion.affine("feature_token", TOKENS, 1),
+        **fusion.affine("center_token", TOKENS, width),
+        **fusion.affine("patch_embed.proj", width, 3, sizes.patch, sizes.patch),
+        **fusion.affine("decoder_embed", width, width),
+        **fusion.affine("im_decoder_proj", sizes.latent, width),
+        **fusion.affine("im_decoder.conv_in", last, sizes.latent, 3, 3),
+        **fusion.affine("im_decoder.conv_out", 3, sizes.channels[0], 3, 3),
+        **fusion.affine("im_decoder.norm_out", sizes.channels[0]),
         **_levels(sizes),
     }
     for name in ("token_emb.LayerNorm", "norm", "decoder_norm"):
-        shapes |= _affine(name, width)
+        shapes |= fusion.affine(name, width)
     for name, depth in zip(("blocks", "decoder_blocks"), sizes.depths, strict=True):
         for block in range(depth):
             shapes |= _block_layout(f"{name}.{block}", width)
@@ -365,18 +365,14 @@ def _residual(tensors: fusion.Tensors, name: str, image: torch.Tensor) -> torch.
     return shortcut + hidden
 
 
-def _affine(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-
-
 def _block_layout(name: str, width: int) -> dict[str, tuple[int, ...]]:
     return {
-        **_affine(f"{name}.norm1", width),
-        **_affine(f"{name}.norm2", width),
-        **_affine(f"{name}.attn.qkv", 3 * width, width),
-        **_affine(f"{name}.attn.proj", width, width),
-        **_affine(f"{name}.mlp.fc1", 4 * width, width),
-        **_affine(f"{name}.mlp.fc2", width, 4 * width),
+        **fusion.affine(f"{name}.norm1", width),
+        **fusion.affine(f"{name}.norm2", width),
+        **fusion.affine(f"{name}.attn.qkv", 3 * width, width),
+        **fusion.affine(f"{name}.attn.proj", width, width),
+        **fusion.affine(f"{name}.mlp.fc1", 4 * width, width),
+        **fusion.affine(f"{name}.mlp.fc2", width, 4 * width),
     }
 
 
@@ -389,14 +385,14 @@ def _levels(sizes: Sizes) -> dict[str, tuple[int, ...]]:
             shapes |= _residual_layout(f"im_decoder.up.{level}.block.{block}", before, width)
             before = width
         if level:
-            shapes |= _affine(f"im_decoder.up.{level}.upsample.conv", width, width, 3, 3)
+            shapes |= fusion.affine(f"im_decoder.up.{level}.upsample.conv", width, width, 3, 3)
     return shapes
 
 
 def _residual_layout(name: str, before: int, width: int) -> dict[str, tuple[int, ...]]:
     shapes = {
-        **_affine(f"{name}.norm1", before),
-        **_affine(f"{name}.norm2", width),
+        **fusion.affine(f"{name}.norm1", before),
+        **fusion.affine(f"{name}.norm2", width),
         f"{name}.conv1.weight": (width, before, 3, 3),
         f"{name}.conv2.weight": (width, width, 3, 3),
     }

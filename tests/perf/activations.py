@@ -25,8 +25,8 @@ class Fused(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is torch.nn.functional.scaled_dot_product_attention:
-            query, _, value = args[:3]
-            return query.new_empty((*query.shape[:-1], value.shape[-1]))
+            given = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
+            return given["query"].new_empty((*given["query"].shape[:-1], given["value"].shape[-1]))
         return function(*args, **(kwargs or {}))
 
 
@@ -111,7 +111,40 @@ def decoding(size: tuple[int, int], dtype: torch.dtype = torch.float32) -> int:
     return peak(lambda: vae.decode(latent, return_dict=False))
 
 
+FLUX_VAE = {**VAE, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
+
+
+def flux_step(size: tuple[int, int], text: int, dtype: torch.dtype = torch.bfloat16) -> int:
+    """Bytes of one sample in one step of FLUX.1 [dev], which is one pass, with `text` tokens of T5."""
+    height, width = size
+    tokens = height * width // 256
+    made = {"device": "meta", "dtype": dtype}
+    transformer = network("FluxTransformer2DModel", {"guidance_embeds": True}, dtype)
+    rows, told = torch.empty(1, tokens, 64, **made), torch.empty(1, text, 4096, **made)
+    places = torch.empty(tokens, 3, **made), torch.empty(text, 3, **made)
+    moment = torch.empty(1, **made)
+    return peak(lambda: transformer(rows, told, torch.empty(1, 768, **made), moment, *places, moment))
+
+
+def flux_decoding(size: tuple[int, int], dtype: torch.dtype = torch.float32) -> int:
+    """Bytes of one image in FLUX's decoder."""
+    vae = network("AutoencoderKL", FLUX_VAE, dtype)
+    latent = torch.empty(1, 16, size[0] // 8, size[1] // 8, device="meta", dtype=dtype)
+    return peak(lambda: vae.decode(latent, return_dict=False))
+
+
 def main() -> None:
+    for size, text in (((512, 512), 512), ((1024, 1024), 512), ((1152, 896), 128)):
+        tokens = size[0] * size[1] // 256 + text
+        for dtype in (torch.bfloat16, torch.float32):
+            found = flux_step(size, text, dtype)
+            print(
+                f"FLUX at {size}, {text} of text, {dtype}: {found / 2**20:.0f} MiB, {found / tokens:.0f} bytes a token"
+            )
+        found = flux_decoding(size)
+        print(
+            f"FLUX's decoder at {size} in fp32: {found / 2**20:.0f} MiB, {found / size[0] / size[1]:.0f} bytes a pixel"
+        )
     xl = {**XL_COMMON, **XL_UP}
     for dtype in (torch.float16, torch.float32):
         print(dtype)
