@@ -14,12 +14,15 @@ from bench.fetch import KINDS, select
 from bench.fetching.transport import check_url
 
 TABLE = assets.read_table(assets.TABLE)
-METHODS = ["arc2face", "fastcomposer", "instantid", "photomaker", "photomaker_v2", "vec2face"] + [
-    f"ip_adapter_faceid_{kind}" for kind in ("sdxl", "plus", "plusv2")
-]
+FLUX = ["pulid_flux", "infiniteyou_aes", "infiniteyou_sim", "withanyone"]
+METHODS = (
+    ["arc2face", "fastcomposer", "instantid", "photomaker", "photomaker_v2", "vec2face"]
+    + FLUX
+    + [f"ip_adapter_faceid_{kind}" for kind in ("sdxl", "plus", "plusv2")]
+)
 OTHERS = re.findall(
     r"\w+",
-    """arcface glintr100 w600k_r50 vec2face_r100 adaface_ir101_webface12m adaface_ir101_ms1mv3 scrfd_10g fan insightface68 bisenet
+    """arcface glintr100 w600k_r50 ir_se50 vec2face_r100 adaface_ir101_webface12m adaface_ir101_ms1mv3 scrfd_10g fan insightface68 bisenet
     parsenet lpips lpips_vgg lpips_squeeze emoca deca smirk inception dinov2 clip synth500 agedb london""",
 )
 
@@ -83,7 +86,8 @@ def test_an_archive_is_the_same_wherever_it_stands():
 
 def test_methods_fetch_the_recogniser_that_conditions_them():
     conditioned = {"arc2face": "arcface", "instantid": "glintr100", "photomaker_v2": "w600k_r50"}
-    conditioned |= {"vec2face": "vec2face_r100"}
+    conditioned |= {"vec2face": "vec2face_r100", "withanyone": "glintr100"}
+    conditioned |= {"infiniteyou_aes": "ir_se50", "infiniteyou_sim": "ir_se50"}
     conditioned |= {f"ip_adapter_faceid_{kind}": "w600k_r50" for kind in ("sdxl", "plus", "plusv2")}
     for method, recogniser in conditioned.items():
         assert {method, recogniser, "scrfd_10g"} == TABLE.closure([method])

@@ -12,7 +12,14 @@ pytestmark = [pytest.mark.slow, needs(formula.FOLDER / "vec2face.npz"), needs(VO
 
 PLAN = ("dataset.subjects=2", "protocol.samples_per_item=2", "protocol.metrics=[id_similarity,failure_to_acquire]")
 
-METHODS = {"vec2face": lambda root: models.write_vec2face(root) | {"upscale": 1}}
+SMALL = {"width": 64, "height": 64, "steps": 2}
+
+METHODS = {
+    "vec2face": lambda root: models.write_vec2face(root) | {"upscale": 1},
+    "pulid_flux": lambda root: models.write_pulid(root) | SMALL,
+    "infiniteyou_aes": lambda root: models.write_infiniteyou(root) | SMALL,
+    "withanyone": lambda root: models.write_withanyone(root) | SMALL,
+}
 
 
 @pytest.mark.parametrize("name", METHODS)
