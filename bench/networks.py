@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bench.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 State = dict[str, "Tensor"]
@@ -195,13 +196,14 @@ def bicubic(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.stack([np.asarray(Image.fromarray(crop).resize((size, size), filter_)) for crop in crops])
 
 
-def from_folder(architecture: Any, folder: Path, unused: Sequence[str] = ()) -> Any:
-    """A transformers model in float32 from a local folder in Hugging Face layout (config.json beside the weights).
+def from_folder(architecture: Any, folder: Path, unused: Sequence[str] = (), dtype: torch.dtype | None = None) -> Any:
+    """Return a transformers model from a local folder in Hugging Face layout (config.json beside the weights).
 
     Args:
         architecture: a model class of transformers.
         folder: holds config.json and safetensors (or a torch file of plain tensors).
         unused: prefixes of keys that the folder may hold and this model does not need.
+        dtype: of the parameters, whatever the file's; None: float32.
 
     Raises:
         UserError: no such folder, no config or weights in it, or those of another model.
@@ -220,7 +222,7 @@ def from_folder(architecture: Any, folder: Path, unused: Sequence[str] = ()) -> 
                 local_files_only=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # reported below
-                dtype=torch.float32,
+                dtype=dtype or torch.float32,
             )
     except (OSError, RuntimeError, ValueError, AttributeError, SafetensorError, pickle.UnpicklingError) as error:
         raise UserError(f"{folder} does not hold a {architecture.__name__}: {cause(error)}") from error

@@ -14,7 +14,15 @@ from bench.fetch import KINDS, select
 from bench.fetching.transport import check_url
 
 TABLE = assets.read_table(assets.TABLE)
-FLUX = ["pulid_flux", "infiniteyou_aes", "infiniteyou_sim", "withanyone"]
+FLUX = [
+    "flux2_klein",
+    "flux_kontext",
+    "qwen_image_edit_plus",
+    "pulid_flux",
+    "infiniteyou_aes",
+    "infiniteyou_sim",
+    "withanyone",
+]
 METHODS = (
     ["arc2face", "fastcomposer", "instantid", "photomaker", "photomaker_v2", "vec2face"]
     + FLUX
@@ -22,8 +30,9 @@ METHODS = (
 )
 OTHERS = re.findall(
     r"\w+",
-    """arcface glintr100 w600k_r50 ir_se50 vec2face_r100 adaface_ir101_webface12m adaface_ir101_ms1mv3 scrfd_10g fan insightface68 bisenet
-    parsenet lpips lpips_vgg lpips_squeeze emoca deca smirk inception dinov2 clip synth500 agedb london""",
+    """arcface glintr100 w600k_r50 ir_se50 vec2face_r100 adaface_ir101_webface12m adaface_ir101_ms1mv3 scrfd_10g fan
+    insightface68 bisenet parsenet lpips lpips_vgg lpips_squeeze emoca deca smirk inception dinov2 clip synth500
+    agedb london""",
 )
 
 

@@ -15,6 +15,8 @@ from tests.shared import ROOT
 METHODS = {
     "arc2face": {"embedding:arcface"},
     "fastcomposer": {"image"},
+    "flux2_klein": {"image"},
+    "flux_kontext": {"image"},
     "infiniteyou_aes": {"embedding:ir_se50"},
     "infiniteyou_sim": {"embedding:ir_se50"},
     "instantid": {"embedding:glintr100", "image", "face"},
@@ -24,6 +26,7 @@ METHODS = {
     "photomaker": {"image"},
     "photomaker_v2": {"image", "embedding:w600k_r50"},
     "pulid_flux": {"embedding:glintr100", "image", "face"},
+    "qwen_image_edit_plus": {"image"},
     "withanyone": {"embedding:glintr100", "image", "face"},
 }
 PANEL = {"arcface", "glintr100", "w600k_r50", "adaface_ir101_webface12m", "adaface_ir101_ms1mv3"}

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.baselines import tiny_edit
 from tests.e2e.commands import bench, run_folder, tables
 from tests.parity import generation_formula as formula
 from tests.parity import new_generation_models as models
@@ -19,12 +20,14 @@ METHODS = {
     "pulid_flux": lambda root: models.write_pulid(root) | SMALL,
     "infiniteyou_aes": lambda root: models.write_infiniteyou(root) | SMALL,
     "withanyone": lambda root: models.write_withanyone(root) | SMALL,
+    "flux2_klein": lambda root: {"model": tiny_edit.klein(root)} | SMALL,
 }
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_run_to_a_report(name, tmp_path):
-    given = {"recogniser": "arcface"} | METHODS[name](tmp_path / "weights")
+    given = METHODS[name](tmp_path / "weights")
+    given |= {} if "model" in given else {"recogniser": "arcface"}
     options = [f"method.{key}={value}" for key, value in given.items() if value is not None]
     bench("run", f"method={name}", *PLAN, *options, f"out={tmp_path / 'runs'}")
     folder = run_folder(tmp_path / "runs", name)
