@@ -54,6 +54,21 @@ def framed(tokenizer: Any, ids: Sequence[int]) -> torch.Tensor:
     return torch.tensor([row + [tokenizer.pad_token_id] * (length - len(row))])
 
 
+def marked(tokenizer: Any, found: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the (1, 77) ids of pieces of text put together, and the mask of the last token of each but the last."""
+    import torch
+
+    ids: list[int] = []
+    places = []
+    for piece in found:
+        ids += tokens(tokenizer, piece)
+        places.append(len(ids))  # Of the piece's last token, after the start token.
+    row = framed(tokenizer, ids)
+    mask = torch.zeros_like(row, dtype=torch.bool)
+    mask[:, [place for place in places[:-1] if place < row.shape[1]]] = True
+    return row, mask
+
+
 def group(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
     """The tensors below a prefix, without it.
 
@@ -150,9 +165,10 @@ def attend(
     import torch
 
     keys, values = linear(tensors, "to_kv", seen).chunk(2, dim=-1)
-    rows = (linear(tensors, "to_q", query), keys, values)
-    heads = (row.unflatten(-1, (-1, head_width)).transpose(1, 2) for row in rows)
-    found = torch.nn.functional.scaled_dot_product_attention(*heads, attn_mask=mask)
+    heads = [
+        rows.unflatten(-1, (-1, head_width)).transpose(1, 2) for rows in (linear(tensors, "to_q", query), keys, values)
+    ]
+    found = torch.nn.functional.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)
     return linear(tensors, "to_out", found.transpose(1, 2).flatten(2))
 
 
@@ -195,4 +211,13 @@ def perceiver_layout(prefix: str, features: int, width: int, out: int, layers: i
     }
     for layer in range(layers):
         shapes |= perceived_layout(f"{prefix}layers.{layer}", width)
+    return shapes
+
+
+def fuser_layout(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what `fuse` reads, for text tokens of this width."""
+    shapes = affine(f"{prefix}layer_norm", width)
+    for name, given in (("mlp1", 2 * width), ("mlp2", width)):
+        shapes |= affine(f"{prefix}{name}.layernorm", given)
+        shapes |= affine(f"{prefix}{name}.fc1", width, given) | affine(f"{prefix}{name}.fc2", width, width)
     return shapes

@@ -191,10 +191,11 @@ class PuLIDFlux:
     def _unconditional(self, sizes: Sizes) -> torch.Tensor:
         import torch
 
-        made = {"device": self.base.device}
-        embedding = torch.zeros(1, EMBEDDING, **made)
-        hidden = [torch.zeros(1, self.vision.pos_embed.shape[1], sizes.features, **made)] * SCALES
-        return encode(self.encoder, embedding, torch.zeros(1, sizes.given - EMBEDDING, **made), hidden)
+        device, tokens = self.base.device, self.vision.pos_embed.shape[1]
+        embedding = torch.zeros(1, EMBEDDING, device=device)
+        output = torch.zeros(1, sizes.given - EMBEDDING, device=device)
+        hidden = [torch.zeros(1, tokens, sizes.features, device=device)] * SCALES
+        return encode(self.encoder, embedding, output, hidden)
 
     def _load_readers(self, sizes: Sizes, runtime: Runtime) -> None:
         from bench.faces.parsing import BiSeNet

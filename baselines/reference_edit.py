@@ -187,8 +187,10 @@ def load(folder: Path, name: str, dtype: torch.dtype) -> Any:
     index = weights.config(folder, INDEX)
     if index.get("_class_name") != name:
         raise UserError(f"{folder} is made for {index.get('_class_name')}, not for {name}")
+    if not hasattr(diffusers, name):
+        raise UserError(f"diffusers {diffusers.__version__} has no {name}; `pip install -U diffusers` brings it")
     given = {key: value for key, value in index.items() if not key.startswith("_")}
-    parts = {key: _part(folder / key, *value, dtype) for key, value in given.items() if isinstance(value, list)}
+    parts = {key: _part(folder / key, value, dtype) for key, value in given.items() if isinstance(value, list)}
     settings = {key: value for key, value in given.items() if not isinstance(value, list)}
     with weights.wrong_base(folder):
         pipeline = getattr(diffusers, name)(**parts, **settings)
@@ -206,14 +208,15 @@ def placed(pipeline: Any, options: ReferenceEditOptions, device: str) -> Any:
     return pipeline
 
 
-def _part(folder: Path, library: str | None, name: str | None, dtype: torch.dtype) -> Any:
-    """Return one part of a pipeline; None where the folder's index leaves it out."""
+def _part(folder: Path, described: Sequence[str | None], dtype: torch.dtype) -> Any:
+    """Return one part of a pipeline, described by library and class; None where the folder's index leaves it out."""
     import diffusers
     import torch
     import transformers
 
     from bench.networks import from_folder
 
+    library, name = described
     if library is None or name is None:
         return None
     kind = getattr({"diffusers": diffusers, "transformers": transformers}.get(library), name, None)

@@ -338,8 +338,8 @@ def _self_attention(tensors: fusion.Tensors, rows: torch.Tensor, head: int) -> t
     import torch
 
     parts = fusion.linear(tensors, "attn.qkv", rows).chunk(3, dim=-1)
-    heads = (part.unflatten(-1, (-1, head)).transpose(1, 2) for part in parts)
-    found = torch.nn.functional.scaled_dot_product_attention(*heads)
+    heads = [part.unflatten(-1, (-1, head)).transpose(1, 2) for part in parts]
+    found = torch.nn.functional.scaled_dot_product_attention(heads[0], heads[1], heads[2])
     return fusion.linear(tensors, "attn.proj", found.transpose(1, 2).flatten(2))
 
 

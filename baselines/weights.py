@@ -238,7 +238,7 @@ def wrong_base(source: Path) -> Iterator[None]:
     logging.set_verbosity_error()
     try:
         yield
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{source} does not fit this base: {_first_line(error)}") from error
     finally:
         logging.set_verbosity(level)

@@ -12,6 +12,7 @@ from bench.errors import UserError, unknown
 BUILT_IN: dict[str, dict[str, str]] = {
     "methods": {
         "arc2face": "baselines.arc2face:Arc2Face",
+        "consistentid": "baselines.consistentid:ConsistentID",
         "copy": "baselines.controls:Copy",
         "external": "baselines.external:External",
         "fastcomposer": "baselines.fastcomposer:FastComposer",

@@ -14,7 +14,8 @@ from bench.fetch import KINDS, select
 from bench.fetching.transport import check_url
 
 TABLE = assets.read_table(assets.TABLE)
-FLUX = [
+OF_2025 = [
+    "consistentid",
     "flux2_klein",
     "flux_kontext",
     "qwen_image_edit_plus",
@@ -25,7 +26,7 @@ FLUX = [
 ]
 METHODS = (
     ["arc2face", "fastcomposer", "instantid", "photomaker", "photomaker_v2", "vec2face"]
-    + FLUX
+    + OF_2025
     + [f"ip_adapter_faceid_{kind}" for kind in ("sdxl", "plus", "plusv2")]
 )
 OTHERS = re.findall(

@@ -14,6 +14,7 @@ from tests.shared import ROOT
 
 METHODS = {
     "arc2face": {"embedding:arcface"},
+    "consistentid": {"embedding:w600k_r50", "image"},
     "fastcomposer": {"image"},
     "flux2_klein": {"image"},
     "flux_kontext": {"image"},

@@ -17,6 +17,7 @@ SMALL = {"width": 64, "height": 64, "steps": 2}
 
 METHODS = {
     "vec2face": lambda root: models.write_vec2face(root) | {"upscale": 1},
+    "consistentid": lambda root: models.write_consistentid(root, 4) | {"width": 64, "height": 64, "steps": 2},
     "pulid_flux": lambda root: models.write_pulid(root) | SMALL,
     "infiniteyou_aes": lambda root: models.write_infiniteyou(root) | SMALL,
     "withanyone": lambda root: models.write_withanyone(root) | SMALL,

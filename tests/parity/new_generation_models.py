@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from baselines import infiniteyou, pulid_flux, vec2face, withanyone
+from baselines import consistentid, infiniteyou, pulid_flux, vec2face, withanyone
 from tests import weights as random_weights
 from tests.parity import generation_formula as formula
 from tests.parity import generation_models as models
@@ -192,3 +192,43 @@ def write_siglip(folder: Path, width: int) -> Path:
     text = {**sizes, "hidden_size": 32, "vocab_size": 50}
     SiglipModel(SiglipConfig(text_config=text, vision_config={**sizes, "image_size": 256})).save_pretrained(folder)
     return folder
+
+
+def write_consistentid(root: Path, rank: int) -> dict[str, Path]:
+    """As options of the method."""
+    paths = models.write_faceid(root, plus=True, rank=rank)
+    groups = torch.load(paths["checkpoint"], weights_only=True)
+    facial = formula.tensors(consistentid.facial_layout(128, 128, 64), "FacialEncoder.")
+    adapter = {
+        key: formula.parameter(f"adapter_modules.{key}", key, v.shape) for key, v in groups["ip_adapter"].items()
+    }
+    found = {"checkpoint": root / "ConsistentID-v1.bin", "parser": write_bisenet(root / "bisenet.pth")}
+    content = {"image_proj": groups["image_proj"], "adapter_modules": adapter, "FacialEncoder": facial}
+    torch.save(content, found["checkpoint"])
+    return {**found, "base": paths["base"], "image_encoder": paths["image_encoder"]}
+
+
+def write_expression_adapter(path: Path) -> Path:
+    """Arc2Face's exp_adapter.bin; the real inner width is unknown."""
+    from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_config(models.sd_unet(768))
+    proj = {"proj.0.weight": (110, 55), "proj.0.bias": (110,), "proj.2.weight": (3072, 110), "proj.2.bias": (3072,)}
+    proj |= {"norm.weight": (768,), "norm.bias": (768,)}
+    groups = {"image_proj": formula.tensors(proj, "image_proj.")}
+    torch.save(groups | {"ip_adapter": formula.tensors(models.attention_shapes(unet), "ip_adapter.")}, path)
+    return path
+
+
+def write_reference_adapter(path: Path, rank: int) -> Path:
+    """Arc2Face's ref_adapter/pytorch_lora_weights.safetensors; which layers the real one has is unknown."""
+    from diffusers import UNet2DConditionModel
+
+    unet, shapes = UNet2DConditionModel.from_config(models.sd_unet(768)), {}
+    for name, layer in unet.named_modules():
+        if "attn1.to_" in name and hasattr(layer, "weight"):
+            shapes[f"unet.{name}.lora.down.weight"] = (rank, layer.weight.shape[1])
+            shapes[f"unet.{name}.lora.up.weight"] = (layer.weight.shape[0], rank)
+    values = {k: 0.24 * formula.values(f"ref_adapter.{k}", s[0] * s[1]).reshape(s) for k, s in shapes.items()}
+    save_file({key: torch.from_numpy(value.astype("float32")) for key, value in values.items()}, path)
+    return path
