@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from baselines import adapters, diffusion, weights
-from baselines.protocol import Output, Request
+from baselines import adapters, diffusion, reference_attention, weights
+from baselines.protocol import Image, Output, Reference, Request
 from bench.errors import UserError
 from bench.identity import CONTENT, IDENTITY, Parts, Spec
 from bench.runtime import Runtime
@@ -47,7 +47,10 @@ class Arc2FaceOptions(Spec):
         blend_with: a .npy of another identity's embedding; blend: its share, 0 to 1.
         lcm_lora: LCM-LoRA (.safetensors); wants `steps` 2 to 8 and `guidance_scale` 1.
         controlnet: the official `controlnet/` folder; normal_map: the picture it follows (FLAME normals, as RGB).
-        exp_adapter: the official `exp_adapter.bin`; expression: 55 numbers (FLAME expression, eyelids, jaw).
+        exp_adapter: the official `exp_adapter.bin`; expression: 55 numbers (FLAME expression, eyelids, jaw), cut to
+            the official bounds.
+        ref_adapter: the official `ref_adapter/pytorch_lora_weights.safetensors`: samples then follow the item's photo
+            in more than identity; takes a second UNet. reference_scale: strength of its LoRA.
         width, height: pixels; None: the UNet's own.
     """
 
@@ -66,6 +69,8 @@ class Arc2FaceOptions(Spec):
     exp_adapter: File = None
     expression: Annotated[tuple[float, ...] | None, IDENTITY] = None
     expression_scale: diffusion.Scale = 1.0
+    ref_adapter: File = None
+    reference_scale: diffusion.Scale = 0.8
     steps: diffusion.Steps = 25
     guidance_scale: diffusion.Guidance = 3.0
     width: diffusion.Side = None
@@ -85,12 +90,15 @@ class Arc2FaceOptions(Spec):
             raise UserError("arc2face: exp_adapter and expression go together")
         if self.expression is not None and len(self.expression) != EXPRESSION:
             raise UserError(f"arc2face: expression has {len(self.expression)} numbers, not {EXPRESSION}")
+        if self.ref_adapter is not None and self.lcm_lora is not None:
+            raise UserError("arc2face: ref_adapter and lcm_lora do not go together")
         return self
 
     @property
     def needs(self) -> frozenset[str]:
-        """What these options need of a reference."""
-        return frozenset({f"embedding:{self.recogniser}"} if self.embedding is None else ())
+        """Return what these options need of a reference."""
+        given = {f"embedding:{self.recogniser}"} if self.embedding is None else set()
+        return frozenset(given | ({"image", "face"} if self.ref_adapter is not None else set()))
 
 
 def average(embeddings: NDArray[np.float32], how: Literal["raw", "normalised"]) -> NDArray[np.float32]:
@@ -117,6 +125,39 @@ def interpolate(one: NDArray[np.float32], other: NDArray[np.float32], share: flo
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows (last axis) divided by their L2 norms."""
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def bounded(expression: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 55 FLAME numbers, (..., 55), as the official code cuts those that SMIRK reads off a face.
+
+    Eyelids lie in [0, 1], the jaw opens (not below 0) and turns by 0.2 at most.
+
+    >>> bounded(np.float32([[0.0] * 50 + [2, -1, -1, 0.5, -0.5]]))[0, 50:].round(2).tolist()
+    [1.0, 0.0, 0.0, 0.20000000298023224, -0.20000000298023224]
+    """
+    low, high = np.full(EXPRESSION, -np.inf), np.full(EXPRESSION, np.inf)
+    low[50:], high[50:] = (0, 0, 0, -0.2, -0.2), (1, 1, np.inf, 0.2, 0.2)
+    return np.clip(expression, low, high).astype(np.float32)
+
+
+def ffhq_face(reference: Reference) -> Image:
+    """Return the FFHQ crop of a reference, (512, 512, 3) uint8 RGB, by its five key-points.
+
+    Raises:
+        UserError: no image or no face, or key-points that define no crop.
+    """
+    from bench.faces.align import ffhq512
+
+    if reference.image is None or reference.face is None:
+        raise UserError(f"item {reference.item!r} has no image or no face: ref_adapter needs both")
+    points = reference.face.keypoints
+    # The crop reads the middles of the eyes and the corners of the mouth, which the key-points are.
+    landmarks = np.zeros((68, 2), np.float32)
+    landmarks[36:42], landmarks[42:48], landmarks[48], landmarks[54] = points[0], points[1], points[3], points[4]
+    try:
+        return ffhq512(reference.image, landmarks, transform=1024).image
+    except ValueError as error:
+        raise UserError(f"item {reference.item!r}: the face cannot be aligned ({error})") from error
 
 
 class PromptEncoder:
@@ -214,6 +255,8 @@ class Arc2Face:
         """
         with diffusion.running(self.options.attention):
             self._encode([self.condition(request) for request in requests])
+            if self.options.ref_adapter is not None:
+                self._photos = {r.reference.item: ffhq_face(r.reference) for r in requests}
             return diffusion.in_batches(requests, self.options.batch, self._make)
 
     def condition(self, request: Request) -> NDArray[np.float32]:
@@ -227,24 +270,52 @@ class Arc2Face:
             return row
         return interpolate(row, average(self._other, options.averaging), options.blend)
 
+    def expression(self, _request: Request) -> NDArray[np.float32] | None:
+        """Return the 55 numbers that a request is conditioned on; None without the expression adapter."""
+        given = self.options.expression
+        return None if given is None else bounded(np.array(given, np.float32))
+
     def latents(self, requests: Sequence[Request]) -> torch.Tensor:
         """Denoised latents, (n, c, h, w) float32, of requests whose prompts are known."""
         import torch
 
         start = diffusion.noise([r.seed for r in requests], self.unet.config.in_channels, self.size, self.device)
         prompts = torch.stack([self._known[self.condition(r).tobytes()] for r in requests])
-        return self.denoise(start, prompts, self.unconditional)
+        given = [row for row in map(self.expression, requests) if row is not None]
+        expressions = self.expression_tokens(np.stack(given)) if given else None
+        with reference_attention.seeing(self._seeing, self._memories(requests, prompts, start[1])):
+            return self.denoise(start, prompts, self.unconditional, expressions)
+
+    def expression_tokens(self, expressions: NDArray[np.float32]) -> torch.Tensor:
+        """Return the expression adapter's tokens, (n, 4, width), of 55 numbers each, (n, 55)."""
+        import torch
+
+        rows = torch.from_numpy(expressions).to(self.device, self._dtype)
+        return self._project(rows)
+
+    def reference_latents(self, images: Sequence[Image], noise: torch.Tensor) -> torch.Tensor:
+        """Return photos, (H, W, 3) uint8 RGB each, as draws of the VAE, (n, c, h, w), by noise of that shape."""
+        import torch
+
+        pixels = torch.stack([torch.tensor(image, dtype=torch.float32) for image in images]).permute(0, 3, 1, 2)
+        found = self.vae.encode((pixels / 127.5 - 1).to(self.device, self.vae.dtype)).latent_dist
+        drawn = found.mean.float() + found.std.float() * noise.to(self.device)
+        return drawn * self.vae.config.scaling_factor
 
     def denoise(
         self,
         start: tuple[torch.Tensor, list[torch.Generator]],
         prompts: torch.Tensor,
         unconditional: torch.Tensor,
+        expressions: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Samples from start noise (n, c, h, w) and prompts (n, tokens, width) against (1, tokens, width)."""
+        """Samples from start noise (n, c, h, w) and prompts (n, tokens, width) against (1, tokens, width).
+
+        `expressions` are the tokens of the expression adapter, (n, 4, width), where there is one.
+        """
         options = self.options
         text = diffusion.guided(unconditional, prompts, options.guidance_scale).to(self._dtype)
-        extra = {} if self._tokens is None else self._expression(len(prompts), *self._tokens)
+        extra = {} if expressions is None else self._told(expressions)
 
         def predict(_index: int, timestep: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
             rows = rows.to(self._dtype)
@@ -280,6 +351,7 @@ class Arc2Face:
         self.size = diffusion.latent_size(options, self.unet, self.vae)
         self.scheduler = self._load_scheduler()
         self._load_adapters()
+        self._load_reference_adapter()
         self._run = diffusion.placed(self.unet, options, self.device)
         with torch.inference_mode():
             self.unconditional = self.prompts.unconditional()
@@ -292,7 +364,6 @@ class Arc2Face:
 
     def _load_adapters(self) -> None:
         options = self.options
-        self._tokens: tuple[torch.Tensor, torch.Tensor] | None = None
         self.controlnet: Any = None
         if options.lcm_lora is not None:
             adapters.load_lora(self.unet, self.scheduler, weights.read(options.lcm_lora), options.lcm_lora)
@@ -301,7 +372,7 @@ class Arc2Face:
             scale = options.expression_scale
             load = adapters.load_ip_adapter
             project = load(self.unet, self.scheduler, checkpoint, options.exp_adapter, scale)
-            self._tokens = self._expression_tokens(project, options.exp_adapter)
+            self._load_expressions(project, options.exp_adapter)
         if options.controlnet is not None and options.normal_map is not None:
             self._load_controlnet(options.controlnet, options.normal_map)
 
@@ -323,16 +394,48 @@ class Arc2Face:
         )
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
 
-    def _expression_tokens(self, project: Any, source: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    def _load_expressions(self, project: Any, source: Path) -> None:
         import torch
 
-        row = torch.tensor([self.options.expression], dtype=self._dtype)
+        self._project = project.to(self.device)
         with weights.wrong_base(source), torch.inference_mode():
-            return project(row).to(self.device), project(torch.zeros_like(row)).to(self.device)
+            self._no_expression = self.expression_tokens(np.zeros((1, EXPRESSION), np.float32))
 
-    def _expression(self, count: int, tokens: torch.Tensor, unconditional: torch.Tensor) -> dict[str, Any]:
-        told = adapters.added([tokens] * count, unconditional, self.options.guidance_scale)
+    def _told(self, expressions: torch.Tensor) -> dict[str, Any]:
+        told = adapters.added(list(expressions[:, None]), self._no_expression, self.options.guidance_scale)
         return {"added_cond_kwargs": told}
+
+    def _load_reference_adapter(self) -> None:
+        from diffusers import UNet2DConditionModel
+
+        options = self.options
+        self._seeing: dict[str, reference_attention.Seeing] = {}
+        if options.ref_adapter is not None:
+            tensors = weights.read(options.ref_adapter)
+            adapters.load_lora(self.unet, self.scheduler, tensors, options.ref_adapter, options.reference_scale)
+            self._seeing = reference_attention.install(self.unet)
+            second = weights.load(UNet2DConditionModel, options.model / "arc2face", self._dtype)
+            self._second = diffusion.placed(second, options, self.device)
+
+    def _memories(
+        self, requests: Sequence[Request], prompts: torch.Tensor, generators: Sequence[torch.Generator]
+    ) -> dict[str, torch.Tensor]:
+        """Return what the second UNet remembers of each request's photo; nothing without the reference adapter."""
+        import torch
+
+        if not self._seeing:
+            return {}
+        side = tuple(part * diffusion.vae_factor(self.vae) for part in self.size)
+        images = [_resized(self._photos[request.reference.item], side) for request in requests]
+        shape = (self.vae.config.latent_channels, *self.size)
+        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        return reference_attention.remember(self._second, self.reference_latents(images, noise), prompts)
+
+
+def _resized(image: Image, size: tuple[int, ...]) -> Image:
+    from PIL import Image as Pillow
+
+    return np.asarray(Pillow.fromarray(image).resize((size[1], size[0]), Pillow.Resampling.LANCZOS))
 
 
 def load_prompts(options: Arc2FaceOptions, device: str) -> PromptEncoder:
