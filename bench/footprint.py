@@ -41,6 +41,7 @@ class Base:
 BASES = {
     "sd15": Base(130 * MIB, 768 * MIB),  # 512 x 512
     "realistic_vision_v4": Base(195 * MIB, 1152 * MIB),  # SD 1.5 at 512 x 768
+    "realistic_vision_v6": Base(195 * MIB, 1152 * MIB),  # likewise
     "realvisxl_v3": Base(315 * MIB, 3072 * MIB),  # SDXL at 1024 x 1024
     "sdxl": Base(430 * MIB, 3072 * MIB),  # likewise, with InstantID's ControlNet
 }
