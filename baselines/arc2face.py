@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from baselines import adapters, diffusion, reference_attention, weights
-from baselines.protocol import Image, Output, Reference, Request
+from baselines import adapters, diffusion, faces, reference_attention, weights
+from baselines.protocol import Image, Output, Request
 from bench.errors import UserError
 from bench.identity import CONTENT, IDENTITY, Parts, Spec
 from bench.runtime import Runtime
@@ -140,26 +140,6 @@ def bounded(expression: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip(expression, low, high).astype(np.float32)
 
 
-def ffhq_face(reference: Reference) -> Image:
-    """Return the FFHQ crop of a reference, (512, 512, 3) uint8 RGB, by its five key-points.
-
-    Raises:
-        UserError: no image or no face, or key-points that define no crop.
-    """
-    from bench.faces.align import ffhq512
-
-    if reference.image is None or reference.face is None:
-        raise UserError(f"item {reference.item!r} has no image or no face: ref_adapter needs both")
-    points = reference.face.keypoints
-    # The crop reads the middles of the eyes and the corners of the mouth, which the key-points are.
-    landmarks = np.zeros((68, 2), np.float32)
-    landmarks[36:42], landmarks[42:48], landmarks[48], landmarks[54] = points[0], points[1], points[3], points[4]
-    try:
-        return ffhq512(reference.image, landmarks, transform=1024).image
-    except ValueError as error:
-        raise UserError(f"item {reference.item!r}: the face cannot be aligned ({error})") from error
-
-
 class PromptEncoder:
     """A stock CLIP text encoder that reads identities, several at once.
 
@@ -256,7 +236,7 @@ class Arc2Face:
         with diffusion.running(self.options.attention):
             self._encode([self.condition(request) for request in requests])
             if self.options.ref_adapter is not None:
-                self._photos = {r.reference.item: ffhq_face(r.reference) for r in requests}
+                self._photos = {r.reference.item: faces.ffhq_face(r.reference, "ref_adapter") for r in requests}
             return diffusion.in_batches(requests, self.options.batch, self._make)
 
     def condition(self, request: Request) -> NDArray[np.float32]:

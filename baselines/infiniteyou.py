@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from baselines import diffusion, flux, fusion, weights
+from baselines import diffusion, faces, flux, fusion, weights
 from baselines.instantid import draw
 from baselines.protocol import Image, Output, Reference, Request
 from baselines.text_to_image import Text
@@ -31,6 +31,8 @@ HEAD_WIDTH = 64
 CONTROL_GUIDANCE = 1.0
 """The guidance that the ControlNet is told, whatever the transformer's."""
 GROUP = "image_proj"
+NAMES = "infiniteyou_aes,infiniteyou_sim"
+"""The two configurations, as `fetch` takes them."""
 Share = Annotated[float, IDENTITY, Field(ge=0, le=1)]
 
 
@@ -104,10 +106,10 @@ class InfiniteYou:
     def __init__(self, options: InfiniteYouOptions, runtime: Runtime) -> None:
         self.options = options
         self.needs = options.needs
-        weights.demand(options.controlnet, ("config.json",), "infiniteyou_aes")
+        weights.demand(options.controlnet, ("config.json",), NAMES)
         tensors, self.sizes = _read(options.checkpoint)
         second = [options.negative_prompt] if options.true_cfg_scale > 1 else []
-        self.base = flux.Flux(options, runtime, "infiniteyou_aes", second, flux.resident(options, options.controlnet))
+        self.base = flux.Flux(options, runtime, NAMES, second, flux.resident(options, options.controlnet))
         self.resampler = {key: value.float().to(runtime.device) for key, value in tensors.items()}
         self._load_controlnet()
 
@@ -199,10 +201,9 @@ class InfiniteYou:
         canvas = self.base.pixels
         if self.options.control == "black":
             return np.zeros((*canvas, 3), np.uint8)
-        if reference.image is None or reference.face is None:
-            raise UserError(f"item {reference.item!r} has no image or no face: infiniteyou draws its key-points")
-        height, width = reference.image.shape[:2]
-        return draw(fitted(reference.face.keypoints, (height, width), canvas), canvas)
+        image, face = faces.seen(reference, "control=keypoints")
+        height, width = image.shape[:2]
+        return draw(fitted(face.keypoints, (height, width), canvas), canvas)
 
     def _load_controlnet(self) -> None:
         from diffusers import FluxControlNetModel

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from baselines import clip, diffusion, eva, flux, fusion, weights
-from baselines.protocol import Image, Output, Reference, Request
+from baselines import clip, diffusion, eva, faces, flux, fusion, weights
+from baselines.protocol import Image, Output, Request
 from bench.errors import UserError
 from bench.identity import IDENTITY, WeightFile
 from bench.runtime import Runtime
@@ -186,7 +186,7 @@ class PuLIDFlux:
 
     def _inputs(self, request: Request) -> tuple[NDArray[np.float32], Image]:
         rows = diffusion.embedding(request, self.options.recogniser, EMBEDDING)
-        return rows.mean(axis=0, keepdims=True), aligned_face(request.reference)
+        return rows.mean(axis=0, keepdims=True), faces.facexlib_face(request.reference, "pulid_flux")
 
     def _unconditional(self, sizes: Sizes) -> torch.Tensor:
         import torch
@@ -226,22 +226,6 @@ def places(double: int, single: int) -> list[int]:
     [0, 2, 3, 7]
     """
     return [*range(0, double, EVERY_DOUBLE), *(double + k for k in range(0, single, EVERY_SINGLE))]
-
-
-def aligned_face(reference: Reference) -> Image:
-    """Return a reference's face in facexlib's 512 crop, (512, 512, 3) uint8 RGB.
-
-    Raises:
-        UserError: no image or no face, or key-points that define no crop.
-    """
-    from bench.faces.align import facexlib512
-
-    if reference.image is None or reference.face is None:
-        raise UserError(f"item {reference.item!r} has no image or no face: pulid_flux needs both")
-    try:
-        return facexlib512(reference.image, reference.face.keypoints)
-    except ValueError as error:
-        raise UserError(f"item {reference.item!r}: the face cannot be aligned ({error})") from error
 
 
 def face_pixels(aligned: Image, labels: NDArray[np.uint8], side: int, antialias: bool) -> torch.Tensor:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from baselines import diffusion, weights
+from baselines import diffusion, faces, weights
 from baselines.flux import Offload
 from baselines.protocol import Image, Output, Reference, Request
 from bench.errors import UserError
@@ -149,15 +149,11 @@ class ReferenceEdit:
         return diffusion.to_output(torch.from_numpy(np.asarray(image, np.float32)))
 
     def _shown(self, reference: Reference) -> Image:
-        from bench.faces.align import facexlib512
-
+        if self.options.view == "face":
+            return faces.facexlib_face(reference, "view=face")
         if reference.image is None:
             raise UserError(f"item {reference.item!r} has no image: reference_edit needs it")
-        if self.options.view == "photo":
-            return reference.image
-        if reference.face is None:
-            raise UserError(f"item {reference.item!r} has no face: view=face needs it")
-        return facexlib512(reference.image, reference.face.keypoints)
+        return reference.image
 
 
 def instruction(prompt: str, class_word: str, named: str) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from baselines import diffusion, flux, fusion, weights
+from baselines import diffusion, faces, flux, fusion, weights
 from baselines.protocol import Image, Output, Reference, Request
 from bench.errors import UserError
 from bench.identity import CONTENT, IDENTITY, WeightFile
@@ -253,14 +253,13 @@ def face_crop(reference: Reference) -> Image:
     """
     from PIL import Image as Pillow
 
-    if reference.image is None or reference.face is None:
-        raise UserError(f"item {reference.item!r} has no image or no face: withanyone needs both")
-    height, width = reference.image.shape[:2]
-    left, top, right, bottom = squared(reference.face.box)
+    image, face = faces.seen(reference, "withanyone")
+    height, width = image.shape[:2]
+    left, top, right, bottom = squared(face.box)
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     if left >= right or top >= bottom:
         raise UserError(f"item {reference.item!r}: the face lies outside of the image")
-    crop = Pillow.fromarray(reference.image[top:bottom, left:right])
+    crop = Pillow.fromarray(image[top:bottom, left:right])
     return np.asarray(crop.resize((CROP, CROP), Pillow.Resampling.LANCZOS))
 
 

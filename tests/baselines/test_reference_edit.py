@@ -81,8 +81,8 @@ def test_whole_method(folders, name, a_step):
 def test_the_face_instead_of_the_photo(folders):
     method = make(folders, "flux_kontext", view="face")
     assert method.needs == {"image", "face"}
-    seen, inner = [], method.pipeline.image_processor.resize
-    method.pipeline.image_processor.resize = lambda image, *more: seen.append(image.size) or inner(image, *more)
+    seen, inner = [], method.pipeline.image_processor.get_default_height_width
+    method.pipeline.image_processor.get_default_height_width = lambda image: seen.append(image.size) or inner(image)
     method.generate([Request(end_to_end.reference(1, "none"), 0, 5, "photo of a person")])
     assert seen == [(512, 512)]
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from baselines import adapters, reference_attention
-from baselines.arc2face import Arc2Face, Arc2FaceOptions, bounded, ffhq_face
+from baselines.arc2face import Arc2Face, Arc2FaceOptions, bounded
+from baselines.faces import ffhq_face
 from baselines.protocol import Reference, Request
 from bench.errors import UserError
 from bench.faces.face import Face
@@ -142,7 +143,7 @@ def test_crop_is_the_ffhq_crop_of_landmarks_at_the_key_points():
     landmarks[36:42], landmarks[42:48] = points[0] + ring, points[1] + ring
     landmarks[48], landmarks[54] = points[3], points[4]
     expected = ffhq512(reference.image, landmarks, transform=1024).image
-    assert np.abs(ffhq_face(reference).astype(int) - expected.astype(int)).max() <= 1
+    assert np.abs(ffhq_face(reference, "ref_adapter").astype(int) - expected.astype(int)).max() <= 1
 
 
 def test_refusals(gold, paths, method, tmp_path):
