@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ Network = Literal["r18", "r50", "r100", "ir_se50"]
 
 class ArcFaceTorch:
     """An ArcFace network in torch: aligned 112 crops in, embeddings and their norms out."""
+
+    role: ClassVar[str] = "recognition"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """How a file wants its crops, and where it comes from.
