@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from baselines import diffusion, weights
+from baselines import diffusion
+from bench import weights
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def added(tokens: Sequence[torch.Tensor], unconditional: torch.Tensor, guidance: float) -> dict[str, Any]:
-    """An image-prompt adapter's tokens, each (1, k, width), as the UNet's added conditions."""
+    """Return an image-prompt adapter's tokens, each (1, k, width), as the UNet's added conditions."""
     import torch
 
     rows = torch.cat(list(tokens))
@@ -22,7 +23,7 @@ def added(tokens: Sequence[torch.Tensor], unconditional: torch.Tensor, guidance:
 
 
 def shell(unet: Any, scheduler: Any) -> Any:
-    """A pipeline without encoders around a UNet: diffusers' loaders of adapters are methods of pipelines."""
+    """Return a pipeline without encoders around a UNet: diffusers' loaders of adapters are methods of pipelines."""
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
     if unet.config.addition_embed_type == "text_time":
@@ -46,7 +47,7 @@ def load_lora(unet: Any, scheduler: Any, tensors: dict[str, Any], source: Path, 
 
 
 def check_lora(unet: Any, tensors: Mapping[str, Any], source: Path) -> None:
-    """Checks that a UNet's LoRA is the file's.
+    """Check that a UNet's LoRA is the file's.
 
     Raises:
         UserError: it is not.
@@ -56,7 +57,7 @@ def check_lora(unet: Any, tensors: Mapping[str, Any], source: Path) -> None:
 
 
 def load_ip_adapter(unet: Any, scheduler: Any, checkpoint: Mapping[str, Any], source: Path, scale: float) -> Any:
-    """Adds an image-prompt adapter, and the LoRA inside of a FaceID one, to a UNet; proves that all arrived.
+    """Add an image-prompt adapter, and the LoRA inside of a FaceID one, to a UNet; prove that all arrived.
 
     The projection of embeddings to tokens is taken out of the UNet, which then wants the tokens themselves in
     `added_cond_kwargs["image_embeds"]`: they are computed once per identity, not once per step and sample.
@@ -97,7 +98,7 @@ def _parameters(processor: Any) -> list[Any]:
 
 def _check_adapter(unet: Any, checkpoint: Mapping[str, Any], source: Path) -> None:
     if set(checkpoint) != {"image_proj", "ip_adapter"}:
-        raise UserError(f"{source} is no image-prompt adapter: it holds {', '.join(sorted(checkpoint)[:4])} ...")
+        raise UserError(f"{source} is not an image-prompt adapter: it holds {', '.join(sorted(checkpoint)[:4])} ...")
     for group in checkpoint.values():
         weights.check_finite(group, source)
     kept = checkpoint["ip_adapter"]

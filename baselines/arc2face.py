@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from baselines import adapters, diffusion, faces, reference_attention, weights
+from baselines import adapters, diffusion, faces, reference_attention
 from baselines.protocol import Image, Output, Request
+from bench import weights
 from bench.errors import UserError
-from bench.identity import CONTENT, IDENTITY, Parts, Spec
+from bench.identity import ADDED, CONTENT, IDENTITY, Parts
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -35,23 +37,28 @@ EXPRESSION = 55
 File = Annotated[Path | None, CONTENT]
 
 
-class Arc2FaceOptions(Spec):
+class Arc2FaceOptions(diffusion.DiffusionOptions):
     """Official defaults.
 
     Attributes:
         model: folder in the layout of FoivosPar/Arc2Face: `arc2face/` (UNet), `encoder/`.
         base: folder in the layout of Stable Diffusion 1.5: `tokenizer/`, `vae/`, `scheduler/`; may be `model`.
-        recogniser: whose embedding it asks for. embedding_size: that embedding's length.
+        recogniser: whose embedding it asks for.
+        embedding_size: that embedding's length.
         embedding: a .npy of one or several embeddings, (d,) or (k, d) float32, taken instead of each request's.
         averaging: of several embeddings: their mean as they are, or of unit vectors.
-        blend_with: a .npy of another identity's embedding; blend: its share, 0 to 1.
+        blend_with: a .npy of another identity's embedding.
+        blend: the share of that other identity, 0 to 1.
         lcm_lora: LCM-LoRA (.safetensors); wants `steps` 2 to 8 and `guidance_scale` 1.
-        controlnet: the official `controlnet/` folder; normal_map: the picture it follows (FLAME normals, as RGB).
-        exp_adapter: the official `exp_adapter.bin`; expression: 55 numbers (FLAME expression, eyelids, jaw), cut to
-            the official bounds.
+        controlnet: the official `controlnet/` folder.
+        normal_map: the image that the ControlNet follows (FLAME normals, as RGB).
+        controlnet_scale: of the ControlNet's residuals.
+        exp_adapter: the official `exp_adapter.bin`.
+        expression: 55 numbers: FLAME expression, eyelids, jaw, cut to the official bounds.
+        expression_scale: of the expression adapter's attention.
         ref_adapter: the official `ref_adapter/pytorch_lora_weights.safetensors`: samples then follow the item's photo
-            in more than identity; takes a second UNet. reference_scale: strength of its LoRA.
-        width, height: pixels; None: the UNet's own.
+            in more than identity; takes a second UNet.
+        reference_scale: strength of the reference adapter's LoRA.
     """
 
     model: Annotated[Path, CONTENT, Parts(("arc2face", "encoder"))]
@@ -69,18 +76,10 @@ class Arc2FaceOptions(Spec):
     exp_adapter: File = None
     expression: Annotated[tuple[float, ...] | None, IDENTITY] = None
     expression_scale: diffusion.Scale = 1.0
-    ref_adapter: File = None
-    reference_scale: diffusion.Scale = 0.8
+    ref_adapter: Annotated[Path | None, CONTENT, ADDED] = None
+    reference_scale: Annotated[diffusion.Scale, ADDED] = 0.8
     steps: diffusion.Steps = 25
     guidance_scale: diffusion.Guidance = 3.0
-    width: diffusion.Side = None
-    height: diffusion.Side = None
-    precision: diffusion.Precision = "fp32"
-    vae_precision: diffusion.Precision = "fp32"
-    batch: diffusion.Batch = 5
-    channels_last: diffusion.Switch = False
-    compile: diffusion.Switch = False
-    attention: diffusion.Attention = "auto"
 
     @model_validator(mode="after")
     def _complete(self) -> Arc2FaceOptions:
@@ -102,7 +101,7 @@ class Arc2FaceOptions(Spec):
 
 
 def average(embeddings: NDArray[np.float32], how: Literal["raw", "normalised"]) -> NDArray[np.float32]:
-    """One embedding, (d,), of several, (k, d): their mean, or the mean of their unit vectors.
+    """Return one embedding, (d,), of several, (k, d): their mean, or the mean of their unit vectors.
 
     >>> average(np.float32([[4, 0], [0, 2]]), "raw").tolist()
     [2.0, 1.0]
@@ -114,7 +113,7 @@ def average(embeddings: NDArray[np.float32], how: Literal["raw", "normalised"]) 
 
 
 def interpolate(one: NDArray[np.float32], other: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """The straight line between two identities' unit vectors, (d,): `one` at 0, `other` at 1 (the paper's Fig. 10).
+    """Return a point of the line between two identities' unit vectors, (d,): `one` at 0, `other` at 1 (Fig. 10).
 
     >>> interpolate(np.float32([3, 0]), np.float32([0, 5]), 0.25).tolist()
     [0.75, 0.25]
@@ -123,7 +122,7 @@ def interpolate(one: NDArray[np.float32], other: NDArray[np.float32], share: flo
 
 
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows (last axis) divided by their L2 norms."""
+    """Return rows (last axis) divided by their L2 norms."""
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
@@ -135,8 +134,10 @@ def bounded(expression: NDArray[np.float32]) -> NDArray[np.float32]:
     >>> bounded(np.float32([[0.0] * 50 + [2, -1, -1, 0.5, -0.5]]))[0, 50:].round(2).tolist()
     [1.0, 0.0, 0.0, 0.20000000298023224, -0.20000000298023224]
     """
-    low, high = np.full(EXPRESSION, -np.inf), np.full(EXPRESSION, np.inf)
-    low[50:], high[50:] = (0, 0, 0, -0.2, -0.2), (1, 1, np.inf, 0.2, 0.2)
+    low = np.full(EXPRESSION, -np.inf)
+    high = np.full(EXPRESSION, np.inf)
+    low[50:] = (0, 0, 0, -0.2, -0.2)
+    high[50:] = (1, 1, np.inf, 0.2, 0.2)
     return np.clip(expression, low, high).astype(np.float32)
 
 
@@ -160,7 +161,7 @@ class PromptEncoder:
         self._check_causal()
 
     def identities(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """The last hidden states, (n, tokens, width), of (n, d) embeddings of any length; d is at most `width`."""
+        """Return the last hidden states, (n, tokens, width), of (n, d) embeddings of any length, d at most `width`."""
         import torch
 
         rows = torch.nn.functional.normalize(embeddings.to(self.encoder.device, torch.float32))
@@ -169,7 +170,7 @@ class PromptEncoder:
             return self.encoder(self._prompt.expand(len(rows), -1).to(self.encoder.device))[0]
 
     def unconditional(self) -> torch.Tensor:
-        """The last hidden states of the empty prompt, (1, tokens, width)."""
+        """Return the last hidden states of the empty prompt, (1, tokens, width)."""
         return self.encoder(self._empty.to(self.encoder.device))[0]
 
     def _tokens(self, tokenizer: Any, text: str) -> torch.Tensor:
@@ -202,11 +203,23 @@ class PromptEncoder:
         with torch.inference_mode():
             one, other = self.identities(torch.eye(2, self.width))
         change = (one - other).abs().amax(dim=1)
-        before, there = change[: self._place].max(), change[self._place]
-        if before > 1e-4 or there == 0:
+        if change[: self._place].max() > 1e-4 or change[self._place] == 0:
             raise UserError(
                 "the text encoder is not causal or ignores the identity: this transformers version breaks it"
             )
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """An encoded identity.
+
+    Attributes:
+        row: (d,) float32, the embedding that it is of.
+        prompt: (tokens, width), the encoder's last hidden states.
+    """
+
+    row: NDArray[np.float32]
+    prompt: torch.Tensor
 
 
 class Arc2Face:
@@ -218,29 +231,30 @@ class Arc2Face:
     def __init__(self, options: Arc2FaceOptions, runtime: Runtime) -> None:
         weights.demand(options.model, ("arc2face/config.json", "encoder/config.json"), "arc2face")
         weights.demand(options.base, ("tokenizer", "vae/config.json", "scheduler"), "arc2face")
-        self.options, self.device = options, runtime.device
+        self.options = options
+        self.device = runtime.device
         self.needs = options.needs
         self._dtype = diffusion.torch_dtype(options.precision, runtime.device)
         self.prompts = load_prompts(options, runtime.device)
         self._load_networks()
         self._given = _embedding_file(options.embedding, options.embedding_size)
         self._other = _embedding_file(options.blend_with, options.embedding_size)
-        self._known: dict[bytes, torch.Tensor] = {}
+        self._known: dict[str, Identity] = {}
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """See `baselines.protocol.Method`; each identity's prompt is encoded once.
+        """Return one output per request; each identity's prompt is encoded once.
 
         Raises:
             UserError: an embedding is missing, of another length, or zero.
         """
         with diffusion.running(self.options.attention):
-            self._encode([self.condition(request) for request in requests])
+            self._encode(requests)
             if self.options.ref_adapter is not None:
                 self._photos = {r.reference.item: faces.ffhq_face(r.reference, "ref_adapter") for r in requests}
             return diffusion.in_batches(requests, self.options.batch, self._make)
 
     def condition(self, request: Request) -> NDArray[np.float32]:
-        """The embedding, (d,) float32, that a request is conditioned on."""
+        """Return the embedding, (d,) float32, that a request is conditioned on."""
         options = self.options
         rows = self._given
         if rows is None:
@@ -256,22 +270,13 @@ class Arc2Face:
         return None if given is None else bounded(np.array(given, np.float32))
 
     def latents(self, requests: Sequence[Request]) -> torch.Tensor:
-        """Denoised latents, (n, c, h, w) float32, of requests whose prompts are known."""
+        """Return denoised latents, (n, c, h, w) float32, of requests whose prompts are known."""
         import torch
 
         start = diffusion.noise([r.seed for r in requests], self.unet.config.in_channels, self.size, self.device)
-        prompts = torch.stack([self._known[self.condition(r).tobytes()] for r in requests])
-        given = [row for row in map(self.expression, requests) if row is not None]
-        expressions = self.expression_tokens(np.stack(given)) if given else None
+        prompts = torch.stack([self._known[self._key(r)].prompt for r in requests])
         with reference_attention.seeing(self._seeing, self._memories(requests, prompts, start[1])):
-            return self.denoise(start, prompts, self.unconditional, expressions)
-
-    def expression_tokens(self, expressions: NDArray[np.float32]) -> torch.Tensor:
-        """Return the expression adapter's tokens, (n, 4, width), of 55 numbers each, (n, 55)."""
-        import torch
-
-        rows = torch.from_numpy(expressions).to(self.device, self._dtype)
-        return self._project(rows)
+            return self.denoise(start, prompts, self.unconditional)
 
     def reference_latents(self, images: Sequence[Image], noise: torch.Tensor) -> torch.Tensor:
         """Return photos, (H, W, 3) uint8 RGB each, as draws of the VAE, (n, c, h, w), by noise of that shape."""
@@ -287,15 +292,11 @@ class Arc2Face:
         start: tuple[torch.Tensor, list[torch.Generator]],
         prompts: torch.Tensor,
         unconditional: torch.Tensor,
-        expressions: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Samples from start noise (n, c, h, w) and prompts (n, tokens, width) against (1, tokens, width).
-
-        `expressions` are the tokens of the expression adapter, (n, 4, width), where there is one.
-        """
+        """Sample from start noise (n, c, h, w) and prompts (n, tokens, width) against (1, tokens, width)."""
         options = self.options
         text = diffusion.guided(unconditional, prompts, options.guidance_scale).to(self._dtype)
-        extra = {} if expressions is None else self._told(expressions)
+        extra = {} if self._tokens is None else self._expression(len(prompts), *self._tokens)
 
         def predict(_index: int, timestep: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
             rows = rows.to(self._dtype)
@@ -307,17 +308,23 @@ class Arc2Face:
     def _make(self, requests: Sequence[Request]) -> list[Output]:
         return diffusion.decode(self.vae, self.latents(requests))
 
-    def _encode(self, conditions: Sequence[NDArray[np.float32]]) -> None:
+    def _key(self, request: Request) -> str:
+        # An embedding of the options is everybody's.
+        return request.reference.item if self._given is None else ""
+
+    def _encode(self, requests: Sequence[Request]) -> None:
         import torch
 
-        rows = {row.tobytes(): row for row in conditions}
-        new = [key for key in rows if key not in self._known]
-        self._known = {key: self._known[key] for key in rows if key in self._known}
+        rows = {self._key(request): self.condition(request) for request in requests}
+        # Items of another call may have the same name and another embedding.
+        known = {key: one for key, one in self._known.items() if key in rows and np.array_equal(one.row, rows[key])}
+        new = [key for key in rows if key not in known]
+        self._known = known
         for begin in range(0, len(new), IDENTITIES):
             keys = new[begin : begin + IDENTITIES]
             padded = [rows[key] for key in keys] + [rows[keys[-1]]] * (IDENTITIES - len(keys))
             encoded = self.prompts.identities(torch.from_numpy(np.stack(padded)))
-            self._known.update(zip(keys, encoded, strict=False))
+            self._known |= {key: Identity(rows[key], prompt) for key, prompt in zip(keys, encoded, strict=False)}
 
     def _load_networks(self) -> None:
         import torch
@@ -344,6 +351,7 @@ class Arc2Face:
 
     def _load_adapters(self) -> None:
         options = self.options
+        self._tokens: tuple[torch.Tensor, torch.Tensor] | None = None
         self.controlnet: Any = None
         if options.lcm_lora is not None:
             adapters.load_lora(self.unet, self.scheduler, weights.read(options.lcm_lora), options.lcm_lora)
@@ -352,7 +360,7 @@ class Arc2Face:
             scale = options.expression_scale
             load = adapters.load_ip_adapter
             project = load(self.unet, self.scheduler, checkpoint, options.exp_adapter, scale)
-            self._load_expressions(project, options.exp_adapter)
+            self._tokens = self._expression_tokens(project, options.exp_adapter)
         if options.controlnet is not None and options.normal_map is not None:
             self._load_controlnet(options.controlnet, options.normal_map)
 
@@ -374,16 +382,15 @@ class Arc2Face:
         )
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
 
-    def _load_expressions(self, project: Any, source: Path) -> None:
+    def _expression_tokens(self, project: Any, source: Path) -> tuple[torch.Tensor, torch.Tensor]:
         import torch
 
-        self._project = project.to(self.device)
+        row = torch.from_numpy(bounded(np.array([self.options.expression], np.float32))).to(self._dtype)
         with weights.wrong_base(source), torch.inference_mode():
-            self._no_expression = self.expression_tokens(np.zeros((1, EXPRESSION), np.float32))
+            return project(row).to(self.device), project(torch.zeros_like(row)).to(self.device)
 
-    def _told(self, expressions: torch.Tensor) -> dict[str, Any]:
-        told = adapters.added(list(expressions[:, None]), self._no_expression, self.options.guidance_scale)
-        return {"added_cond_kwargs": told}
+    def _expression(self, count: int, tokens: torch.Tensor, unconditional: torch.Tensor) -> dict[str, Any]:
+        return {"added_cond_kwargs": adapters.added([tokens] * count, unconditional, self.options.guidance_scale)}
 
     def _load_reference_adapter(self) -> None:
         from diffusers import UNet2DConditionModel
@@ -419,7 +426,7 @@ def _resized(image: Image, size: tuple[int, ...]) -> Image:
 
 
 def load_prompts(options: Arc2FaceOptions, device: str) -> PromptEncoder:
-    """The prompt encoder, in float32 whatever the UNet's precision (it runs once per identity).
+    """Return the prompt encoder, in float32 whatever the UNet's precision (it runs once per identity).
 
     Raises:
         UserError: wrong files, or an embedding that is wider than the encoder.

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines import weights
 from baselines.protocol import Image
+from bench import weights
+from bench.networks import CLIP_MEAN, CLIP_STD, standardise
 
 if TYPE_CHECKING:
     import torch
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-
 
 def pixels(image: Image) -> torch.Tensor:
-    """An (H, W, 3) uint8 RGB picture of the right size as CLIP reads it: (1, 3, H, W) float32, ImageNet-like scale.
+    """Return an (H, W, 3) uint8 RGB image of the right size as CLIP reads it: (1, 3, H, W) float32 on CLIP's scale.
 
     >>> pixels(np.zeros((1, 1, 3), np.uint8)).flatten().tolist()[0]  # -mean / std of red
     -1.7922625541687012
@@ -27,35 +25,28 @@ def pixels(image: Image) -> torch.Tensor:
     import torch
 
     scaled = torch.tensor(np.ascontiguousarray(image), dtype=torch.float32) / 255
-    return normalised(scaled.permute(2, 0, 1)[None])
-
-
-def normalised(pictures: torch.Tensor) -> torch.Tensor:
-    """(n, 3, H, W) RGB in [0, 1] on CLIP's scale."""
-    import torch
-
-    mean, std = (torch.tensor(values, device=pictures.device)[:, None, None] for values in (MEAN, STD))
-    return (pictures - mean) / std
+    return standardise(scaled.permute(2, 0, 1)[None], CLIP_MEAN, CLIP_STD)
 
 
 def centre(image: Image, side: int = 224) -> Image:
-    """CLIP's own crop, (side, side, 3) uint8 RGB: the shorter side to `side` (bicubic, Pillow), then the middle."""
+    """Return CLIP's own crop, (side, side, 3) uint8 RGB: the shorter side to `side` (bicubic), then the middle."""
     from PIL import Image as Pillow
 
     height, width = image.shape[:2]
     scale = side / min(height, width)
     size = (side, int(height * scale)) if width <= height else (int(width * scale), side)
     resized = Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC)
-    left, top = (size[0] - side) // 2, (size[1] - side) // 2
+    left = (size[0] - side) // 2
+    top = (size[1] - side) // 2
     return np.asarray(resized.crop((left, top, left + side, top + side)))
 
 
 def vision(tensors: Mapping[str, torch.Tensor], heads: int, source: Path, dtype: torch.dtype) -> Any:
-    """A CLIPVisionModelWithProjection (quick GELU) from tensors of `vision_model.*` and `visual_projection.weight`.
+    """Build a CLIPVisionModelWithProjection (quick GELU) of `vision_model.*` and `visual_projection.weight`.
 
     Args:
         tensors: keys without the prefix of the checkpoint that they lie in; others are not allowed.
-        heads: attention heads, the one size that the shapes do not tell.
+        heads: attention heads, the one size that the shapes do not give.
         source: named in messages.
         dtype: of the network.
 
@@ -72,7 +63,7 @@ def vision(tensors: Mapping[str, torch.Tensor], heads: int, source: Path, dtype:
 
 
 def pooled(model: Any, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The normed class token, (n, hidden), and the last hidden states before that norm, (n, patches + 1, hidden)."""
+    """Return the normed class token, (n, hidden), and the states before that norm, (n, patches + 1, hidden)."""
     inner = getattr(model, "vision_model", model)
     found = inner(values)
     return found.pooler_output, found.last_hidden_state

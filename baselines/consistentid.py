@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from baselines import adapters, clip, diffusion, fusion, weights
+from baselines import adapters, clip, diffusion, fusion
 from baselines.protocol import Image, Output, Reference, Request
-from baselines.text_to_image import Base, BaseFolder, Text, euler
+from baselines.text_to_image import Base, Text, TextToImageOptions, euler
+from bench import weights
 from bench.errors import UserError
 from bench.faces.parsing import Label
-from bench.identity import CONTENT, IDENTITY, Spec, WeightFile
+from bench.identity import IDENTITY, WeightFile
+from bench.networks import group
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -64,12 +66,11 @@ PARTS = (
 )
 
 
-class ConsistentIDOptions(Spec):
+class ConsistentIDOptions(TextToImageOptions):
     """Official defaults of `infer.py`.
 
     Attributes:
         base: Stable Diffusion 1.5 in the layout of diffusers.
-        vae: folder of another VAE; None: the base's.
         checkpoint: `ConsistentID-v1.bin`.
         image_encoder: folder of CLIP ViT-H/14 (hidden size 1280).
         parser: `face_parsing.pth` or `parsing_bisenet.pth`.
@@ -77,20 +78,8 @@ class ConsistentIDOptions(Spec):
         template: what the prompt is put into, at "{}".
         start_merge_step: last call of the UNet (from 0) that sees the plain text.
         negative_prompt: two texts glued without a separator, as officially.
-        steps: number of inference steps.
-        guidance_scale: of the classifier-free guidance.
-        width: pixels.
-        height: pixels.
-        precision: of the networks.
-        vae_precision: of the VAE.
-        batch: samples at a time.
-        channels_last: memory layout of the UNet.
-        compile: whether the UNet is compiled.
-        attention: auto: torch's choice; math: plain matrix products.
     """
 
-    base: BaseFolder
-    vae: Annotated[Path | None, CONTENT] = None
     checkpoint: WeightFile
     image_encoder: WeightFile
     parser: WeightFile
@@ -102,12 +91,6 @@ class ConsistentIDOptions(Spec):
     guidance_scale: diffusion.Guidance = 5.0
     width: diffusion.Side = 512
     height: diffusion.Side = 768
-    precision: diffusion.Precision = "fp32"
-    vae_precision: diffusion.Precision = "fp32"
-    batch: diffusion.Batch = 5
-    channels_last: diffusion.Switch = False
-    compile: diffusion.Switch = False
-    attention: diffusion.Attention = "auto"
 
     @property
     def needs(self) -> frozenset[str]:
@@ -154,7 +137,7 @@ class ConsistentID:
             self._load_unconditional()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Return one output per request; see `baselines.protocol.Method`. Each reference is encoded once.
+        """Return one output per request; each reference is encoded once.
 
         Raises:
             UserError: an embedding or image is missing, or the embedding of another length or zero.
@@ -221,7 +204,8 @@ class ConsistentID:
 
     def predictor(self, texts: Sequence[tuple[Text, Text, Text]], tokens: Sequence[torch.Tensor]) -> diffusion.Predict:
         """Return the UNet under each sample's texts and tokens, the plain text up to `start_merge_step`."""
-        last, base = self.options.start_merge_step, self.base
+        last = self.options.start_merge_step
+        base = self.base
         plain, person = (self._condition([t[k] for t in texts], [t[2] for t in texts], tokens) for k in (0, 1))
         return lambda index, timestep, rows: base.predict(rows, timestep, plain if index <= last else person)
 
@@ -247,7 +231,8 @@ class ConsistentID:
         return clip.centre(image, self.clip.config.image_size)
 
     def _load_adapter(self, checkpoint: Mapping[str, Any]) -> None:
-        base, source = self.base, self.options.checkpoint
+        base = self.base
+        source = self.options.checkpoint
         groups = {"image_proj": checkpoint["image_proj"], "ip_adapter": checkpoint["adapter_modules"]}
         self.project = adapters.load_ip_adapter(base.unet, base.scheduler, groups, source, 1.0).to(base.device)
         self.project.shortcut = False
@@ -255,7 +240,8 @@ class ConsistentID:
     def _load_clip(self) -> None:
         from transformers import CLIPVisionModelWithProjection
 
-        folder, wanted = self.options.image_encoder, self.project.proj_in.in_features
+        folder = self.options.image_encoder
+        wanted = self.project.proj_in.in_features
         network = weights.load(CLIPVisionModelWithProjection, folder, self.base.dtype)
         if network.config.hidden_size != wanted:
             raise UserError(
@@ -264,14 +250,15 @@ class ConsistentID:
         self.clip = network.to(self.base.device)
 
     def _load_facial(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        base, source = self.base, self.options.checkpoint
+        base = self.base
+        source = self.options.checkpoint
         expected = facial_layout(
             self.clip.config.hidden_size, _width(tensors, source), base.unet.config.cross_attention_dim
         )
         weights.check_layout(tensors, expected, source)
         here = {key: value.to(base.device, base.dtype) for key, value in tensors.items()}
-        self.resampler = fusion.group(here, "visual_projection.")
-        self.fuser = fusion.group(here, "fuse_module.")
+        self.resampler = group(here, "visual_projection.")
+        self.fuser = group(here, "fuse_module.")
 
     def _load_unconditional(self) -> None:
         import torch

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from baselines.protocol import Gallery, Output, Request
+from baselines.protocol import Collection, Output, Request
 from bench.identity import Spec
 
 
@@ -28,7 +28,7 @@ class Copy:
         pass
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """The references' pictures, (H, W, 3) uint8 RGB each."""
+        """Return the references' images, (H, W, 3) uint8 RGB each."""
         return [Output(image=request.reference.image) for request in requests]
 
 
@@ -41,35 +41,35 @@ class Shuffle:
 
     Options: ClassVar[type[Spec]] = NoOptions
     generates: ClassVar[bool] = False
-    needs: ClassVar[frozenset[str]] = frozenset({"gallery"})
+    needs: ClassVar[frozenset[str]] = frozenset({"collection"})
 
     def __init__(self, options: NoOptions, runtime: Any) -> None:
         self._plan = lru_cache(maxsize=1)(shuffle_plan)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Photos of other subjects; unavailable where too few other subjects exist."""
+        """Return photos of other subjects; unavailable where too few other subjects exist."""
         return [self._one(request) for request in requests]
 
     def _one(self, request: Request) -> Output:
-        gallery = request.reference.gallery
-        assert gallery is not None
-        shown = self._plan(gallery)[request.reference.item]
-        return show(gallery, shown, request.index, "too few references of other subjects")
+        collection = request.reference.collection
+        assert collection is not None
+        shown = self._plan(collection)[request.reference.item]
+        return show(collection, shown, request.index, "too few references of other subjects")
 
 
-def shuffle_plan(gallery: Gallery) -> dict[str, list[Path]]:
-    """Item -> the photos that its samples show.
+def shuffle_plan(collection: Collection) -> dict[str, list[Path]]:
+    """Return item -> the photos that its samples show.
 
     The references are put subject by subject, so that every offset between the largest group and its complement
     leads to another subject for all items at once; `samples_per_item` of these offsets are drawn with the seed.
     """
     groups: dict[str, list[tuple[str, Path]]] = defaultdict(list)
-    for item, subject, path in gallery.references:
+    for item, subject, path in collection.references:
         groups[subject].append((item, path))
     ring = [entry for group in groups.values() for entry in group]
     largest = max((len(group) for group in groups.values()), default=0)
     valid = range(largest, len(ring) - largest + 1)
-    offsets = random.Random(gallery.seed).sample(valid, min(gallery.samples_per_item, len(valid)))
+    offsets = random.Random(collection.seed).sample(valid, min(collection.samples_per_item, len(valid)))
     return {item: [ring[(place + offset) % len(ring)][1] for offset in offsets] for place, (item, _) in enumerate(ring)}
 
 
@@ -78,29 +78,29 @@ class Real:
 
     Options: ClassVar[type[Spec]] = NoOptions
     generates: ClassVar[bool] = False
-    needs: ClassVar[frozenset[str]] = frozenset({"gallery"})
+    needs: ClassVar[frozenset[str]] = frozenset({"collection"})
 
     def __init__(self, options: NoOptions, runtime: Any) -> None:
         pass
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Sample k shows the subject's k-th target; unavailable where there are fewer."""
+        """Return the subject's k-th target as sample k; unavailable where there are fewer."""
         return [self._one(request) for request in requests]
 
     def _one(self, request: Request) -> Output:
-        gallery = request.reference.gallery
-        assert gallery is not None
-        shown = gallery.targets.get(request.reference.subject, ())
-        return show(gallery, shown, request.index, "no further photo of this subject")
+        collection = request.reference.collection
+        assert collection is not None
+        shown = collection.targets.get(request.reference.subject, ())
+        return show(collection, shown, request.index, "no further photo of this subject")
 
 
-def show(gallery: Gallery, paths: Sequence[Path], index: int, otherwise: str) -> Output:
-    """The picture at `index`, or `unavailable` where there is none."""
+def show(collection: Collection, paths: Sequence[Path], index: int, otherwise: str) -> Output:
+    """Return the image at `index`, or `unavailable` where there is none."""
     from bench.images import ImageError
 
     if index >= len(paths):
         return Output(error=otherwise, unavailable=True)
     try:
-        return Output(image=gallery.read(paths[index]))
+        return Output(image=collection.read(paths[index]))
     except ImageError as error:
         return Output(error=f"the photo to show cannot be read: {error}")

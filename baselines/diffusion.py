@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from pydantic import Field
 
 from baselines.protocol import Image, Output, Request
 from bench.errors import UserError
-from bench.identity import IDENTITY, RECORDED
+from bench.identity import IDENTITY, RECORDED, Spec
 
 if TYPE_CHECKING:
     import torch
@@ -39,25 +39,40 @@ Switch = Annotated[bool, RECORDED]
 Attention = Annotated[Literal["auto", "math"], RECORDED]
 
 
-class Execution(Protocol):
-    """The options that every diffusion method has."""
+class SamplerOptions(Spec):
+    """The options of every method that samples step by step.
 
-    @property
-    def precision(self) -> Literal["fp32", "fp16", "bf16"]: ...  # noqa: D102
-    @property
-    def vae_precision(self) -> Literal["fp32", "fp16", "bf16"]: ...  # noqa: D102
-    @property
-    def width(self) -> int | None: ...  # noqa: D102
-    @property
-    def height(self) -> int | None: ...  # noqa: D102
-    @property
-    def batch(self) -> int: ...  # noqa: D102
-    @property
-    def channels_last(self) -> bool: ...  # noqa: D102
-    @property
-    def compile(self) -> bool: ...  # noqa: D102
-    @property
-    def attention(self) -> Literal["auto", "math"]: ...  # noqa: D102
+    Attributes:
+        steps: steps of the scheduler.
+        precision: type of the networks, but for the VAE.
+        attention: "auto": torch's choice of kernel; "math": plain matrix products.
+    """
+
+    steps: Steps
+    precision: Precision = "fp32"
+    attention: Attention = "auto"
+
+
+class DiffusionOptions(SamplerOptions):
+    """The options of every method on a UNet.
+
+    Attributes:
+        guidance_scale: of classifier-free guidance; none at or below 1.
+        width: pixels; None: what the UNet was made for.
+        height: likewise.
+        vae_precision: type of the VAE.
+        batch: samples at a time.
+        channels_last: lays the networks out with channels last in memory.
+        compile: compiles the networks with torch.
+    """
+
+    guidance_scale: Guidance
+    width: Side = None
+    height: Side = None
+    vae_precision: Precision = "fp32"
+    batch: Batch = 5
+    channels_last: Switch = False
+    compile: Switch = False
 
 
 Predict = Callable[[int, "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
@@ -65,7 +80,7 @@ Predict = Callable[[int, "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 
 
 def torch_dtype(precision: str, device: str) -> torch.dtype:
-    """The torch type of a precision.
+    """Return the torch type of a precision.
 
     Raises:
         UserError: fp16 on a CPU.
@@ -77,8 +92,8 @@ def torch_dtype(precision: str, device: str) -> torch.dtype:
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
-def placed(network: Any, options: Execution, device: str) -> Any:
-    """A network on its device, in the memory layout and compiled as the options say."""
+def placed(network: Any, options: DiffusionOptions, device: str) -> Any:
+    """Return a network on its device, in the memory layout and compiled as the options say."""
     import torch
 
     network = network.to(device)
@@ -88,12 +103,12 @@ def placed(network: Any, options: Execution, device: str) -> Any:
 
 
 def vae_factor(vae: Any) -> int:
-    """Pixels per latent."""
+    """Return the pixels per latent."""
     return 2 ** (len(vae.config.block_out_channels) - 1)
 
 
-def latent_size(options: Execution, unet: Any, vae: Any) -> tuple[int, int]:
-    """Height and width of the latents.
+def latent_size(options: DiffusionOptions, unet: Any, vae: Any) -> tuple[int, int]:
+    """Return the height and width of the latents.
 
     Raises:
         UserError: a side is not a multiple of the VAE's factor.
@@ -107,7 +122,7 @@ def latent_size(options: Execution, unet: Any, vae: Any) -> tuple[int, int]:
 
 
 def check_fit(unet: Any, vae: Any, text_width: int, source: Path) -> None:
-    """Checks that UNet, VAE and text encoder belong to one base.
+    """Check that UNet, VAE and text encoder belong to one base.
 
     Raises:
         UserError: they do not.
@@ -125,7 +140,7 @@ def check_fit(unet: Any, vae: Any, text_width: int, source: Path) -> None:
 def noise(
     seeds: Sequence[int], channels: int, size: tuple[int, int], device: str
 ) -> tuple[torch.Tensor, list[torch.Generator]]:
-    """Start noise, (n, channels, h, w) float32, and the generator of each row, drawn on the CPU whatever the device.
+    """Draw start noise, (n, channels, h, w) float32, and the generator of each row, on the CPU whatever the device.
 
     A row depends on its own seed alone. The generators go on to the schedulers that draw noise at each step.
     """
@@ -137,7 +152,7 @@ def noise(
 
 
 def guided(unconditional: torch.Tensor, conditional: torch.Tensor, guidance: float) -> torch.Tensor:
-    """The rows of a condition as `sample` wants them: both halves with guidance, the conditional half without."""
+    """Return the rows of a condition as `sample` wants them: both halves with guidance, else the conditional half."""
     import torch
 
     if guidance <= 1:
@@ -152,7 +167,7 @@ def sample(
     start: tuple[torch.Tensor, list[torch.Generator]],
     predict: Predict,
 ) -> torch.Tensor:
-    """Denoises with classifier-free guidance; none at or below 1, as in diffusers.
+    """Denoise with classifier-free guidance; none at or below 1, as in diffusers.
 
     Args:
         scheduler: of diffusers; its arithmetic is in float32 whatever the networks' precision.
@@ -181,12 +196,12 @@ def sample(
 
 
 def decode(vae: Any, latents: torch.Tensor) -> list[Output]:
-    """Latents to images, one at a time, so that memory and the last bit do not depend on the batch."""
+    """Decode latents one at a time, so that memory and the last bit do not depend on the batch."""
     return [to_output(decode_one(vae, row)) for row in latents]
 
 
 def decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
-    """One (c, h, w) latent to an (H, W, 3) float32 image on the CPU, RGB in [0, 1]."""
+    """Decode one (c, h, w) latent to an (H, W, 3) float32 image on the CPU, RGB in [0, 1]."""
     scaled = latent[None].to(vae.dtype) / vae.config.scaling_factor
     if vae.config.get("shift_factor") is not None:
         scaled = scaled + vae.config.shift_factor
@@ -195,14 +210,14 @@ def decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
 
 
 def to_output(image: torch.Tensor) -> Output:
-    """An (H, W, 3) image in [0, 1] as uint8, or the reason why it is none."""
+    """Return an (H, W, 3) image in [0, 1] as uint8, or the reason why there is none."""
     if not image.isfinite().all():
         return Output(error="the decoded image is not finite (an overflow: take a wider precision)")
     return Output(image=to_uint8(image.numpy()))
 
 
 def to_uint8(image: NDArray[np.float32]) -> Image:
-    """[0, 1] to 0..255, rounded to nearest.
+    """Return [0, 1] as 0..255, rounded to nearest.
 
     >>> to_uint8(np.float32([0, 0.5, 1])).tolist()
     [0, 128, 255]
@@ -213,7 +228,7 @@ def to_uint8(image: NDArray[np.float32]) -> Image:
 def in_batches(
     requests: Sequence[Request], size: int, make: Callable[[Sequence[Request]], list[Output]]
 ) -> list[Output]:
-    """Calls `make` with exactly `size` requests at a time; the last batch is padded with its last one."""
+    """Call `make` with exactly `size` requests at a time; the last batch is padded with its last one."""
     outputs: list[Output] = []
     for begin in range(0, len(requests), size):
         chunk = list(requests[begin : begin + size])
@@ -223,7 +238,7 @@ def in_batches(
 
 
 def halved(requests: Sequence[Request], make: Callable[[Sequence[Request]], list[Output]]) -> list[Output]:
-    """`make(requests)`; where memory does not suffice, the same requests, with the same seeds, in halves.
+    """Return `make(requests)`; where memory does not suffice, make them in halves, with the same seeds.
 
     The outputs' notes then say so.
 
@@ -261,12 +276,13 @@ def _within_memory(
 def _out_of_memory(error: BaseException) -> bool:
     import torch
 
+    # torch's allocator on the CPU raises a plain RuntimeError, which only its words set apart.
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 @contextmanager
 def running(attention: Literal["auto", "math"]) -> Iterator[None]:
-    """No gradients; attention by torch's choice, or by plain matrix products."""
+    """Run without gradients; attention by torch's choice, or by plain matrix products."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -279,27 +295,27 @@ def running(attention: Literal["auto", "math"]) -> Iterator[None]:
 
 
 def control_image(path: Path, size: tuple[int, int]) -> torch.Tensor:
-    """A picture for a ControlNet, (1, 3, height, width) float32 RGB in [0, 1], resized as diffusers does (Lanczos).
+    """Read an image for a ControlNet, (1, 3, height, width) float32 RGB in [0, 1], resized as diffusers does (Lanczos).
 
     Raises:
-        UserError: not a readable picture.
+        UserError: not a readable image.
     """
     from diffusers.image_processor import VaeImageProcessor
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
     try:
-        picture = Pillow.open(path).convert("RGB")
+        image = Pillow.open(path).convert("RGB")
     except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"{path} is not a readable picture: {error}") from error
-    return VaeImageProcessor(do_normalize=False).preprocess(picture, height=size[0], width=size[1])
+        raise UserError(f"{path} is not a readable image: {error}") from error
+    return VaeImageProcessor(do_normalize=False).preprocess(image, height=size[0], width=size[1])
 
 
 def embedding(request: Request, recogniser: str, size: int) -> NDArray[np.float32]:
-    """The request's embedding, (k, size) float32, raw; one row per reference photo.
+    """Return the request's embedding, (k, size) float32, raw; one row per reference photo.
 
     Raises:
-        UserError: there is none, or it is of another size, zero or not finite.
+        UserError: the request has no such embedding, or it is of another size, zero or not finite.
     """
     found = request.reference.embeddings.get(recogniser)
     if found is None:
@@ -308,7 +324,7 @@ def embedding(request: Request, recogniser: str, size: int) -> NDArray[np.float3
 
 
 def check_embedding(rows: NDArray[np.float32], size: int, source: str) -> NDArray[np.float32]:
-    """(size,) or (k, size) as (k, size) float32.
+    """Return a (size,) or (k, size) embedding as (k, size) float32.
 
     Raises:
         UserError: another size, a row of zero norm, or not finite.

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from baselines import fusion, weights
+from bench import weights
 from bench.errors import UserError
+from bench.networks import group
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,7 @@ def load(checkpoint: Mapping[str, Any], heads: int, source: Path) -> Any:
         raise UserError(f"{source} is not EVA02-CLIP: it holds {', '.join(sorted(checkpoint)[:3])} ...")
     weights.check_finite(visual, source)
     with weights.wrong_base(source):
-        sizes = _sizes(fusion.group(visual, "visual."))
+        sizes = _sizes(group(visual, "visual."))
         network = library.Eva(**sizes, num_heads=heads, **_KIND)
         found = library.checkpoint_filter_fn({key: value.float() for key, value in visual.items()}, network)
         network.load_state_dict(found)

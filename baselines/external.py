@@ -5,7 +5,7 @@ The command is started once and is then given one JSON line per sample on its st
     {"item": "…", "subject": "…", "index": 0, "seed": 123, "prompt": "…", "reference": "/path/photo.jpg",
      "keypoints": [[x, y], …5], "out": "/path/to/write.png"}
 
-It writes the picture (PNG) to `out` and answers one JSON line on its standard output: `{"ok": true}` or
+It writes the image (PNG) to `out` and answers one JSON line on its standard output: `{"ok": true}` or
 `{"ok": false, "error": "why"}`. Whatever it prints on standard error is passed on. A program that dies, hangs or
 answers something else fails the samples concerned, by name; it is then started again, twice in a run at most.
 """
@@ -33,12 +33,19 @@ RESTARTS = 2
 
 
 class ExternalOptions(Spec):
-    """The program. `version` is the user's word for which model it runs: change it and the run is another."""
+    """The program.
 
-    command: Annotated[str, RECORDED]  # split like a shell would; no shell runs it
+    Attributes:
+        command: split like a shell would; no shell runs it.
+        version: the user's word for the model that runs: with another version, the run is another.
+        timeout: seconds for one sample, the loading before the first one included.
+        batch: samples committed at a time.
+    """
+
+    command: Annotated[str, RECORDED]
     version: Annotated[str, IDENTITY]
-    timeout: Annotated[float, RECORDED] = 600.0  # seconds for one sample, the first one's loading included
-    batch: Annotated[int, RECORDED] = 5  # samples committed at a time
+    timeout: Annotated[float, RECORDED] = 600.0
+    batch: Annotated[int, RECORDED] = 5
 
 
 class ProgramFailed(Exception):
@@ -46,18 +53,19 @@ class ProgramFailed(Exception):
 
 
 class External:
-    """Feeds a program and collects its pictures."""
+    """Feeds a program and collects its images."""
 
     Options: ClassVar[type[Spec]] = ExternalOptions
     needs: ClassVar[frozenset[str]] = frozenset({"image", "face"})
 
     def __init__(self, options: ExternalOptions, runtime: Any) -> None:
-        self._options, self._starts = options, 0
+        self._options = options
+        self._starts = 0
         self._work = tempfile.TemporaryDirectory(prefix="idbench-external-")
         self._program: Program | None = self._start()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """One picture per request; what the program did wrong is the failed sample's reason."""
+        """Return one image per request; what the program did wrong is the failed sample's reason."""
         return [self._one(request) for request in requests]
 
     def _start(self) -> Program:
@@ -117,7 +125,7 @@ def _collect(answer: str, out: Path) -> Output:
     try:
         return Output(image=read_image(out))
     except ImageError as error:
-        return Output(error=f"the program's picture cannot be read: {error}")
+        return Output(error=f"the program's image cannot be read: {error}")
 
 
 class Program:
@@ -141,7 +149,7 @@ class Program:
         self._answers.put(None)
 
     def ask(self, line: str, timeout: float) -> str:
-        """Sends a line and waits for the answer.
+        """Send a line and wait for the answer.
 
         Raises:
             ProgramFailed: the program has ended or does not answer within `timeout` seconds.
@@ -166,7 +174,7 @@ class Program:
             return None
 
     def stop(self) -> None:
-        """Ends the program and everything that it started."""
+        """End the program and everything that it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

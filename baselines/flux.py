@@ -10,75 +10,64 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from baselines import diffusion, weights
+from baselines import diffusion
 from baselines.protocol import Output, Request
 from baselines.text_to_image import Text
+from bench import weights
 from bench.errors import UserError
-from bench.identity import CONTENT, IDENTITY, RECORDED, Parts, Spec
+from bench.identity import CONTENT, IDENTITY, RECORDED, Inside
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
     import torch
 
 PARTS = ("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "transformer", "vae")
-FluxFolder = Annotated[Path, CONTENT, Parts(PARTS)]
+FluxFolder = Annotated[Path, CONTENT, Inside(PARTS)]
 """A folder in the layout of black-forest-labs/FLUX.1-dev."""
 Side = Annotated[int, IDENTITY, Field(ge=32, multiple_of=16)]
 """Pixels."""
 Offload = Annotated[Literal["none", "sequential"], RECORDED]
 
-GIB = 1 << 30
-TOKEN_BYTES = {"fp32": 186_000, "bf16": 106_000, "fp16": 106_000}
-"""Activations of a step for one token, counted by `python -m tests.perf.activations`."""
-MARGIN = 2
-"""A sample's activations are taken at so many times their count: kernels' workspaces and gaps are not in it."""
-PIXEL_BYTES = {"fp32": 3_072, "bf16": 1_536, "fp16": 1_536}
-"""Activations of decoding for one pixel, counted likewise."""
-WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2}
-"""Bytes of a number."""
-RESERVE = 2 * GIB
-"""Taken by the device's context, kernels and gaps."""
-OFFLOADED = 1 * GIB
-"""What is on the device at a time of a network that is offloaded."""
+
+class TransformerOptions(diffusion.SamplerOptions):
+    """The options of every method on a large diffusion transformer.
+
+    Attributes:
+        width: pixels, a multiple of 16.
+        height: likewise.
+        offload: "sequential": weights stay in the CPU's memory and go to the device layer by layer, for cards of 24 GB.
+    """
+
+    width: Side = 1024
+    height: Side = 1024
+    offload: Offload = "none"
 
 
-class FluxOptions(Spec):
+class FluxOptions(TransformerOptions):
     """The options of every method on FLUX.1 [dev].
 
     Attributes:
         base: FLUX.1-dev in the layout of diffusers.
-        negative_prompt: text of the second pass, where a method makes one.
-        steps: number of inference steps.
+        negative_prompt: the text of the second pass, where a method makes one.
         guidance_scale: an input of the transformer, not a second pass.
-        width: pixels, a multiple of 16.
-        height: pixels, a multiple of 16.
         text_length: tokens that T5 reads.
-        precision: of the networks.
-        vae_precision: of the VAE.
+        vae_precision: type of the VAE.
         batch: samples at a time.
-        offload: sequential: weights stay in the CPU's memory and go to the device layer by layer, for cards of 24 GB.
-        attention: auto: torch's choice; math: plain matrix products.
     """
 
     base: FluxFolder
     negative_prompt: diffusion.Text = ""
     steps: diffusion.Steps = 28
     guidance_scale: diffusion.Guidance = 3.5
-    width: Side = 1024
-    height: Side = 1024
     text_length: Annotated[int, IDENTITY, Field(ge=1, le=512)] = 512
-    precision: diffusion.Precision = "fp32"
     vae_precision: diffusion.Precision = "fp32"
     batch: diffusion.Batch = 1
-    offload: Offload = "none"
-    attention: diffusion.Attention = "auto"
 
 
 Velocity = Callable[[int, "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
@@ -89,51 +78,26 @@ Plan = Callable[[Sequence[Request], "list[torch.Generator]"], Velocity]
 """What a method does with a batch, and with each sample's generator after its start noise."""
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that a method takes on its device, estimated.
-
-    Attributes:
-        texts: CLIP and T5, which are gone before the rest comes.
-        networks: what lies there while images are made.
-        sample: activations of one sample.
-        decoding: activations of decoding one image.
-    """
-
-    texts: int
-    networks: int
-    sample: int
-    decoding: int
-
-    def peak(self, batch: int) -> int:
-        """Return the most bytes that are taken at a time, with a batch of so many samples."""
-        return RESERVE + max(self.texts, self.networks + max(batch * self.sample, self.decoding))
-
-
 class Flux:
     """The base and what is the same for every method on it.
 
     Args:
         options: see `FluxOptions`.
-        runtime: where to run. Its prompts are encoded first, and the text encoders let go, before the rest is loaded;
+        runtime: where to run. Its prompts are encoded first, and the text encoders released, before the rest is loaded;
             another text loads them again.
         method: its name, for messages.
         texts: further texts that will be needed.
-        extra: bytes of the method's own networks on the device.
 
     Raises:
-        UserError: files are missing or of another base, or the device has too little memory.
+        UserError: files are missing or of another base, or the device has too little memory for the weights.
     """
 
-    def __init__(
-        self, options: FluxOptions, runtime: Runtime, method: str, texts: Sequence[str] = (), extra: int = 0
-    ) -> None:
-        self.options, self.device = options, runtime.device
+    def __init__(self, options: FluxOptions, runtime: Runtime, method: str, texts: Sequence[str] = ()) -> None:
+        self.options = options
+        self.device = runtime.device
         self.dtype = diffusion.torch_dtype(options.precision, runtime.device)
         weights.demand(options.base, PARTS, method)
         check_base(options.base)
-        self.memory = estimate(options, extra)
-        demand_memory(self.memory, options, runtime.device)
         self._known: dict[str, Text] = {}
         self.read([*runtime.prompts, *texts])
         self.scheduler = load_scheduler(options.base / "scheduler")
@@ -268,11 +232,18 @@ def _adding(add: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Any, Any, 
 
 
 def placed(network: Any, offload: Literal["none", "sequential"], device: str) -> Any:
-    """Return a network of diffusers on its device, or with weights that go there layer by layer."""
+    """Return a network or pipeline of diffusers on its device, or with weights that go there layer by layer.
+
+    Raises:
+        UserError: the weights do not fit into the device's memory.
+    """
     import torch
 
     if offload == "none":
-        return network.to(device)
+        try:
+            return network.to(device)
+        except torch.OutOfMemoryError as error:
+            raise UserError(f"{device} has too little memory for the weights; say method.offload=sequential") from error
     network.enable_group_offload(onload_device=torch.device(device), offload_type="leaf_level")
     return network
 
@@ -345,7 +316,7 @@ def check_base(folder: Path) -> None:
 
 
 def encode_texts(texts: Sequence[str], options: FluxOptions, dtype: torch.dtype, device: str) -> dict[str, Text]:
-    """Return texts with T5's tokens and CLIP's pooled token; the encoders are loaded one after another and let go."""
+    """Return texts with T5's tokens and CLIP's pooled token; the encoders are loaded and released one by one."""
     pooled = _clip_pooled(texts, options.base, dtype, device)
     tokens = _t5_tokens(texts, options, dtype, device)
     return {text: Text(tokens[text], pooled[text]) for text in texts}
@@ -383,79 +354,4 @@ def t5_tokenizer(folder: Path) -> Any:
     try:
         return T5TokenizerFast.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{folder} is not a T5 tokenizer: {str(error).splitlines()[0]}") from error
-
-
-def estimate(options: FluxOptions, extra: int) -> Memory:
-    """Return the memory that a method takes; `extra`: bytes of its own networks on the device."""
-    base = options.base
-    return budget(
-        options,
-        texts=max(numbers(base / part) for part in ("text_encoder", "text_encoder_2")),
-        transformer=resident(options, base / "transformer"),
-        vae=numbers(base / "vae"),
-        extra=extra,
-    )
-
-
-def budget(options: FluxOptions, texts: int, transformer: int, vae: int, extra: int) -> Memory:
-    """Return the memory that a method takes.
-
-    Args:
-        options: size, precision, length of the text.
-        texts: numbers of the larger text encoder.
-        transformer: bytes of the transformer on the device.
-        vae: numbers of the VAE.
-        extra: bytes of the method's own networks on the device.
-    """
-    area = options.width * options.height
-    tokens = area // 256 + options.text_length
-    return Memory(
-        texts=WIDTHS[options.precision] * texts,
-        networks=transformer + WIDTHS[options.vae_precision] * vae + extra,
-        sample=MARGIN * tokens * TOKEN_BYTES[options.precision],
-        decoding=area * PIXEL_BYTES[options.vae_precision],
-    )
-
-
-def resident(options: FluxOptions, folder: Path) -> int:
-    """Return the bytes of a further network of diffusers on the device."""
-    return OFFLOADED if options.offload == "sequential" else WIDTHS[options.precision] * numbers(folder)
-
-
-def numbers(folder: Path) -> int:
-    """Return how many numbers a folder's weights hold; of a pickle, half its bytes.
-
-    Raises:
-        UserError: there are no weights, or a file is broken.
-    """
-    return sum(_numbers(path) for path in weights.weight_files(folder)[1])
-
-
-def _numbers(path: Path) -> int:
-    from safetensors import SafetensorError, safe_open
-
-    if path.suffix != ".safetensors":
-        return path.stat().st_size // 2
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read as weights ({error}); fetch it again") from error
-
-
-def demand_memory(memory: Memory, options: FluxOptions, device: str) -> None:
-    """Refuse a GPU on which one sample does not fit, before anything is loaded.
-
-    Raises:
-        UserError: it has too little memory.
-    """
-    import torch
-
-    if torch.device(device).type != "cuda":
-        return
-    free = torch.cuda.mem_get_info(device)[0]
-    if memory.peak(1) > free:
-        fix = "take a smaller size" if options.offload == "sequential" else "say method.offload=sequential"
-        sizes = f"{memory.peak(1) / GIB:.0f} GiB, {device} has {free / GIB:.0f} GiB free"
-        raise UserError(f"one image takes about {sizes}; {fix}")
+        raise UserError(f"{folder} is not a T5 tokenizer: {weights.cause(error)}") from error

@@ -14,7 +14,11 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class FolderOptions(Spec):
-    """Where the images lie; their content, not their place, is part of the run's identity."""
+    """The folder.
+
+    Attributes:
+        root: where the images lie; their content, not their place, is part of the run's identity.
+    """
 
     root: Annotated[Path, CONTENT]
 
@@ -27,11 +31,11 @@ class Folder:
 
     def __init__(self, options: FolderOptions, runtime: Any) -> None:
         if not options.root.is_dir():
-            raise UserError(f"method.root={options.root} is no folder; give it as method.root=DIR")
+            raise UserError(f"method.root={options.root} is not a folder; give it as method.root=DIR")
         self._root = options.root.resolve()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """One image per request as read from its file, (H, W, 3) uint8 RGB."""
+        """Return one image per request as read from its file, (H, W, 3) uint8 RGB."""
         return [self._one(request) for request in requests]
 
     def _one(self, request: Request) -> Output:
@@ -47,7 +51,7 @@ class Folder:
 
 
 def find(root: Path, names: Sequence[str], index: int) -> Path | None:
-    """The file of a sample under the item's own name or its file-safe key; never outside `root`."""
+    """Return the file of a sample under the item's own name or its file-safe key; never outside `root`."""
     for name in names:
         for suffix in SUFFIXES:
             path = (root / name / f"{index}{suffix}").resolve()

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
+from bench.networks import group
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,7 @@ Tensors = Mapping[str, "torch.Tensor"]
 
 
 def pieces(prompt: str, noun: str, marker: str) -> list[str]:
-    """A prompt cut at its markers; without one, behind the last occurrence of the noun that stands for the person.
+    """Cut a prompt at its markers; without one, behind the last occurrence of the noun that names the person.
 
     Raises:
         UserError: neither marker nor noun is in it, or a marker follows nothing.
@@ -41,12 +42,12 @@ def pieces(prompt: str, noun: str, marker: str) -> list[str]:
 
 
 def tokens(tokenizer: Any, text: str) -> list[int]:
-    """A text's ids without start and end."""
+    """Return a text's ids without start and end."""
     return tokenizer(text, add_special_tokens=False).input_ids
 
 
 def framed(tokenizer: Any, ids: Sequence[int]) -> torch.Tensor:
-    """(1, 77) ids with start and end, cut (the end too, as the official code does) or padded."""
+    """Return (1, 77) ids with start and end, cut (the end too, as the official code does) or padded."""
     import torch
 
     length = tokenizer.model_max_length
@@ -62,24 +63,16 @@ def marked(tokenizer: Any, found: Sequence[str]) -> tuple[torch.Tensor, torch.Te
     places = []
     for piece in found:
         ids += tokens(tokenizer, piece)
-        places.append(len(ids))  # Of the piece's last token, after the start token.
+        # The place of the piece's last token, after the start token.
+        places.append(len(ids))
     row = framed(tokenizer, ids)
     mask = torch.zeros_like(row, dtype=torch.bool)
     mask[:, [place for place in places[:-1] if place < row.shape[1]]] = True
     return row, mask
 
 
-def group(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
-    """The tensors below a prefix, without it.
-
-    >>> group({"a.b": 1, "c": 2}, "a.")
-    {'b': 1}
-    """
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-
 def linear(tensors: Tensors, name: str, x: torch.Tensor) -> torch.Tensor:
-    """x W^T + b; b may be missing."""
+    """Return x W^T + b; b may be missing."""
     import torch
 
     return torch.nn.functional.linear(x, tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))
@@ -93,7 +86,7 @@ def norm(tensors: Tensors, name: str, x: torch.Tensor, eps: float = 1e-5) -> tor
 
 
 def mlp(tensors: Tensors, names: tuple[str, str, str], x: torch.Tensor) -> torch.Tensor:
-    """Layer norm, linear, exact GELU, linear: the names of the three."""
+    """Apply layer norm, linear, exact GELU, linear: the names of the three."""
     import torch
 
     hidden = linear(tensors, names[1], norm(tensors, names[0], x))
@@ -101,7 +94,7 @@ def mlp(tensors: Tensors, names: tuple[str, str, str], x: torch.Tensor) -> torch
 
 
 def fuse(tensors: Tensors, text: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
-    """Text tokens (k, d) with the embeddings (k, d) of what they name merged into them."""
+    """Return text tokens (k, d) with the embeddings (k, d) of what they name merged into them."""
     import torch
 
     both = torch.cat([text, objects], dim=-1)
@@ -111,14 +104,14 @@ def fuse(tensors: Tensors, text: torch.Tensor, objects: torch.Tensor) -> torch.T
 
 
 def put(text: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """A copy of (..., tokens, d) with `rows` at the places of the boolean (..., tokens) mask, in order."""
+    """Return a copy of (..., tokens, d) with `rows` at the places of the boolean (..., tokens) mask, in order."""
     import torch
 
     return text.masked_scatter(mask[..., None].expand_as(text), rows.to(text.dtype)) if torch.any(mask) else text
 
 
 def perceiver(tensors: Tensors, tokens: torch.Tensor, features: torch.Tensor, head_width: int) -> torch.Tensor:
-    """Tokens (n, k, d) that attended to features (n, m, c) and themselves, layer by layer."""
+    """Return tokens (n, k, d) that attended to features (n, m, c) and themselves, layer by layer."""
     features = linear(tensors, "proj_in", features)
     layer = 0
     while f"layers.{layer}.0.to_q.weight" in tensors:

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from baselines import diffusion, faces, flux, fusion, weights
+from baselines import diffusion, faces, flux, fusion
 from baselines.instantid import draw
 from baselines.protocol import Image, Output, Reference, Request
 from baselines.text_to_image import Text
+from bench import weights
 from bench.errors import UserError
 from bench.identity import IDENTITY, WeightFile
 from bench.runtime import Runtime
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 HEAD_WIDTH = 64
 CONTROL_GUIDANCE = 1.0
-"""The guidance that the ControlNet is told, whatever the transformer's."""
+"""The guidance that the ControlNet reads, whatever the transformer's."""
 GROUP = "image_proj"
 NAMES = "infiniteyou_aes,infiniteyou_sim"
 """The two configurations, as `fetch` takes them."""
@@ -109,12 +110,12 @@ class InfiniteYou:
         weights.demand(options.controlnet, ("config.json",), NAMES)
         tensors, self.sizes = _read(options.checkpoint)
         second = [options.negative_prompt] if options.true_cfg_scale > 1 else []
-        self.base = flux.Flux(options, runtime, NAMES, second, flux.resident(options, options.controlnet))
+        self.base = flux.Flux(options, runtime, NAMES, second)
         self.resampler = {key: value.float().to(runtime.device) for key, value in tensors.items()}
         self._load_controlnet()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Return one output per request; see `baselines.protocol.Method`. Each reference is encoded once.
+        """Return one output per request; each reference is encoded once.
 
         Raises:
             UserError: an embedding (or image or face) is missing, or the embedding of another length or zero.
@@ -135,7 +136,8 @@ class InfiniteYou:
         """Return an image for the ControlNet as latents (1, c, h, w): one draw of the VAE, by noise of that shape."""
         import torch
 
-        vae, base = self.base.vae, self.base
+        base = self.base
+        vae = base.vae
         pixels = torch.tensor(image, dtype=torch.float32).permute(2, 0, 1)[None] / 127.5 - 1
         found = vae.encode(pixels.to(base.device, vae.dtype)).latent_dist
         drawn = found.mean.float() + found.std.float() * noise.to(base.device)
@@ -165,7 +167,8 @@ class InfiniteYou:
 
     def velocity(self, prompts: Sequence[str], tokens: torch.Tensor, control: torch.Tensor) -> flux.Velocity:
         """Return the networks under a batch's prompts, identity tokens (n, 8, c) and control latents (n, c, h, w)."""
-        text, followed = self.base.text(prompts), flux.packed(control)
+        text = self.base.text(prompts)
+        followed = flux.packed(control)
         identity = Text(tokens.to(self.base.dtype), text.pooled)
         scale = self.options.true_cfg_scale
         negative = self.base.text([self.options.negative_prompt] * len(prompts)) if scale > 1 else None
@@ -208,7 +211,8 @@ class InfiniteYou:
     def _load_controlnet(self) -> None:
         from diffusers import FluxControlNetModel
 
-        base, folder = self.base, self.options.controlnet
+        base = self.base
+        folder = self.options.controlnet
         network = weights.load(FluxControlNetModel, folder, base.dtype)
         wanted = base.transformer.config
         for name in ("in_channels", "joint_attention_dim", "pooled_projection_dim"):

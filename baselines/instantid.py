@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines import adapters, diffusion, weights
+from baselines import adapters, diffusion
 from baselines.protocol import Image, Output, Reference, Request
-from baselines.text_to_image import Base, BaseFolder, euler
+from baselines.text_to_image import Base, TextToImageOptions, euler
+from bench import weights
 from bench.errors import UserError
-from bench.identity import CONTENT, Spec, WeightFile
+from bench.identity import WeightFile
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -36,18 +36,17 @@ COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
 STICKS = ((0, 2), (1, 2), (3, 2), (4, 2))
 
 
-class InstantIDOptions(Spec):
+class InstantIDOptions(TextToImageOptions):
     """Official defaults of `infer.py`, at 1024 pixels.
 
     Attributes:
-        base: Stable Diffusion XL in the layout of diffusers. vae: folder of another VAE; None: the base's.
-        checkpoint: `ip-adapter.bin`. controlnet: folder `ControlNetModel`.
+        checkpoint: `ip-adapter.bin`.
+        controlnet: folder `ControlNetModel`.
         recogniser: whose embedding it asks for; taken raw, not normalised.
-        adapter_scale: of the image-prompt attention. controlnet_scale: of the ControlNet's residuals.
+        adapter_scale: of the image-prompt attention.
+        controlnet_scale: of the ControlNet's residuals.
     """
 
-    base: BaseFolder
-    vae: Annotated[Path | None, CONTENT] = None
     checkpoint: WeightFile
     controlnet: WeightFile
     recogniser: diffusion.Text = "glintr100"
@@ -56,18 +55,10 @@ class InstantIDOptions(Spec):
     negative_prompt: diffusion.Text = NEGATIVE
     steps: diffusion.Steps = 30
     guidance_scale: diffusion.Guidance = 5.0
-    width: diffusion.Side = None
-    height: diffusion.Side = None
-    precision: diffusion.Precision = "fp32"
-    vae_precision: diffusion.Precision = "fp32"
-    batch: diffusion.Batch = 5
-    channels_last: diffusion.Switch = False
-    compile: diffusion.Switch = False
-    attention: diffusion.Attention = "auto"
 
     @property
     def needs(self) -> frozenset[str]:
-        """What these options need of a reference."""
+        """Return what these options need of a reference."""
         return frozenset({f"embedding:{self.recogniser}", "image", "face"})
 
 
@@ -97,24 +88,24 @@ class InstantID:
             self.unconditional = self.tokens(np.zeros((1, EMBEDDING), np.float32))
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """See `baselines.protocol.Method`; each reference is encoded once.
+        """Return one output per request; each reference is encoded once.
 
         Raises:
             UserError: an embedding, image or face is missing, or the embedding of another length or zero.
         """
         with diffusion.running(self.options.attention):
-            subjects = {id(r.reference): self._subject(r) for r in requests}
+            subjects = {r.reference.item: self._subject(r) for r in requests}
             return self.base.generate(requests, lambda batch: self._plan(batch, subjects))
 
     def tokens(self, embedding: NDArray[np.float32]) -> torch.Tensor:
-        """The identity's tokens, (1, 16, width), of a raw (1, 512) embedding (zeros: the unconditional ones)."""
+        """Return the identity's tokens, (1, 16, width), of a raw (1, 512) embedding (zeros: the unconditional ones)."""
         import torch
 
         rows = torch.from_numpy(embedding).to(self.base.device, self.base.dtype)
         return self.project(rows[:, None])
 
     def predictor(self, condition: dict[str, Any], tokens: torch.Tensor, drawings: torch.Tensor) -> diffusion.Predict:
-        """The ControlNet and the UNet.
+        """Return the estimate of noise by the ControlNet and the UNet.
 
         Args:
             condition: the text, of `Base.condition`; the ControlNet sees its pooled part and sizes, but not its tokens.
@@ -122,12 +113,12 @@ class InstantID:
             drawings: (rows, 3, H, W) key-points in [0, 1].
         """
         sizes = {key: condition["added_cond_kwargs"][key] for key in ("text_embeds", "time_ids")}
-        told = condition | {"added_cond_kwargs": sizes | {"image_embeds": [tokens[:, None]]}}
+        whole = condition | {"added_cond_kwargs": sizes | {"image_embeds": [tokens[:, None]]}}
 
         def predict(_index: int, timestep: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
             down, middle = self.residuals(rows, timestep, tokens, drawings, sizes)
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
-            return self.base.predict(rows, timestep, told | residuals)
+            return self.base.predict(rows, timestep, whole | residuals)
 
         return predict
 
@@ -139,7 +130,7 @@ class InstantID:
         drawings: torch.Tensor,
         sizes: dict[str, torch.Tensor],
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The ControlNet's scaled residuals for the UNet's down blocks and its middle."""
+        """Return the ControlNet's scaled residuals for the UNet's down blocks and its middle."""
         return self.controlnet(
             rows.to(self.base.dtype),
             timestep,
@@ -150,13 +141,14 @@ class InstantID:
             return_dict=False,
         )
 
-    def _plan(self, batch: Sequence[Request], subjects: Mapping[int, Subject]) -> diffusion.Predict:
+    def _plan(self, batch: Sequence[Request], subjects: Mapping[str, Subject]) -> diffusion.Predict:
         import torch
 
-        guidance, base = self.options.guidance_scale, self.base
+        guidance = self.options.guidance_scale
+        base = self.base
         condition = base.condition([base.text(r.prompt) for r in batch], base.text(self.options.negative_prompt))
-        tokens = torch.cat([subjects[id(r.reference)].tokens for r in batch])
-        drawings = torch.cat([subjects[id(r.reference)].drawing for r in batch])
+        tokens = torch.cat([subjects[r.reference.item].tokens for r in batch])
+        drawings = torch.cat([subjects[r.reference.item].drawing for r in batch])
         return self.predictor(
             condition,
             diffusion.guided(self.unconditional, tokens, guidance),
@@ -172,7 +164,8 @@ class InstantID:
         return Subject(self.tokens(rows.mean(axis=0, keepdims=True)), values.to(self.base.device, self.base.dtype))
 
     def _load_adapter(self) -> None:
-        options, base = self.options, self.base
+        options = self.options
+        base = self.base
         checkpoint = weights.read(options.checkpoint)
         if "latents" not in checkpoint.get("image_proj", {}):
             raise UserError(f"{options.checkpoint} is not InstantID's ip-adapter.bin")
@@ -190,7 +183,7 @@ class InstantID:
 
 
 def placed_keypoints(reference: Reference, canvas: tuple[int, int]) -> NDArray[np.float32]:
-    """A reference's five key-points, (5, 2), with its picture scaled into the middle of a (height, width) canvas.
+    """Return a reference's key-points, (5, 2), with its image scaled into the middle of a (height, width) canvas.
 
     Raises:
         UserError: no image or no face.
@@ -204,7 +197,7 @@ def placed_keypoints(reference: Reference, canvas: tuple[int, int]) -> NDArray[n
 
 
 def draw(keypoints: NDArray[np.float32], canvas: tuple[int, int]) -> Image:
-    """Five key-points as InstantID's ControlNet knows them: sticks to the nose at 60 %, discs of radius 10, on black.
+    """Draw key-points as InstantID's ControlNet knows them: sticks to the nose at 60 %, discs of radius 10, on black.
 
     Args:
         keypoints: (5, 2) x, y: left eye, right eye, nose, left and right mouth corner.
@@ -215,15 +208,15 @@ def draw(keypoints: NDArray[np.float32], canvas: tuple[int, int]) -> Image:
     """
     import cv2
 
-    picture = np.zeros((*canvas, 3), np.uint8)
+    image = np.zeros((*canvas, 3), np.uint8)
     for first, second in STICKS:
         ends = keypoints[[first, second]]
         along = ends[0] - ends[1]
         centre = (int(ends[:, 0].mean()), int(ends[:, 1].mean()))
         turn = int(np.degrees(np.arctan2(along[1], along[0])))
         axes = (int(np.hypot(*along) / 2), 4)
-        cv2.fillConvexPoly(picture, cv2.ellipse2Poly(centre, axes, turn, 0, 360, 1), COLOURS[first])
-    picture = (picture * 0.6).astype(np.uint8)
+        cv2.fillConvexPoly(image, cv2.ellipse2Poly(centre, axes, turn, 0, 360, 1), COLOURS[first])
+    image = (image * 0.6).astype(np.uint8)
     for (x, y), colour in zip(keypoints, COLOURS, strict=True):
-        cv2.circle(picture, (int(x), int(y)), 10, colour, -1)
-    return picture
+        cv2.circle(image, (int(x), int(y)), 10, colour, -1)
+    return image

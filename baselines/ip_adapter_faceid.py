@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from baselines import adapters, clip, diffusion, weights
+from baselines import adapters, clip, diffusion
 from baselines.protocol import Image, Output, Reference, Request
-from baselines.text_to_image import Base, BaseFolder
+from baselines.text_to_image import Base, TextToImageOptions
+from bench import weights
 from bench.errors import UserError
-from bench.identity import CONTENT, IDENTITY, Spec, WeightFile
+from bench.identity import CONTENT, IDENTITY, WeightFile
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -28,23 +29,20 @@ EMBEDDING = 512
 NEGATIVE = "monochrome, lowres, bad anatomy, worst quality, low quality, blurry"
 
 
-class FaceIDOptions(Spec):
+class FaceIDOptions(TextToImageOptions):
     """Official defaults of the model card.
 
     Attributes:
         version: which of the three. Plus and Plus-v2 checkpoints have one layout and cannot be told apart.
-        base: Stable Diffusion 1.5 or XL in the layout of diffusers. vae: folder of another VAE; None: the base's.
         checkpoint: `ip-adapter-faceid*.bin`; its LoRA is inside.
         image_encoder: folder of CLIP ViT-H/14 (hidden size 1280), for the Plus versions.
         recogniser: whose embedding it asks for.
-        adapter_scale: of the adapter's attention. s_scale: of the CLIP features in Plus-v2.
+        adapter_scale: of the adapter's attention.
+        s_scale: of the CLIP features in Plus-v2.
         channel_order: of the face put to CLIP. The card's script puts BGR, which tints hair; CLIP was made for RGB.
-        width, height: pixels; None: the UNet's own.
     """
 
     version: Annotated[Literal["faceid", "plus", "plusv2"], IDENTITY]
-    base: BaseFolder
-    vae: Annotated[Path | None, CONTENT] = None
     checkpoint: WeightFile
     image_encoder: Annotated[Path | None, CONTENT] = None
     recogniser: diffusion.Text = "w600k_r50"
@@ -54,14 +52,6 @@ class FaceIDOptions(Spec):
     negative_prompt: diffusion.Text = NEGATIVE
     steps: diffusion.Steps = 30
     guidance_scale: diffusion.Guidance = 7.5
-    width: diffusion.Side = None
-    height: diffusion.Side = None
-    precision: diffusion.Precision = "fp32"
-    vae_precision: diffusion.Precision = "fp32"
-    batch: diffusion.Batch = 5
-    channels_last: diffusion.Switch = False
-    compile: diffusion.Switch = False
-    attention: diffusion.Attention = "auto"
 
     @model_validator(mode="after")
     def _complete(self) -> FaceIDOptions:
@@ -73,9 +63,9 @@ class FaceIDOptions(Spec):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What these options need of a reference."""
-        pictures = () if self.version == "faceid" else ("image", "face")
-        return frozenset({f"embedding:{self.recogniser}", *pictures})
+        """Return what these options need of a reference."""
+        more = () if self.version == "faceid" else ("image", "face")
+        return frozenset({f"embedding:{self.recogniser}", *more})
 
 
 class IPAdapterFaceID:
@@ -96,22 +86,22 @@ class IPAdapterFaceID:
             self.unconditional = self._unconditional()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """See `baselines.protocol.Method`; each reference is encoded once.
+        """Return one output per request; each reference is encoded once.
 
         Raises:
             UserError: an embedding, image or face is missing, or the embedding of another length or zero.
         """
         with diffusion.running(self.options.attention):
-            pairs = {id(r.reference): (self._unit(r), self._crop(r.reference)) for r in requests}
-            tokens = {key: self.tokens(unit, crop) for key, (unit, crop) in pairs.items()}
+            pairs = {r.reference.item: (self._unit(r), self._crop(r.reference)) for r in requests}
+            tokens = {item: self.tokens(unit, crop) for item, (unit, crop) in pairs.items()}
             return self.base.generate(requests, lambda batch: self._plan(batch, tokens))
 
     def tokens(self, unit: NDArray[np.float32], crop: Image | None) -> torch.Tensor:
-        """Attention tokens, (1, 4, width), of a (1, 512) unit embedding; for Plus, and an aligned (s, s, 3) face."""
+        """Return attention tokens, (1, 4, width), of a (1, 512) unit embedding (and, for Plus, an (s, s, 3) face)."""
         return self._tokens(unit, None if crop is None else self.features(self._pixels(crop)))
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """CLIP's penultimate hidden states, (1, patches + 1, hidden), of normalised pixels (1, 3, s, s)."""
+        """Return CLIP's penultimate hidden states, (1, patches + 1, hidden), of normalised pixels (1, 3, s, s)."""
         assert self.clip is not None
         pixels = pixels.to(self.base.device, self.base.dtype)
         return self.clip(pixels, output_hidden_states=True).hidden_states[-2]
@@ -129,7 +119,7 @@ class IPAdapterFaceID:
         zeros = np.zeros((1, EMBEDDING), np.float32)
         if self.clip is None:
             return self._tokens(zeros, None)
-        # Zeros after the normalisation, a grey that no picture has: so the official code does.
+        # Zeros after the normalisation, a grey that no image has: so the official code does.
         side = self.clip.config.image_size
         return self._tokens(zeros, self.features(torch.zeros(1, 3, side, side)))
 
@@ -151,7 +141,8 @@ class IPAdapterFaceID:
         return clip.pixels(crop if self.options.channel_order == "rgb" else crop[..., ::-1])
 
     def _load_adapter(self) -> Any:
-        options, base = self.options, self.base
+        options = self.options
+        base = self.base
         checkpoint = weights.read(options.checkpoint)
         if ("perceiver_resampler.proj_in.weight" in checkpoint.get("image_proj", {})) != (options.version != "faceid"):
             raise UserError(f"{options.checkpoint} is not a checkpoint of version={options.version}")
@@ -159,7 +150,8 @@ class IPAdapterFaceID:
             base.unet, base.scheduler, checkpoint, options.checkpoint, options.adapter_scale
         )
         if options.version != "faceid":
-            project.shortcut, project.shortcut_scale = options.version == "plusv2", options.s_scale
+            project.shortcut = options.version == "plusv2"
+            project.shortcut_scale = options.s_scale
         return project.to(base.device)
 
     def _load_clip(self, folder: Path) -> Any:
@@ -173,16 +165,16 @@ class IPAdapterFaceID:
             )
         return network.to(self.base.device)
 
-    def _plan(self, batch: Sequence[Request], tokens: Mapping[int, torch.Tensor]) -> diffusion.Predict:
+    def _plan(self, batch: Sequence[Request], tokens: Mapping[str, torch.Tensor]) -> diffusion.Predict:
         base = self.base
         condition = base.condition([base.text(r.prompt) for r in batch], base.text(self.options.negative_prompt))
-        rows = [tokens[id(request.reference)] for request in batch]
+        rows = [tokens[request.reference.item] for request in batch]
         condition["added_cond_kwargs"] |= adapters.added(rows, self.unconditional, self.options.guidance_scale)
         return lambda _index, timestep, latents: base.predict(latents, timestep, condition)
 
 
 def ddim(_config: dict[str, Any]) -> Any:
-    """The card's scheduler, whatever the base's."""
+    """Return the card's scheduler, whatever the base's."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(

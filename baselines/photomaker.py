@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from baselines import adapters, clip, diffusion, fusion, weights
+from baselines import adapters, clip, diffusion, fusion
 from baselines.protocol import Output, Reference, Request
-from baselines.text_to_image import Base, BaseFolder, Text, euler
+from baselines.text_to_image import Base, Text, TextToImageOptions, euler
+from bench import weights
 from bench.errors import UserError
-from bench.identity import CONTENT, IDENTITY, Spec, WeightFile
+from bench.identity import IDENTITY, WeightFile
+from bench.networks import group
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -31,22 +33,19 @@ HEAD_WIDTH = 128
 NEGATIVE = "(asymmetry, worst quality, low quality, illustration, 3d, 2d, painting, cartoons, sketch), open mouth"
 
 
-class PhotoMakerOptions(Spec):
+class PhotoMakerOptions(TextToImageOptions):
     """Official defaults.
 
     Attributes:
         version: which of the two.
-        base: Stable Diffusion XL in the layout of diffusers. vae: folder of another VAE; None: the base's.
         checkpoint: `photomaker-v1.bin` or `photomaker-v2.bin`.
         recogniser: whose embedding v2 asks for; taken raw, not normalised.
-        class_word: the word of the prompt that stands for the person, unless the trigger "img" is in the prompt.
-        clip_heads: attention heads of the CLIP inside of the checkpoint, which does not tell.
+        class_word: the word of the prompt that means the person, unless the trigger "img" is in the prompt.
+        clip_heads: attention heads of the CLIP inside of the checkpoint, which does not say.
         start_merge_step: last step (from 0) that sees the text alone: 20 % of 50 steps.
     """
 
     version: Annotated[Literal["v1", "v2"], IDENTITY]
-    base: BaseFolder
-    vae: Annotated[Path | None, CONTENT] = None
     checkpoint: WeightFile
     recogniser: diffusion.Text = "w600k_r50"
     class_word: diffusion.Text = "person"
@@ -55,18 +54,10 @@ class PhotoMakerOptions(Spec):
     negative_prompt: diffusion.Text = NEGATIVE
     steps: diffusion.Steps = 50
     guidance_scale: diffusion.Guidance = 5.0
-    width: diffusion.Side = None
-    height: diffusion.Side = None
-    precision: diffusion.Precision = "fp32"
-    vae_precision: diffusion.Precision = "fp32"
-    batch: diffusion.Batch = 5
-    channels_last: diffusion.Switch = False
-    compile: diffusion.Switch = False
-    attention: diffusion.Attention = "auto"
 
     @property
     def needs(self) -> frozenset[str]:
-        """What these options need of a reference."""
+        """Return what these options need of a reference."""
         return frozenset({"image"} if self.version == "v1" else {"image", f"embedding:{self.recogniser}"})
 
 
@@ -89,20 +80,20 @@ class PhotoMaker:
         self._load_encoder(checkpoint["id_encoder"])
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """See `baselines.protocol.Method`; each reference is encoded once per prompt.
+        """Return one output per request; each reference is encoded once per prompt.
 
         Raises:
             UserError: the image or, in v2, the embedding is missing or wrong, or a prompt lacks the class word.
         """
         with diffusion.running(self.options.attention):
-            references = {id(r.reference): r for r in requests}
-            objects = {key: self._objects(request) for key, request in references.items()}
-            texts = {(id(r.reference), r.prompt): r.prompt for r in requests}
-            fused = {key: self.fused(prompt, objects[key[0]]) for key, prompt in texts.items()}
+            asked = {request.reference.item: request for request in requests}
+            objects = {item: self._objects(request) for item, request in asked.items()}
+            texts = dict.fromkeys((request.reference.item, request.prompt) for request in requests)
+            fused = {(item, prompt): self.fused(prompt, objects[item]) for item, prompt in texts}
             return self.base.generate(requests, lambda batch: self._plan(batch, fused))
 
     def expanded(self, prompt: str, copies: int) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Ids, (1, 77) per encoder, with the class token `copies` times, and the (1, 77) mask of these places.
+        """Return ids, (1, 77) per encoder, with the class token `copies` times, and the (1, 77) mask of these places.
 
         Raises:
             UserError: the prompt has neither the trigger nor the class word, or the trigger twice.
@@ -112,7 +103,8 @@ class PhotoMaker:
         found = fusion.pieces(prompt, self.options.class_word, TRIGGER)
         if len(found) != 2:
             raise UserError(f"the prompt {prompt!r} must hold {TRIGGER!r} once")
-        rows, mask = [], torch.zeros(1, 77, dtype=torch.bool)
+        rows = []
+        mask = torch.zeros(1, 77, dtype=torch.bool)
         for tokenizer, _ in self.base.encoders:
             before, after = (fusion.tokens(tokenizer, piece) for piece in found)
             rows.append(fusion.framed(tokenizer, [*before[:-1], *before[-1:] * copies, *after]))
@@ -121,7 +113,7 @@ class PhotoMaker:
         return rows, mask
 
     def identity(self, pixels: torch.Tensor, embeddings: torch.Tensor | None) -> torch.Tensor:
-        """What is fused into the text, (n * tokens per image, d).
+        """Return what is fused into the text, (n * tokens per image, d).
 
         Args:
             pixels: (n, 3, 224, 224) as CLIP reads them, a row per photo.
@@ -133,7 +125,7 @@ class PhotoMaker:
         return self._perceived(embeddings.to(pooled), patches).flatten(0, 1)
 
     def fused(self, prompt: str, objects: torch.Tensor) -> Text:
-        """The prompt with a person (k, d) in it."""
+        """Return the prompt with a person (k, d) in it."""
         ids, mask = self.expanded(prompt, len(objects))
         text = self.base.encode(ids)
         mask = mask.to(text.tokens.device)
@@ -142,25 +134,26 @@ class PhotoMaker:
         return Text(fusion.put(text.tokens, mask, fusion.fuse(self.fuser, rows, objects[: len(rows)])), text.pooled)
 
     def predictor(self, alone: Mapping[str, Any], with_person: Mapping[str, Any]) -> diffusion.Predict:
-        """The UNet under the text alone up to `start_merge_step`, then with the person in it."""
+        """Return the UNet under the text alone up to `start_merge_step`, then with the person in it."""
         last = self.options.start_merge_step
         return lambda index, timestep, rows: self.base.predict(rows, timestep, alone if index <= last else with_person)
 
-    def _plan(self, batch: Sequence[Request], fused: Mapping[tuple[int, str], Text]) -> diffusion.Predict:
-        base, negative = self.base, self.base.text(self.options.negative_prompt)
+    def _plan(self, batch: Sequence[Request], fused: Mapping[tuple[str, str], Text]) -> diffusion.Predict:
+        base = self.base
+        negative = base.text(self.options.negative_prompt)
         alone = [base.text(self.without_trigger(request.prompt)) for request in batch]
-        person = [fused[id(request.reference), request.prompt] for request in batch]
+        person = [fused[request.reference.item, request.prompt] for request in batch]
         return self.predictor(base.condition(alone, negative), base.condition(person, negative))
 
     def without_trigger(self, prompt: str) -> str:
-        """The prompt as the first steps see it."""
+        """Return the prompt as the first steps see it."""
         before, after = fusion.pieces(prompt, self.options.class_word, TRIGGER)
         return before.rstrip() + after
 
     def _objects(self, request: Request) -> torch.Tensor:
         import torch
 
-        pixels = clip.pixels(clip.centre(_picture(request.reference), self.vision.config.image_size))
+        pixels = clip.pixels(clip.centre(_image(request.reference), self.vision.config.image_size))
         if self.options.version == "v1":
             return self.identity(pixels, None)
         rows = diffusion.embedding(request, self.options.recogniser, EMBEDDING).mean(axis=0, keepdims=True)
@@ -175,19 +168,20 @@ class PhotoMaker:
     def _perceived(self, embeddings: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
         import torch
 
-        group = fusion.group(self.others, "qformer_perceiver.")
-        hidden = torch.nn.functional.gelu(fusion.linear(group, "token_proj.0", embeddings))
-        wide = fusion.linear(group, "token_proj.2", hidden)
-        tokens = fusion.norm(group, "token_norm", wide.unflatten(-1, (-1, len(group["token_norm.weight"]))))
-        return tokens + fusion.perceiver(fusion.group(group, "perceiver_resampler."), tokens, patches, HEAD_WIDTH)
+        tensors = group(self.others, "qformer_perceiver.")
+        hidden = torch.nn.functional.gelu(fusion.linear(tensors, "token_proj.0", embeddings))
+        wide = fusion.linear(tensors, "token_proj.2", hidden)
+        tokens = fusion.norm(tensors, "token_norm", wide.unflatten(-1, (-1, len(tensors["token_norm.weight"]))))
+        return tokens + fusion.perceiver(group(tensors, "perceiver_resampler."), tokens, patches, HEAD_WIDTH)
 
     def _load_encoder(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        base, source = self.base, self.options.checkpoint
+        base = self.base
+        source = self.options.checkpoint
         weights.check_finite(tensors, source)
         kept = {k: v for k, v in tensors.items() if k.startswith(("vision_model.", "visual_projection."))}
         self.vision = clip.vision(kept, self.options.clip_heads, source, base.dtype).to(base.device)
         self.others = {k: v.to(base.device, base.dtype) for k, v in tensors.items() if k not in kept}
-        self.fuser = fusion.group(self.others, "fuse_module.")
+        self.fuser = group(self.others, "fuse_module.")
         with weights.wrong_base(source):
             width = base.unet.config.cross_attention_dim
             weights.check_shape("fuse_module.layer_norm.weight", self.fuser["layer_norm.weight"], (width,), source)
@@ -202,7 +196,7 @@ def _read(path: Path, version: str) -> dict[str, Any]:
     return checkpoint
 
 
-def _picture(reference: Reference) -> np.ndarray:
+def _image(reference: Reference) -> np.ndarray:
     if reference.image is None:
         raise UserError(f"item {reference.item!r} has no image: photomaker needs it")
     return reference.image

@@ -18,14 +18,15 @@ Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
-class Gallery:
-    """The whole dataset, for controls that show somebody's photo (need "gallery").
+class Collection:
+    """All photos of the dataset, for controls that show somebody's photo (need "collection").
 
     Attributes:
         references: eligible references in the order of the list, as (item, subject, path).
         targets: subject -> paths of the subject's other photos, in the order of the list.
-        read: path -> picture; raises `bench.images.ImageError`.
-        seed: of the protocol. samples_per_item: of the protocol.
+        read: path -> image; raises `bench.images.ImageError`.
+        seed: of the protocol.
+        samples_per_item: of the protocol.
     """
 
     references: Sequence[tuple[str, str, Path]]
@@ -35,16 +36,26 @@ class Gallery:
     samples_per_item: int
 
 
+Gallery = Collection
+"""The former name, for one version."""
+
+FORMER_NEEDS = {"gallery": "collection"}
+"""Former name of a need -> its name, for one version."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """What a method may see of one reference: only what it declared in `needs` is filled.
 
     Attributes:
-        item, subject: names from the dataset's list. key: the item's name, fit for a file.
+        item: name from the dataset's list; two references of a run never share it, so methods key by it.
+        subject: name from the dataset's list.
+        key: the item's name, fit for a file.
         path: the file, where "image" is needed (for a method that runs in another process).
-        image: the whole picture, (H, W, 3) uint8 RGB.
+        image: the whole image, (H, W, 3) uint8 RGB.
         face: the largest face under the evaluator's detector.
         embeddings: recogniser name -> (d,) float32, raw (not normalised).
+        collection: all photos of the dataset.
     """
 
     item: str
@@ -54,12 +65,24 @@ class Reference:
     image: Image | None = None
     face: Face | None = None
     embeddings: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    gallery: Gallery | None = None
+    collection: Collection | None = None
+
+    @property
+    def gallery(self) -> Collection | None:
+        """The former name of `collection`, for one version."""
+        return self.collection
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """One sample to be made: which reference, which of its samples, which noise, which prompt."""
+    """One sample to be made.
+
+    Attributes:
+        reference: whose sample it is.
+        index: which of the item's samples, from 0.
+        seed: of its noise.
+        prompt: the text.
+    """
 
     reference: Reference
     index: int
@@ -71,8 +94,11 @@ class Request:
 class Output:
     """One sample made, or the reason why not: exactly one of `image` and `error` is set.
 
-    `unavailable` marks that a control has no picture to show: neither a success nor a failure. `note` is what should be
-    recorded of how it was made and changes nothing in it, such as a smaller batch.
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        error: the reason.
+        unavailable: whether a control has no image to show, which counts neither as success nor as failure.
+        note: what should be recorded of how it was made and changes nothing in it, such as a smaller batch.
     """
 
     image: Image | None = None
@@ -84,21 +110,25 @@ class Output:
 class Method(Protocol):
     """Loaded once, called with batches. A plain class; nothing is inherited.
 
-    Class attributes:
+    Attributes:
         Options: frozen spec of its options (`bench.identity.Spec`), importable without heavy packages.
-        needs: what `Reference` must hold: any of "image", "face", "embedding:<recogniser>", "gallery".
+        needs: what `Reference` must hold: any of "image", "face", "embedding:<recogniser>", "collection".
             Options may have a property of that name, which then counts.
-        generates: whether its pictures are made by a model (and their files say so); True where it is left out.
+        generates: whether its images are made by a model (and their files say so); True where it is left out.
     """
 
     Options: ClassVar[type[Spec]]
     needs: ClassVar[frozenset[str]]
 
     def __init__(self, options: Any, runtime: Any) -> None:
-        """Loads everything; raises `UserError` for a missing or wrong file."""
+        """Load everything; raise `UserError` for a missing or wrong file."""
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """One output per request, in order. A result depends on its own request alone, never on its neighbours.
+        """Return one output per request, in order.
+
+        A result depends on its own request alone, never on its neighbours.
+
+        A result depends on its own request alone, never on its neighbours.
 
         An exception here fails every sample of the batch; an `Output.error` fails one.
         """

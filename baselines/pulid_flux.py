@@ -17,19 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from baselines import clip, diffusion, eva, faces, flux, fusion, weights
+from baselines import diffusion, eva, faces, flux, fusion
 from baselines.protocol import Image, Output, Request
+from bench import weights
 from bench.errors import UserError
 from bench.identity import IDENTITY, WeightFile
+from bench.networks import CLIP_MEAN, CLIP_STD, group, standardise
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
     import torch
 
 EMBEDDING = 512
-ENCODER_HEAD, CROSS_HEAD = 64, 128
+ENCODER_HEAD = 64
+CROSS_HEAD = 128
 """Widths of an attention head, which the shapes do not give."""
-EVERY_DOUBLE, EVERY_SINGLE = 2, 4
+EVERY_DOUBLE = 2
+EVERY_SINGLE = 4
 SCALES = len(eva.TAPS)
 WHITE = (0, 7, 8, 9, 14, 15, 16, 18)
 """Labels of BiSeNet that become white: background, ears, earring, neck, necklace, clothes, hat."""
@@ -117,16 +121,14 @@ class PuLIDFlux:
         sizes = sizes_of(tensors, options.checkpoint)
         weights.check_layout(tensors, layout(sizes), options.checkpoint)
         second = [options.negative_prompt] if options.true_cfg_scale > 1 else []
-        files = (options.checkpoint, options.eva, options.parser)
-        extra = sum(path.stat().st_size for path in files if path.is_file())
         self._load_readers(sizes, runtime)
-        self.base = flux.Flux(options, runtime, "pulid_flux", second, extra)
+        self.base = flux.Flux(options, runtime, "pulid_flux", second)
         self._load_adapter(tensors, sizes)
         with diffusion.running(options.attention):
             self.unconditional = self._unconditional(sizes)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Return one output per request; see `baselines.protocol.Method`. Each reference is encoded once.
+        """Return one output per request; each reference is encoded once.
 
         Raises:
             UserError: an embedding, image or face is missing, or the embedding of another length or zero.
@@ -158,7 +160,8 @@ class PuLIDFlux:
     def velocity(self, prompts: Sequence[str], tokens: torch.Tensor) -> flux.Velocity:
         """Return the networks under a batch's prompts and identity tokens (n, k, c)."""
         own = self._pass(prompts, tokens)
-        scale, start = self.options.true_cfg_scale, self.options.true_cfg_start
+        scale = self.options.true_cfg_scale
+        start = self.options.true_cfg_start
         if scale <= 1:
             return own
         negative = self._pass([self.options.negative_prompt] * len(prompts), self.unconditional.expand_as(tokens))
@@ -173,7 +176,9 @@ class PuLIDFlux:
         return both
 
     def _pass(self, prompts: Sequence[str], tokens: torch.Tensor) -> flux.Velocity:
-        text, added, first = self.base.text(prompts), self.injections(tokens), self.options.start_step
+        text = self.base.text(prompts)
+        added = self.injections(tokens)
+        first = self.options.start_step
         return lambda step, sigma, latents: self.base.velocity(latents, sigma, text, added if step >= first else None)
 
     def _plan(self, batch: Sequence[Request], tokens: Mapping[str, torch.Tensor]) -> flux.Velocity:
@@ -191,7 +196,8 @@ class PuLIDFlux:
     def _unconditional(self, sizes: Sizes) -> torch.Tensor:
         import torch
 
-        device, tokens = self.base.device, self.vision.pos_embed.shape[1]
+        device = self.base.device
+        tokens = self.vision.pos_embed.shape[1]
         embedding = torch.zeros(1, EMBEDDING, device=device)
         output = torch.zeros(1, sizes.given - EMBEDDING, device=device)
         hidden = [torch.zeros(1, tokens, sizes.features, device=device)] * SCALES
@@ -207,16 +213,17 @@ class PuLIDFlux:
         self.parser = BiSeNet(BiSeNet.Options(weights=options.parser), runtime)
 
     def _load_adapter(self, tensors: Mapping[str, torch.Tensor], sizes: Sizes) -> None:
-        options, base = self.options, self.base
+        options = self.options
+        base = self.base
         wanted = len(places(base.double, base.single))
         if (sizes.image, sizes.blocks) != (base.width, wanted):
             raise UserError(
                 f"{options.checkpoint} adds to {sizes.blocks} blocks of width {sizes.image}, "
                 f"this base has {wanted} of {base.width}: made for another base"
             )
-        self.encoder = {k: v.float().to(base.device) for k, v in fusion.group(tensors, "pulid_encoder.").items()}
+        self.encoder = {k: v.float().to(base.device) for k, v in group(tensors, "pulid_encoder.").items()}
         crossing = {key: value.to(base.device, base.dtype) for key, value in tensors.items()}
-        self.cross = [fusion.group(crossing, f"pulid_ca.{k}.") for k in range(wanted)]
+        self.cross = [group(crossing, f"pulid_ca.{k}.") for k in range(wanted)]
 
 
 def places(double: int, single: int) -> list[int]:
@@ -244,7 +251,7 @@ def face_pixels(aligned: Image, labels: NDArray[np.uint8], side: int, antialias:
     grey[torch.from_numpy(np.isin(labels, WHITE))] = 1
     rows = grey.expand(1, 3, -1, -1)
     shrunk = torch.nn.functional.interpolate(rows, (side, side), mode="bicubic", antialias=antialias)
-    return clip.normalised(shrunk)
+    return standardise(shrunk, CLIP_MEAN, CLIP_STD)
 
 
 def encode(
@@ -262,13 +269,14 @@ def encode(
 
     given = torch.cat([embedding, torch.nn.functional.normalize(output)], dim=-1)
     latents = tensors["latents"].expand(len(given), -1, -1)
-    own = _mapped(fusion.group(tensors, "id_embedding_mapping."), given).unflatten(-1, (-1, latents.shape[-1]))
-    count, latents = latents.shape[1], torch.cat([latents, own], dim=1)
+    own = _mapped(group(tensors, "id_embedding_mapping."), given).unflatten(-1, (-1, latents.shape[-1]))
+    count = latents.shape[1]
+    latents = torch.cat([latents, own], dim=1)
     per_scale = next(n for n in range(len(tensors)) if f"layers.{n}.0.to_q.weight" not in tensors) // len(hidden)
     for scale, states in enumerate(hidden):
-        context = torch.cat([own, _mapped(fusion.group(tensors, f"mapping_{scale}."), states)], dim=1)
+        context = torch.cat([own, _mapped(group(tensors, f"mapping_{scale}."), states)], dim=1)
         for layer in range(scale * per_scale, (scale + 1) * per_scale):
-            latents = fusion.perceived(fusion.group(tensors, f"layers.{layer}."), latents, context, ENCODER_HEAD)
+            latents = fusion.perceived(group(tensors, f"layers.{layer}."), latents, context, ENCODER_HEAD)
     return latents[:, :count] @ tensors["proj_out"]
 
 

@@ -21,7 +21,7 @@ class Seeing:
     """An attention processor whose last rows, those with the condition, may see remembered tokens.
 
     Attributes:
-        inner: the processor that it stands in for.
+        inner: the processor that it replaces.
         memory: (n, tokens, width) of the last n rows; None: it does what `inner` does.
     """
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
 
-from baselines import diffusion, faces, weights
-from baselines.flux import Offload
+from baselines import diffusion, faces, flux
+from baselines.flux import TransformerOptions
 from baselines.protocol import Image, Output, Reference, Request
+from bench import weights
 from bench.errors import UserError
-from bench.identity import CONTENT, IDENTITY, Parts, Spec
+from bench.identity import CONTENT, IDENTITY, Inside
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -37,10 +37,9 @@ PARTS = (
     "transformer",
     "vae",
 )
-Side = Annotated[int, IDENTITY, Field(ge=32, multiple_of=16)]
 
 
-class ReferenceEditOptions(Spec):
+class ReferenceEditOptions(TransformerOptions):
     """What the three pipelines have in common.
 
     Attributes:
@@ -50,29 +49,18 @@ class ReferenceEditOptions(Spec):
         class_word: what the prompt says for the person.
         named: what is put in its place, so that the prompt speaks of the reference. A prompt without `class_word` is
             an instruction already and stays as it is.
-        negative_prompt: text of the second pass of Qwen-Image-Edit, which without one makes no second pass.
-        steps: number of inference steps.
+        negative_prompt: the text of the second pass of Qwen-Image-Edit, which without one makes no second pass.
         guidance_scale: true guidance of Qwen-Image-Edit, an input of the transformer of the others.
-        width: pixels, a multiple of 16.
-        height: pixels, a multiple of 16.
         precision: of all networks.
-        offload: sequential: weights stay in the CPU's memory and go to the device layer by layer.
-        attention: auto: torch's choice; math: plain matrix products.
     """
 
     pipeline: Annotated[Literal["flux2_klein", "flux_kontext", "qwen_image_edit_plus"], IDENTITY]
-    model: Annotated[Path, CONTENT, Parts(PARTS)]
+    model: Annotated[Path, CONTENT, Inside(PARTS)]
     view: Annotated[Literal["photo", "face"], IDENTITY] = "photo"
     class_word: diffusion.Text = "a person"
     named: diffusion.Text = "this person"
     negative_prompt: diffusion.Text = " "
-    steps: diffusion.Steps
     guidance_scale: diffusion.Guidance
-    width: Side = 1024
-    height: Side = 1024
-    precision: diffusion.Precision = "fp32"
-    offload: Offload = "none"
-    attention: diffusion.Attention = "auto"
 
     @property
     def needs(self) -> frozenset[str]:
@@ -115,14 +103,15 @@ class ReferenceEdit:
     """Of the aligned face; `Options.needs` says what the options in hand need."""
 
     def __init__(self, options: ReferenceEditOptions, runtime: Runtime) -> None:
-        self.options, self.device = options, runtime.device
+        self.options = options
         self.needs = options.needs
         weights.demand(options.model, (INDEX,), options.pipeline)
         dtype = diffusion.torch_dtype(options.precision, runtime.device)
-        self.pipeline = placed(load(options.model, KINDS[options.pipeline].name, dtype), options, runtime.device)
+        pipeline = load(options.model, KINDS[options.pipeline].name, dtype)
+        self.pipeline = flux.placed(pipeline, options.offload, runtime.device)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Return one output per request, made one by one; see `baselines.protocol.Method`.
+        """Return one output per request, made one by one.
 
         Raises:
             UserError: an image or face is missing.
@@ -194,23 +183,11 @@ def load(folder: Path, name: str, dtype: torch.dtype) -> Any:
     return pipeline
 
 
-def placed(pipeline: Any, options: ReferenceEditOptions, device: str) -> Any:
-    """Return a pipeline on its device, or with weights that go there layer by layer."""
-    import torch
-
-    if options.offload == "none":
-        return pipeline.to(device)
-    pipeline.enable_group_offload(onload_device=torch.device(device), offload_type="leaf_level")
-    return pipeline
-
-
 def _part(folder: Path, described: Sequence[str | None], dtype: torch.dtype) -> Any:
     """Return one part of a pipeline, described by library and class; None where the folder's index leaves it out."""
     import diffusers
     import torch
     import transformers
-
-    from bench.networks import from_folder
 
     library, name = described
     if library is None or name is None:
@@ -220,11 +197,13 @@ def _part(folder: Path, described: Sequence[str | None], dtype: torch.dtype) -> 
         raise UserError(f"{folder}: neither diffusers nor transformers of these versions has {library}.{name}")
     if not (isinstance(kind, type) and issubclass(kind, torch.nn.Module)):
         return _without_weights(kind, folder)
-    return weights.load(kind, folder, dtype) if library == "diffusers" else from_folder(kind, folder, dtype=dtype)
+    if library == "diffusers":
+        return weights.load(kind, folder, dtype)
+    return weights.load_renamed(kind, folder, dtype=dtype)
 
 
 def _without_weights(kind: Any, folder: Path) -> Any:
     try:
         return kind.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{folder} does not load as {kind.__name__}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{folder} does not load as {kind.__name__}: {weights.cause(error)}") from error

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
-from baselines import diffusion, weights
+from baselines import diffusion
 from baselines.protocol import Output, Request
+from bench import weights
 from bench.errors import UserError
 from bench.identity import CONTENT, Parts
 from bench.runtime import Runtime
@@ -27,17 +28,18 @@ BaseFolder = Annotated[
 """A folder in the layout of diffusers."""
 
 
-class BaseOptions(diffusion.Execution, Protocol):
-    """The options of a method on a text-to-image base."""
+class TextToImageOptions(diffusion.DiffusionOptions):
+    """The options of every method on a text-to-image base.
 
-    @property
-    def base(self) -> Path: ...  # noqa: D102
-    @property
-    def vae(self) -> Path | None: ...  # noqa: D102
-    @property
-    def steps(self) -> int: ...  # noqa: D102
-    @property
-    def guidance_scale(self) -> float: ...  # noqa: D102
+    Attributes:
+        base: Stable Diffusion 1.5 or XL in the layout of diffusers.
+        vae: folder of another VAE; None: the base's.
+        negative_prompt: the text that guidance leads away from.
+    """
+
+    base: BaseFolder
+    vae: Annotated[Path | None, CONTENT] = None
+    negative_prompt: diffusion.Text = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +59,13 @@ class Base:
     """The networks of a base and what is the same for every method on it.
 
     Args:
-        options: see `BaseOptions`.
+        options: see `TextToImageOptions`.
         runtime: where to run.
         scheduler: from the configuration of the base's own scheduler, a dict, to one of diffusers.
         method: its name, for messages.
         unet: loads another UNet than the base's, from the folder of the base's UNet and a type.
         negative: the negative text of a method that encodes nothing but it and the requests' prompts. Where the run
-            tells its prompts, all are encoded first and the encoders let go, which lowers the peak of memory; another
+            names its prompts, all are encoded first and the encoders let go, which lowers the peak of memory; another
             text loads them again.
 
     Raises:
@@ -72,14 +74,15 @@ class Base:
 
     def __init__(
         self,
-        options: BaseOptions,
+        options: TextToImageOptions,
         runtime: Runtime,
         scheduler: Callable[[dict[str, Any]], Any],
         method: str,
         unet: Callable[[Path, torch.dtype], Any] | None = None,
         negative: str | None = None,
     ) -> None:
-        self.options, self.device = options, runtime.device
+        self.options = options
+        self.device = runtime.device
         self.dtype = diffusion.torch_dtype(options.precision, runtime.device)
         weights.demand(options.base, ("text_encoder", "tokenizer", "unet/config.json", "scheduler"), method)
         self.scheduler = scheduler(weights.config(options.base / "scheduler", "scheduler_config.json"))
@@ -90,15 +93,15 @@ class Base:
         self._load_vae()
 
     def place(self) -> None:
-        """Moves the UNet to its device; to be called once the adapters are in it."""
+        """Move the UNet to its device; to be called once the adapters are in it."""
         self._run = diffusion.placed(self.unet, self.options, self.device)
 
     def ids(self, text: str) -> list[torch.Tensor]:
-        """The (1, 77) token ids of a text, for each encoder."""
+        """Return the (1, 77) token ids of a text, for each encoder."""
         return [tokenise(tokenizer, text) for tokenizer, _ in self.encoders]
 
     def encode(self, ids: Sequence[torch.Tensor]) -> Text:
-        """Token ids, (1, 77) per encoder, to the last hidden state (1.5) or both penultimate ones side by side (XL)."""
+        """Encode token ids, (1, 77) per encoder: the last hidden state (1.5) or both penultimate ones joined (XL)."""
         import torch
 
         outputs = [
@@ -110,14 +113,14 @@ class Base:
         return Text(torch.cat([o.hidden_states[-2] for o in outputs], dim=-1), outputs[-1][0])
 
     def text(self, text: str) -> Text:
-        """An encoded text; the last few are kept."""
+        """Return an encoded text; the last few are kept."""
         if text not in self._known:
             self.encoders = self.encoders or self._load_encoders()
             self._known = {**dict(list(self._known.items())[-7:]), text: self.encode(self.ids(text))}
         return self._known[text]
 
     def condition(self, texts: Sequence[Text], negative: Text) -> dict[str, Any]:
-        """The UNet's arguments for a batch of texts against one negative text."""
+        """Return the UNet's arguments for a batch of texts against one negative text."""
         import torch
 
         guidance = self.options.guidance_scale
@@ -130,17 +133,17 @@ class Base:
         return found
 
     def predict(self, rows: torch.Tensor, timestep: torch.Tensor, condition: Mapping[str, Any]) -> torch.Tensor:
-        """The UNet's noise estimate."""
+        """Return the UNet's noise estimate."""
         return self._run(rows.to(self.dtype), timestep, **condition, return_dict=False)[0]
 
     def denoise(self, start: tuple[torch.Tensor, list[torch.Generator]], predict: diffusion.Predict) -> torch.Tensor:
-        """Latents, (n, c, h, w) float32, from start noise."""
+        """Return latents, (n, c, h, w) float32, from start noise."""
         return diffusion.sample(self.scheduler, self.options.steps, self.options.guidance_scale, start, predict)
 
     def generate(
         self, requests: Sequence[Request], plan: Callable[[Sequence[Request]], diffusion.Predict]
     ) -> list[Output]:
-        """Samples in batches; `plan` prepares the conditions of one batch."""
+        """Sample in batches; `plan` prepares the conditions of one batch."""
 
         def make(batch: Sequence[Request]) -> list[Output]:
             seeds = [request.seed for request in batch]
@@ -151,12 +154,12 @@ class Base:
 
     @property
     def is_xl(self) -> bool:
-        """Whether it is Stable Diffusion XL, which has two text encoders."""
+        """Return whether it is Stable Diffusion XL, which has two text encoders."""
         return len(self.widths) == 2
 
     @property
     def pixels(self) -> tuple[int, int]:
-        """Height and width of the images."""
+        """Return the height and width of the images."""
         factor = diffusion.vae_factor(self.vae)
         return self.size[0] * factor, self.size[1] * factor
 
@@ -193,26 +196,26 @@ class Base:
     def _sizes(self, count: int) -> torch.Tensor:
         import torch
 
-        # SDXL is told the original size, the crop's corner and the target size.
+        # SDXL reads the original size, the crop's corner and the target size.
         sizes = [*self.pixels, 0, 0, *self.pixels]
         return torch.tensor([sizes], dtype=self.dtype, device=self.device).expand(count, -1)
 
 
 def euler(config: dict[str, Any]) -> Any:
-    """Euler's method with the base's noise schedule."""
+    """Return Euler's method with the base's noise schedule."""
     from diffusers import EulerDiscreteScheduler
 
     return EulerDiscreteScheduler.from_config(config)
 
 
 def load_unet(folder: Path, dtype: torch.dtype) -> Any:
-    """The base's own UNet."""
+    """Load the base's own UNet."""
     from diffusers import UNet2DConditionModel
 
     return weights.load(UNet2DConditionModel, folder, dtype)
 
 
 def tokenise(tokenizer: Any, text: str) -> torch.Tensor:
-    """(1, 77) ids, cut or padded with the tokenizer's own padding."""
+    """Return (1, 77) ids, cut or padded with the tokenizer's own padding."""
     length = tokenizer.model_max_length
     return tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids

@@ -16,17 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from baselines import diffusion, fusion, weights
+from baselines import diffusion, fusion
 from baselines.protocol import Image, Output, Request
+from bench import weights
 from bench.errors import UserError
 from bench.identity import IDENTITY, Spec, WeightFile
+from bench.networks import group
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
     import torch
 
 GROUP = "model_vec2face"
-ENCODER_HEAD, DECODER_HEAD = 64, 48
+ENCODER_HEAD = 64
+DECODER_HEAD = 48
 """Widths of an attention head, which the shapes do not give."""
 GRID = 7
 TOKENS = GRID * GRID
@@ -47,6 +50,7 @@ class Vec2FaceOptions(Spec):
         mask_std: its standard deviation.
         mask_max: its upper end.
         upscale: how many times the 112 pixels are enlarged, for detectors that miss a face that fills 112.
+        batch: samples at a time.
     """
 
     checkpoint: WeightFile
@@ -109,7 +113,8 @@ class Vec2Face:
     needs = frozenset({"embedding:vec2face_r100"})
 
     def __init__(self, options: Vec2FaceOptions, runtime: Runtime) -> None:
-        self.options, self.device = options, runtime.device
+        self.options = options
+        self.device = runtime.device
         self.needs = options.needs
         tensors = _read(options.checkpoint)
         self.sizes = sizes_of(tensors, options.checkpoint)
@@ -117,7 +122,7 @@ class Vec2Face:
         self.tensors = {key: value.float().to(runtime.device) for key, value in tensors.items()}
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Return one output per request; see `baselines.protocol.Method`.
+        """Return one output per request.
 
         Raises:
             UserError: an embedding is missing, of another length, or zero.
@@ -155,15 +160,18 @@ class Vec2Face:
         return rows.mean(axis=0, dtype=np.float32)
 
     def _row(self, request: Request) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
-        random, vector = np.random.default_rng(request.seed), self._vector(request)
+        random = np.random.default_rng(request.seed)
+        vector = self._vector(request)
         vector = nearby(vector, random.normal(size=len(vector)), self.options.perturbation)
         return vector, random.random(TOKENS), self._rate(random)
 
     def _rate(self, random: np.random.Generator) -> float:
         from scipy.stats import truncnorm
 
-        mean, std = self.options.mask_mean, self.options.mask_std
-        low, high = (MIN_MASKED - mean) / std, (self.options.mask_max - mean) / std
+        mean = self.options.mask_mean
+        std = self.options.mask_std
+        low = (MIN_MASKED - mean) / std
+        high = (self.options.mask_max - mean) / std
         return float(truncnorm.rvs(low, high, loc=mean, scale=std, random_state=random))
 
 
@@ -206,7 +214,8 @@ def encode(
 
     tokens = spread(tensors, vectors)
     first = torch.zeros_like(masked[:, :1])
-    masked, dropped = torch.cat([first, masked], dim=1), torch.cat([first, dropped], dim=1)
+    masked = torch.cat([first, masked], dim=1)
+    dropped = torch.cat([first, dropped], dim=1)
     tokens = torch.where(masked[..., None], tokens[:, :1], tokens)
     tokens = tokens + tensors["token_emb.position_embeddings.weight"]
     tokens = fusion.norm(tensors, "token_emb.LayerNorm", tokens, EPS)
@@ -230,7 +239,7 @@ def paint(tensors: fusion.Tensors, latents: tuple[torch.Tensor, torch.Tensor, to
     import torch
 
     tokens = fusion.linear(tensors, "im_decoder_proj", decode(tensors, *latents)[:, 1:])
-    parts = fusion.group(tensors, "im_decoder.")
+    parts = group(tensors, "im_decoder.")
     image = _conv(parts, "conv_in", tokens.transpose(1, 2).unflatten(2, (GRID, GRID)))
     for name in ("mid.block_1", "mid.block_2"):
         image = _residual(parts, name, image)
@@ -263,7 +272,8 @@ def enlarged(image: Image, factor: int) -> Image:
 
 def layout(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """Return the keys and shapes of a generator's checkpoint."""
-    width, last = sizes.width, sizes.channels[-1]
+    width = sizes.width
+    last = sizes.channels[-1]
     shapes: dict[str, tuple[int, ...]] = {
         "token_emb.position_embeddings.weight": (TOKENS + 1, width),
         "decoder_pos_embed_learned": (1, TOKENS + 1, width),
@@ -327,7 +337,7 @@ def _blocks(tensors: fusion.Tensors, name: str, rows: torch.Tensor, head: int) -
     import torch
 
     for block in range(_count(tensors, name + ".{}.norm1.weight")):
-        part = fusion.group(tensors, f"{name}.{block}.")
+        part = group(tensors, f"{name}.{block}.")
         rows = rows + _self_attention(part, _norm(part, "norm1", rows), head)
         hidden = torch.nn.functional.gelu(fusion.linear(part, "mlp.fc1", _norm(part, "norm2", rows)))
         rows = rows + fusion.linear(part, "mlp.fc2", hidden)
@@ -353,8 +363,8 @@ def _conv(tensors: fusion.Tensors, name: str, image: torch.Tensor) -> torch.Tens
 def _activated(tensors: fusion.Tensors, name: str, image: torch.Tensor) -> torch.Tensor:
     import torch
 
-    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-    return torch.nn.functional.silu(torch.nn.functional.group_norm(image, NORM_GROUPS, weight, bias, EPS))
+    normed = torch.nn.functional.group_norm(image, NORM_GROUPS, tensors[f"{name}.weight"], tensors[f"{name}.bias"], EPS)
+    return torch.nn.functional.silu(normed)
 
 
 def _residual(tensors: fusion.Tensors, name: str, image: torch.Tensor) -> torch.Tensor:

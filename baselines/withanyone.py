@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from baselines import diffusion, faces, flux, fusion, weights
+from baselines import diffusion, faces, flux, fusion
 from baselines.protocol import Image, Output, Reference, Request
+from bench import weights
 from bench.errors import UserError
 from bench.identity import CONTENT, IDENTITY, WeightFile
+from bench.networks import group
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -116,13 +118,11 @@ class WithAnyone:
         sizes = sizes_of(tensors, options.checkpoint)
         weights.check_layout(tensors, layout(sizes), options.checkpoint)
         self.vision = None if options.siglip is None else load_siglip(options.siglip, sizes.siglip)
-        width = flux.WIDTHS[options.precision]
-        extra = sum(width * value.numel() for value in tensors.values())
-        self.base = flux.Flux(options, runtime, "withanyone", extra=extra)
+        self.base = flux.Flux(options, runtime, "withanyone")
         self._load_adapter(tensors, sizes)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Return one output per request; see `baselines.protocol.Method`. Each reference is encoded once.
+        """Return one output per request; each reference is encoded once.
 
         Raises:
             UserError: an embedding (or image or face) is missing, or the embedding of another length or zero.
@@ -216,9 +216,9 @@ class WithAnyone:
             )
         here = {key: value.to(base.device, base.dtype) for key, value in tensors.items()}
         names = ("arcface_in_arc", "arcface_in_sig", "siglip_in_sig")
-        self.parts = {name: fusion.group(here, f"{name}.") for name in names}
-        self.arc = [fusion.group(here, f"ipa_arc.{k}.") for k in range(sizes.blocks)]
-        self.sig = [fusion.group(here, f"ipa_sig.{k}.") for k in range(sizes.blocks)]
+        self.parts = {name: group(here, f"{name}.") for name in names}
+        self.arc = [group(here, f"ipa_arc.{k}.") for k in range(sizes.blocks)]
+        self.sig = [group(here, f"ipa_sig.{k}.") for k in range(sizes.blocks)]
         if self.vision is not None:
             self.vision = self.vision.to(base.device)
 
@@ -270,7 +270,8 @@ def squared(box: NDArray[np.float32]) -> tuple[int, int, int, int]:
     (7, 20, 32, 45)
     """
     left, top, right, bottom = (int(value) for value in box)
-    width, height = right - left, bottom - top
+    width = right - left
+    height = bottom - top
     if height > width:
         before = (height - width) // 2
         return left - before, top, left - before + height, bottom
@@ -295,9 +296,7 @@ def load_siglip(folder: Path, width: int) -> Any:
     """
     from transformers import SiglipVisionModel
 
-    from bench.networks import from_folder
-
-    network = from_folder(SiglipVisionModel, folder, unused=("text_model.", "logit_"))
+    network = weights.load_renamed(SiglipVisionModel, folder, unused=("text_model.", "logit_"))
     if network.config.hidden_size != width:
         raise UserError(f"{folder} is {network.config.hidden_size} wide, the checkpoint reads {width}")
     return network

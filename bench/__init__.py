@@ -14,13 +14,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from bench.version import __version__
+
 if TYPE_CHECKING:
     from bench.report import figures
     from bench.report.compare import Comparison, compare
     from bench.report.frames import Run, load_run
 
-__version__ = "0.1.0"
-__all__ = ["Comparison", "Run", "compare", "figures", "load_run"]
+__all__ = ["Comparison", "Run", "__version__", "compare", "figures", "load_run"]
 
 _MODULES = {
     "Comparison": "bench.report.compare", "Run": "bench.report.frames", "compare": "bench.report.compare",

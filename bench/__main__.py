@@ -18,16 +18,19 @@ HYDRA_VERBS = {
     "score": "compute the metrics",
 }
 VERBS = {
-    "report": ("bench.report.cli:report", "write the report of a run (again)"),
-    "compare": ("bench.report.cli:compare", "put runs side by side, with paired differences"),
-    "export": ("bench.exchange.cli:export", "write a run as a bundle for others: numbers, no people"),
-    "leaderboard": ("bench.exchange.cli:leaderboard", "check bundles of many people and put them on one page"),
-    "check": ("bench.report.check:main", "hold a run against a golden file; for CI"),
-    "data": ("bench.data.cli:main", "make lists and embedded data; remove a person"),
-    "ls": ("bench.listing:main", "list methods, datasets, extractors, metrics or runs"),
-    "doctor": ("bench.doctor:main", "check this machine and the files that runs need"),
-    "fetch": ("bench.fetch:main", "download weights and data"),
-    "convert": ("bench.convert:main", "turn a pickled checkpoint into safetensors"),
+    "report": ("bench.cli.report:main", "write the report of a run (again)"),
+    "compare": ("bench.cli.compare:main", "put runs side by side, with paired differences"),
+    "export": ("bench.cli.export:main", "write a run as a bundle for others: numbers, no people"),
+    "leaderboard": ("bench.cli.leaderboard:main", "check bundles of many people and put them on one page"),
+    "check": ("bench.cli.check:main", "hold a run against a golden file; for CI"),
+    "data": ("bench.cli.data:main", "make lists and embedded data; remove a person"),
+    "ls": ("bench.cli.ls:main", "list methods, datasets, extractors, metrics or runs"),
+    "doctor": ("bench.cli.doctor:main", "check this machine and the files that runs need"),
+    "fetch": ("bench.cli.fetch:main", "download weights and data"),
+    "convert": ("bench.cli.convert:main", "turn a pickled checkpoint into safetensors"),
+    "bank": ("bench.cli.bank:main", "keep embeddings that nearest neighbours are searched in"),
+    "validate": ("bench.cli.validate:main", "measure how far metrics agree with people"),
+    "study": ("bench.cli.study:main", "ask people: a forced-choice user study"),
 }
 USAGE = """usage: python -m bench VERB [ARGUMENTS]
 
@@ -50,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(usage() + "\n")
         return 0
     if arguments[0] == "--version":
-        from bench import __version__
+        from bench.version import __version__
 
         sys.stdout.write(f"idbench {__version__}\n")
         return 0
@@ -68,7 +71,7 @@ def _guarded(verb: str, arguments: list[str]) -> int:
 
     try:
         if verb in HYDRA_VERBS:
-            from bench.app import main as app
+            from bench.cli.run import main as app
 
             return app(verb, arguments)
         if verb not in VERBS:

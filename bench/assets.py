@@ -1,6 +1,6 @@
 """Every file that a method, an extractor or a dataset needs: where it comes from, what it must be, who may have it.
 
-The table is `assets.yaml` beside this file. Nothing here opens a connection: `python -m bench fetch` does, and a run
+The table is `assets.yaml` next to this file. Nothing here opens a connection: `python -m bench fetch` does, and a run
 only reads what is there. What the table does not know (the sha256 of a file that nobody published, the commit behind
 "main") the first fetch records in `assets.lock.json` in the weights folder, and from then on it must not change.
 """
@@ -32,7 +32,7 @@ SCRATCH = ".fetch"
 ENVIRONMENT = "IDBENCH_WEIGHTS"
 
 PICKLED = (".ckpt", ".pt", ".tar", ".pth", ".bin")
-"""Endings of checkpoints that may hold more than tensors; `convert` writes `.safetensors` beside them."""
+"""Endings of checkpoints that may hold more than tensors; `convert` writes `.safetensors` next to them."""
 
 Gate = Literal["free", "click-through", "e-mail", "manual"]
 """free: anyone; click-through: after reading terms; e-mail: on request; manual: no direct address, a person gets it."""
@@ -59,12 +59,18 @@ class Asset(_Record):
 
     Attributes:
         path: where it lies under the weights folder, "/"-separated; a folder ends in "/".
-        licence: whose terms, in words. use: what they allow. gate: how one gets it.
+        licence: whose terms, in words.
+        use: what they allow.
+        gate: how one gets it.
         page: where a person reads the terms, or gets the file.
         used_by: names of the methods, extractors or datasets that read it.
-        size: bytes. sha256: hex; both None where nobody published them.
-        hub, revision, file: Hugging Face repository, commit (None: main, then what the lock says) and name in it.
-        url: plain https address. archive: zip that holds it, under `file`.
+        size: bytes; None where nobody published it.
+        sha256: hex; likewise.
+        file: its name in the repository or the archive.
+        hub: Hugging Face repository.
+        revision: commit of that repository; None: main, then what the lock says.
+        url: plain https address.
+        archive: zip that holds it, under `file`.
         alternatives: other names that `file` may have in the repository; the ending of `path` follows.
         note: what else to know.
     """
@@ -87,17 +93,17 @@ class Asset(_Record):
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a folder of files, such as a dataset's images."""
+        """Return whether it is a folder of files, such as a dataset's images."""
         return self.path.endswith("/")
 
     @property
     def automatic(self) -> bool:
-        """Whether `fetch` can get it without a person's hands."""
+        """Return whether `fetch` can get it without a person's hands."""
         return self.gate in ("free", "click-through")
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every place where it may lie under the weights folder, the usual one first.
+        """Return every place where it may lie under the weights folder, the usual one first.
 
         >>> table().under("realvisxl_v3/vae/diffusion_pytorch_model.safetensors")[0].paths[1]
         'realvisxl_v3/vae/diffusion_pytorch_model.fp16.safetensors'
@@ -155,19 +161,19 @@ class Table(_Record):
 
     @cached_property
     def assets(self) -> tuple[Asset, ...]:
-        """All files, in the order of the table."""
+        """Return all files, in the order of the table."""
         return tuple(asset for source in self.sources for asset in source.assets())
 
     @cached_property
     def needs(self) -> dict[str, tuple[str, ...]]:
-        """Name -> other names whose files it needs too, of all kinds."""
+        """Map a name to the other names whose files it needs too, of all kinds."""
         return {name: needs for group in self.names.values() for name, needs in group.items()}
 
     def under(self, path: str) -> list[Asset]:
-        """The file at `path` under the weights folder, or all files in that folder.
+        """Return the file at `path` under the weights folder, or all files in that folder.
 
         Raises:
-            UserError: there is none; the message has the nearest.
+            UserError: nothing lies there; the message has the nearest.
         """
         path = path.rstrip("/")
         found = [a for a in self.assets if any(p.rstrip("/") == path or p.startswith(f"{path}/") for p in a.paths)]
@@ -178,7 +184,7 @@ class Table(_Record):
         raise UserError(f"no file {path!r} in the table{hint} `python -m bench fetch --list` shows all")
 
     def closure(self, names: Iterable[str]) -> set[str]:
-        """The names and all that they need; a name that the table does not know needs nothing.
+        """Return the names and all that they need; a name that the table does not know needs nothing.
 
         >>> sorted(table().closure(["arc2face", "copy"]))
         ['arc2face', 'arcface', 'copy', 'scrfd_10g']
@@ -193,7 +199,7 @@ class Table(_Record):
         return found
 
     def wanted(self, names: Iterable[str]) -> list[Asset]:
-        """All files that the names need, each once, in the order of the table."""
+        """Return all files that the names need, each once, in the order of the table."""
         found = self.closure(names)
         return [asset for asset in self.assets if found.intersection(asset.used_by)]
 
@@ -209,12 +215,12 @@ def _faults(table: Table) -> Iterator[str]:
     taken: set[str] = set()
     for asset in table.assets:
         yield from (f"{asset.path}: {fault}" for fault in _faults_of(asset, table.needs))
-        yield from (f"{path} stands twice" for path in asset.paths if path in taken)
+        yield from (f"{path} is listed twice" for path in asset.paths if path in taken)
         taken.update(asset.paths)
     users = [name for group in (table.needs, table.profiles) for names in group.values() for name in names]
     yield from (f"{name} is not among the names" for name in users if name not in table.needs)
     if len(table.needs) != sum(map(len, table.names.values())):
-        yield "a name stands under two kinds"
+        yield "a name is listed under two kinds"
 
 
 def _faults_of(asset: Asset, names: Mapping[str, Any]) -> Iterator[str]:
@@ -232,7 +238,7 @@ def _faults_of(asset: Asset, names: Mapping[str, Any]) -> Iterator[str]:
 
 
 def is_inside(path: str) -> bool:
-    """Whether a "/"-separated path stays under the folder that it is joined to.
+    """Return whether a "/"-separated path stays under the folder that it is joined to.
 
     >>> is_inside("sd15/vae/config.json"), is_inside("../x"), is_inside("/etc/x"), is_inside("a/../../x")
     (True, False, False, False)
@@ -244,7 +250,7 @@ def is_inside(path: str) -> bool:
 
 @lru_cache(maxsize=4)
 def read_table(path: Path) -> Table:
-    """A table from its YAML file.
+    """Read a table from its YAML file.
 
     Raises:
         pydantic.ValidationError: it is not well formed.
@@ -253,17 +259,17 @@ def read_table(path: Path) -> Table:
 
 
 def table() -> Table:
-    """The project's table."""
+    """Return the project's table."""
     return read_table(TABLE)
 
 
 def weights_folder(directory: str | Path | None = None) -> Path:
-    """The weights folder: the one given, else that of the environment's IDBENCH_WEIGHTS, else `weights`."""
+    """Return the weights folder: the one given, else that of the environment's IDBENCH_WEIGHTS, else `weights`."""
     return Path(directory or os.environ.get(ENVIRONMENT) or "weights")
 
 
 def find(asset: Asset, root: Path) -> Path | None:
-    """Where a file lies, or None; a folder of data counts if it is not empty."""
+    """Return where a file lies, or None; a folder of data counts if it is not empty."""
     for path in (root / name for name in asset.paths):
         if any(path.iterdir()) if asset.is_folder and path.is_dir() else path.is_file():
             return path
@@ -271,7 +277,7 @@ def find(asset: Asset, root: Path) -> Path | None:
 
 
 def missing(names: Iterable[str], root: Path | None = None) -> list[Asset]:
-    """The files that these methods, extractors and datasets need and that are not there.
+    """Return the files that these methods, extractors and datasets need and that are not there.
 
     Names that the table does not know (`copy`, or a third party's) need nothing.
     """
@@ -280,7 +286,7 @@ def missing(names: Iterable[str], root: Path | None = None) -> list[Asset]:
 
 
 def read_lock(root: Path) -> dict[str, dict[str, Any]]:
-    """What earlier fetches recorded: path -> sha256, size, mtime_ns and revision.
+    """Return what earlier fetches recorded: path -> sha256, size, mtime_ns and revision.
 
     Raises:
         UserError: the lock file is broken.
@@ -295,40 +301,47 @@ def read_lock(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def expected_sha256(asset: Asset, path: str, lock: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The sha256 that a file must have: the table's, else the one of the first fetch, else None."""
+    """Return the sha256 that a file must have: the table's, else the one of the first fetch, else None."""
     return asset.sha256 or lock.get(path, {}).get("sha256")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A file that is missing or not what it must be."""
+    """A file that is missing or not what it must be.
+
+    Attributes:
+        asset: the file.
+        detail: what is wrong with it, in words.
+        is_missing: whether there is nothing at all.
+    """
 
     asset: Asset
     detail: str
+    is_missing: bool = False
 
 
 def verify(assets: Sequence[Asset], root: Path, deep: bool = False) -> list[Fault]:
-    """What is wrong with these files: missing, another size, or (`deep`: every byte is read) another sha256."""
+    """Return what is wrong with these files: missing, another size, or (`deep`: every byte is read) another sha256."""
     lock = read_lock(root)
-    details = ((asset, _detail(asset, root, lock, deep)) for asset in assets)
-    return [Fault(asset, detail) for asset, detail in details if detail]
+    faults = (_fault(asset, root, lock, deep) for asset in assets)
+    return [fault for fault in faults if fault is not None]
 
 
-def _detail(asset: Asset, root: Path, lock: Mapping[str, Mapping[str, Any]], deep: bool) -> str | None:
+def _fault(asset: Asset, root: Path, lock: Mapping[str, Mapping[str, Any]], deep: bool) -> Fault | None:
     path = find(asset, root)
     if path is None:
-        return "missing"
+        return Fault(asset, "missing", is_missing=True)
     if asset.is_folder:
         return None
     if asset.size is not None and path.stat().st_size != asset.size:
-        return f"has {path.stat().st_size} bytes, not {asset.size}"
+        return Fault(asset, f"has {path.stat().st_size} bytes, not {asset.size}")
     expected = expected_sha256(asset, path.relative_to(root).as_posix(), lock)
     found = sha256_path(path) if deep and expected else expected
-    return None if found == expected else f"has sha256 {found}, not {expected}"
+    return None if found == expected else Fault(asset, f"has sha256 {found}, not {expected}")
 
 
 def require(path: Path, user: str | None = None) -> Path:
-    """The path, if there is something.
+    """Return the path, if there is something.
 
     Args:
         path: a file or folder of weights.
@@ -343,7 +356,7 @@ def require(path: Path, user: str | None = None) -> Path:
 
 
 def missing_file(path: Path, user: str | None = None) -> UserError:
-    """The error for a missing file or folder: its name, its licence and gate, and the command or page that gets it.
+    """Return the error for a missing file or folder: its name, licence and gate, and the command or page that gets it.
 
     >>> print(missing_file(Path("weights/insightface/glintr100.onnx")))  # doctest: +ELLIPSIS
     no file at weights/insightface/glintr100.onnx (licence: non-commercial ...); `python -m bench fetch recogniser=...
@@ -358,7 +371,7 @@ def missing_file(path: Path, user: str | None = None) -> UserError:
 
 
 def _unconverted(path: Path, user: str | None) -> UserError | None:
-    """The error for a safetensors file that `convert` makes of a checkpoint in the table."""
+    """Return the error for a safetensors file that `convert` makes of a checkpoint in the table."""
     sources = [path.with_suffix(ending) for ending in PICKLED if path.suffix == ".safetensors"]
     source = next((source for source in sources if _locate(source)), None)
     if source is None:
@@ -368,7 +381,7 @@ def _unconverted(path: Path, user: str | None) -> UserError | None:
 
 
 def _locate(path: Path) -> tuple[Asset, Path] | None:
-    """The first file of the table at or under a path, by the longest ending that both share, and the weights folder."""
+    """Return the first file of the table at or under a path, by the longest ending that both share, and its root."""
     parts = path.parts
     for start in range(len(parts)):
         tail = "/".join(parts[start:])
@@ -379,7 +392,7 @@ def _locate(path: Path) -> tuple[Asset, Path] | None:
 
 
 def remedy(asset: Asset, root: Path, user: str | None = None) -> str:
-    """What gets a file, in words: the command, or the page and where to put what it gives."""
+    """Return what gets a file, in words: the command, or the page and where to put what it gives."""
     if not asset.automatic:
         return f"get it by hand from {asset.page} and put it at {root / asset.path}"
     terms = f", once you agree to the terms at {asset.page}" if asset.gate != "free" else ""
@@ -387,7 +400,7 @@ def remedy(asset: Asset, root: Path, user: str | None = None) -> str:
 
 
 def origin(path: Path) -> str | None:
-    """What gets a file or folder of the table, in words; None for another path.
+    """Return what gets a file or folder of the table, in words; None for another path.
 
     >>> origin(Path("weights/datasets/london"))
     '`python -m bench fetch dataset=london` gets it'
@@ -397,7 +410,7 @@ def origin(path: Path) -> str | None:
 
 
 def command(asset: Asset, root: Path, user: str | None = None) -> str:
-    """The command that fetches a file, with all else that its user needs."""
+    """Return the command that fetches a file, with all else that its user needs."""
     name = user if user in table().needs else asset.used_by[0]
     kind = next(kind for kind, group in table().names.items() if name in group).removesuffix("s")
     folder = "" if root == weights_folder() else f" --dir {shlex.quote(str(root))}"
@@ -406,7 +419,7 @@ def command(asset: Asset, root: Path, user: str | None = None) -> str:
 
 
 def licences(names: Iterable[str]) -> list[tuple[Use, str]]:
-    """What the licences of all that these names need allow, and their words; the strictest first, each once."""
+    """Return what the licences of all that these names need allow, and their words; the strictest first, each once."""
     order: tuple[Use, ...] = ("research", "rail", "open")
     found = dict.fromkeys((asset.use, asset.licence) for asset in table().wanted(names))
     return sorted(found, key=lambda pair: order.index(pair[0]))

@@ -1,4 +1,4 @@
-"""The errors that a user can cause and mend: printed as one line, exit code 2, no traceback."""
+"""The errors that a user can cause and fix: printed as one line, exit code 2, no traceback."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Says what was wrong, where, what is allowed and the command that mends it."""
+    """Says what is wrong, where, what is allowed and the command that fixes it."""
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UserError:
-    """The error for a name that is not among `allowed`, with the nearest valid one.
+    """Return the error for a name that is not among `allowed`, with the nearest valid one.
 
     >>> print(unknown("method", "copi", ["copy", "shuffle"]))
     unknown method 'copi'; did you mean 'copy'? known: copy, shuffle

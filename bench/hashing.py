@@ -11,12 +11,12 @@ from bench.errors import UserError
 
 
 def sha256_bytes(data: bytes) -> str:
-    """Hex sha256 of a byte string."""
+    """Return the hex sha256 of a byte string."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_path(path: Path) -> str:
-    """Hex sha256 of a file's bytes; of a folder: of the sorted (relative name, sha256) of its files.
+    """Return the hex sha256 of a file's bytes; for a folder, of the sorted (relative name, sha256) of its files.
 
     Raises:
         UserError: there is nothing at `path`.

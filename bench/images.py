@@ -1,6 +1,6 @@
-"""Pictures in and out: the one way in which a file becomes pixels, and the one in which a sample becomes a PNG.
+"""Images in and out: the one way in which a file becomes pixels, and the one in which a sample becomes a PNG.
 
-Reading is strict, whatever other packages set on Pillow's modules: a truncated file is an error, never a picture with
+Reading is strict, whatever other packages set on Pillow's modules: a truncated file is an error, never an image with
 a grey lower half, and a header that claims more pixels than allowed is refused before memory is taken. Colour profiles
 are not applied (no recogniser's training pipeline does), nor is the gamma of a PNG.
 """
@@ -48,7 +48,7 @@ _EIGHT_OF_SIXTEEN = ((np.arange(2**16, dtype=np.uint32) * 255 + 32767) // 65535)
 
 
 class ImageError(Exception):
-    """A picture that cannot be used.
+    """An image that cannot be used.
 
     Its `reason` is a short text that begins with one of: no such file, empty file, not a file, not an image, truncated,
     broken, too large, unsupported, unreadable.
@@ -59,8 +59,15 @@ class ImageError(Exception):
         self.reason = reason
 
 
+class MissingImageError(ImageError):
+    """There is no file of that name."""
+
+    def __init__(self) -> None:
+        super().__init__("no such file")
+
+
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Reads a picture file.
+    """Read an image file.
 
     Args:
         path: a regular file; devices, pipes and folders are refused without being waited for.
@@ -70,13 +77,13 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
         (H, W, 3) uint8 RGB, as `decode` makes it.
 
     Raises:
-        ImageError: with the reason why the file is no picture.
+        ImageError: with the reason why the file is not an image.
     """
     return decode(read_bytes(path), max_pixels=max_pixels)
 
 
 def image_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height of a picture file as `read_image` would return it, from its header alone.
+    """Return the width and height of an image file as `read_image` would return it, from its header alone.
 
     Raises:
         ImageError: no header of a known format, or more than `max_pixels` pixels.
@@ -85,7 +92,7 @@ def image_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a regular file of at most `MAX_BYTES`; never blocks on a pipe or a device.
+    """Return the content of a regular file of at most `MAX_BYTES`; never blocks on a pipe or a device.
 
     Raises:
         ImageError: there is none, it is something else, it is empty or it cannot be read.
@@ -99,7 +106,7 @@ def read_bytes(path: Path) -> bytes:
         finally:
             os.close(handle)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError("no such file") from error
+        raise MissingImageError from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ImageError(f"unreadable: {(getattr(error, 'strerror', None) or str(error)).lower()}") from error
 
@@ -115,7 +122,7 @@ def _check_regular(status: os.stat_result) -> None:
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Turns the bytes of a picture file into pixels.
+    """Turn the bytes of an image file into pixels.
 
     The first frame of several; turned upright as EXIF says; alpha, alpha palettes and colour keys laid over white (as
     a page shows them); CMYK by Pillow's plain formula (Adobe's inverted JPEGs included); 16-bit grey scaled by
@@ -126,81 +133,85 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
         (H, W, 3) uint8 RGB, writable.
 
     Raises:
-        ImageError: with the reason why the bytes are no picture.
+        ImageError: with the reason why the bytes are not an image.
     """
     with _strict(), _reasons():
-        picture = _open(data, max_pixels)
+        opened = _open(data, max_pixels)
         _check_sums(data)
-        picture.load()
-        turn = _TURNS.get(_orientation(picture))
-        upright = _rgb(picture) if turn is None else _rgb(picture).transpose(turn)
+        opened.load()
+        turn = _TURNS.get(_orientation(opened))
+        upright = _rgb(opened) if turn is None else _rgb(opened).transpose(turn)
         return np.array(upright, dtype=np.uint8)
 
 
 def header_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height that `decode` would return, from the header alone.
+    """Return the width and height that `decode` would return, from the header alone.
 
     Raises:
         ImageError: no header of a known format, or more than `max_pixels` pixels.
     """
     with _strict(), _reasons():
-        picture = _open(data, max_pixels)
-        width, height = picture.size
-        turned = picture.format != "TIFF" and _orientation(picture) >= 5  # Pillow's TIFF reader turns by itself
+        opened = _open(data, max_pixels)
+        width, height = opened.size
+        # Pillow's TIFF reader turns by itself.
+        turned = opened.format != "TIFF" and _orientation(opened) >= 5
         return (height, width) if turned else (width, height)
 
 
 def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
-    """Like Pillow's `open`, which hides why a header is broken and depends on a global limit."""
+    """Open as Pillow's `open` does, which hides why a header is broken and depends on a global limit."""
     if not data:
         raise ImageError("empty file")
-    for load in (Pil.preinit, Pil.init):  # the common formats, then all: that takes a while the first time
+    # The common formats, then all: that takes a while the first time.
+    for load in (Pil.preinit, Pil.init):
         load()
         for name in FORMATS:
             factory, accept = Pil.OPEN.get(name, (None, None))
             if factory and accept and accept(data[:16]) is True:
                 return _checked(factory(io.BytesIO(data), ""), max_pixels)
-    if data[4:8] == b"ftyp":  # the container of HEIC, which telephones write, and of films
+    # The container of HEIC, which telephones write, and of films.
+    if data[4:8] == b"ftyp":
         raise ImageError("unsupported: HEIF; convert it to JPEG or PNG")
     raise ImageError("not an image")
 
 
-def _checked(picture: ImageFile.ImageFile, max_pixels: int) -> ImageFile.ImageFile:
-    width, height = picture.size
+def _checked(opened: ImageFile.ImageFile, max_pixels: int) -> ImageFile.ImageFile:
+    width, height = opened.size
     if width * height > max_pixels:
         raise ImageError(f"too large: {width}x{height} pixels")
     if width * height == 0:
         raise ImageError(f"broken: {width}x{height} pixels")
-    return picture
+    return opened
 
 
 def _check_sums(data: bytes) -> None:
-    """Pillow skips the checksums of a PNG's pixels while it reads them."""
+    """Check the checksums of a PNG's pixels, which Pillow skips while it reads them."""
     if data.startswith(b"\x89PNG"):
         _open(data, 2**62).verify()
 
 
-def _orientation(picture: ImageFile.ImageFile) -> int:
-    """EXIF's orientation, 1 where there is none or where the EXIF data are damaged."""
+def _orientation(opened: ImageFile.ImageFile) -> int:
+    """Return EXIF's orientation, 1 where there is none or where the EXIF data are damaged."""
     try:
-        value = Pil.Image.getexif(picture).get(_ORIENTATION)  # a PNG's own method would read all its pixels
+        # A PNG's own method would read all its pixels.
+        value = Pil.Image.getexif(opened).get(_ORIENTATION)
     except (SyntaxError, ValueError, KeyError, IndexError, TypeError, OSError, struct.error):
         return 1
     return value if value in _TURNS else 1
 
 
-def _rgb(picture: Pil.Image) -> Pil.Image:
-    if picture.mode.startswith("I;16"):
-        return _grey(_EIGHT_OF_SIXTEEN[np.asarray(picture)])
-    if picture.mode == "I":
-        return _grey(_EIGHT_OF_SIXTEEN[_within(np.asarray(picture), 65535)])
-    if picture.mode == "F":
-        values = _within(np.asarray(picture), 255)
+def _rgb(opened: Pil.Image) -> Pil.Image:
+    if opened.mode.startswith("I;16"):
+        return _grey(_EIGHT_OF_SIXTEEN[np.asarray(opened)])
+    if opened.mode == "I":
+        return _grey(_EIGHT_OF_SIXTEEN[_within(np.asarray(opened), 65535)])
+    if opened.mode == "F":
+        values = _within(np.asarray(opened), 255)
         return _grey(np.rint(values * (255 if values.max() <= 1 else 1)).astype(np.uint8))
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
+    if opened.has_transparency_data:
+        rgba = opened.convert("RGBA")
         return Pil.alpha_composite(Pil.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return picture.convert("RGB")
+    return opened.convert("RGB")
 
 
 def _grey(values: Image) -> Pil.Image:
@@ -208,14 +219,15 @@ def _grey(values: Image) -> Pil.Image:
 
 
 def _within(values: NDArray[np.generic], top: int) -> NDArray[np.generic]:
-    if not (values.min() >= 0 and values.max() <= top):  # also where they are not a number
+    # Also where they are not a number.
+    if not (values.min() >= 0 and values.max() <= top):
         raise ImageError(f"unsupported: values from {values.min()} to {values.max()}, not from 0 to {top}")
     return values
 
 
 @contextlib.contextmanager
 def _reasons() -> Iterator[None]:
-    """Foreign bytes make decoders raise almost anything; all of it becomes `ImageError`."""
+    """Turn whatever decoders raise on foreign bytes into `ImageError`."""
     try:
         yield
     except ImageError:
@@ -233,7 +245,8 @@ def _reason(error: Exception) -> str:
     return f"broken: {text.removeprefix('broken ')}"
 
 
-_ENDS_EARLY = (EOFError, IndexError, struct.error)  # what Pillow meets where it reads past the end
+# What Pillow meets where it reads past the end.
+_ENDS_EARLY = (EOFError, IndexError, struct.error)
 _SAYS_ENDS_EARLY = "(?i)truncated|only got|EOF|not enough image data|incomplete checksum"
 
 _lock = threading.Lock()
@@ -243,7 +256,7 @@ _before: tuple[bool, int | None] = (False, None)
 
 @contextlib.contextmanager
 def _strict() -> Iterator[None]:
-    """Holds Pillow's two global switches still while at least one thread reads."""
+    """Hold Pillow's two global switches still while at least one thread reads."""
     global _readers, _before
     with _lock:
         if _readers == 0:
@@ -260,7 +273,7 @@ def _strict() -> Iterator[None]:
 
 
 def encode_png(image: Image, metadata: Mapping[str, str]) -> bytes:
-    """A PNG of `image`; the same picture and texts give the same bytes under the same Pillow.
+    """Return a PNG of `image`; the same image and texts give the same bytes under the same Pillow.
 
     Adaptive filters with run-length coding: on 512x512 photographs a quarter of the time of zlib's level 6 for 5 %
     more bytes.
@@ -273,8 +286,9 @@ def encode_png(image: Image, metadata: Mapping[str, str]) -> bytes:
         ValueError: another shape or type.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(f"a picture must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
-    texts, sink = PngInfo(), io.BytesIO()
+        raise ValueError(f"an image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
+    texts = PngInfo()
+    sink = io.BytesIO()
     for key in sorted(metadata):
         texts.add_text(key, metadata[key])
     Pil.fromarray(np.ascontiguousarray(image)).save(sink, "PNG", pnginfo=texts, compress_type=zlib.Z_RLE)
@@ -282,7 +296,7 @@ def encode_png(image: Image, metadata: Mapping[str, str]) -> bytes:
 
 
 def write_png(image: Image, path: Path, metadata: Mapping[str, str]) -> None:
-    """Writes `encode_png` to a file, atomically.
+    """Write `encode_png` to a file, atomically.
 
     Raises:
         ValueError: `image` is not (H, W, 3) uint8.

@@ -14,11 +14,12 @@ from bench.runtime import Runtime
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 
 
 def providers(device: str) -> list[tuple[str, dict[str, str]]]:
-    """What to ask of ONNX Runtime for a device; never its own choice.
+    """Return what to ask of ONNX Runtime for a device; never its own choice.
 
     TF32 is off, since it changes numbers in the fourth digit.
 
@@ -31,12 +32,12 @@ def providers(device: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def open_session(path: Path, runtime: Runtime) -> InferenceSession:
-    """A session on a local file.
+    """Open a session on a local file.
 
     A GPU that ONNX Runtime cannot use is passed over with its warning only: see `active_providers`.
 
     Raises:
-        UserError: there is no such file, or it is not an ONNX network.
+        UserError: no such file, or not an ONNX network.
     """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
@@ -44,7 +45,8 @@ def open_session(path: Path, runtime: Runtime) -> InferenceSession:
     if not Path(path).is_file():
         raise UserError(f"no ONNX file at {path}")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = runtime.threads, 1
+    options.intra_op_num_threads = runtime.threads
+    options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
     options.log_severity_level = 3
     _find_cuda(runtime.device)
@@ -56,7 +58,7 @@ def open_session(path: Path, runtime: Runtime) -> InferenceSession:
 
 
 def _find_cuda(device: str) -> None:
-    """Loads the CUDA libraries that torch brought along, which ONNX Runtime does not find by itself."""
+    """Load the CUDA libraries that torch brought along, which ONNX Runtime does not find by itself."""
     import onnxruntime
 
     if device.startswith("cuda") and hasattr(onnxruntime, "preload_dlls"):
@@ -64,12 +66,12 @@ def _find_cuda(device: str) -> None:
 
 
 def active_providers(session: InferenceSession) -> list[str]:
-    """The providers that a session really uses, the preferred first: without CUDA, it fell back to the CPU."""
+    """Return the providers that a session really uses, the preferred first: without CUDA, it fell back to the CPU."""
     return list(session.get_providers())
 
 
 def fixed(size: Any) -> int | None:
-    """A dimension as a file declares it: its size, or None where it is free.
+    """Return a dimension as a file declares it: its size, or None where it is free.
 
     >>> fixed(112), fixed("batch"), fixed(None)
     (112, None, None)
@@ -78,7 +80,7 @@ def fixed(size: Any) -> int | None:
 
 
 def run(session: InferenceSession, blob: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
-    """The first output for every row of `blob`, run at the file's own batch where that is fixed, else at `batch`.
+    """Return the first output for every row of `blob`, at the file's own batch where that is fixed, else at `batch`.
 
     Batches are filled up with zeros, so that every one has the same size.
 

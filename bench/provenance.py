@@ -20,7 +20,7 @@ PACKAGES = (
 
 @lru_cache(maxsize=1)
 def environment() -> dict[str, Any]:
-    """Python, platform, package versions, commit and whether the checkout has uncommitted changes."""
+    """Return Python, platform, package versions, commit and whether the checkout has uncommitted changes."""
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
@@ -39,7 +39,7 @@ def _version(name: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """git's answer about the checkout that this package lies in; None in a wheel."""
+    """Return git's answer about the checkout that this package lies in; None in a wheel."""
     if not (PACKAGE.parent / ".git").exists():
         return None
     try:

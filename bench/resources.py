@@ -1,4 +1,4 @@
-"""Where the root folders that a run needs lie: beside the package in a checkout, inside it in a wheel."""
+"""Where the root folders that a run needs lie: next to the package in a checkout, inside it in a wheel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def folder(name: str) -> Path:
-    """The folder `conf`, `data_lists`, `reports/published` or `reports/golden`.
+    """Return the folder `conf`, `data_lists`, `reports/published` or `reports/golden`.
 
     Raises:
         FileNotFoundError: the installation lacks it (a broken wheel).

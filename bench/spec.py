@@ -1,6 +1,6 @@
 """Frozen specs of a run, and the one place where Hydra's config becomes types.
 
-A pluggable part (method, dataset, detector, recogniser, ...) is written flat in YAML, `name` beside its options;
+A pluggable part (method, dataset, detector, recogniser, ...) is written flat in YAML, `name` next to its options;
 here it becomes a `Part` whose options are the part's own `Options` class. Unknown keys are errors everywhere.
 """
 
@@ -15,15 +15,19 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
 
 from bench import registry
 from bench.errors import UserError
-from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity
-
-Label = Annotated[int, Field(ge=0, le=18)]
-Level = Annotated[int, Field(ge=0, le=255)]
-Relation = Literal["conditioned", "trained_against", "same_training_data", "none", "unknown"]
+from bench.faces.views import View, ViewOptions, view_read_by
+from bench.identity import ADDED, CONTENT, IDENTITY, RECORDED, Spec, digest, identity
+from bench.relations import Relation, refuse_unknown
+from bench.relations import table as relations_table
 
 
 class Part(Spec):
-    """A pluggable part: its registry name and its own options."""
+    """A pluggable part.
+
+    Attributes:
+        name: in the registry.
+        options: its own.
+    """
 
     name: Annotated[str, IDENTITY]
     options: Annotated[SerializeAsAny[Spec], IDENTITY]
@@ -32,8 +36,13 @@ class Part(Spec):
 class Card(Spec):
     """What a method declares about itself: nothing here changes a sample.
 
-    `relations` says for each recogniser of the panel how the method depends on it; the name "*" stands for all others.
-    `sees_targets` says that it was shown the subjects' other photos, so that none is left unseen.
+    Attributes:
+        relations: recogniser of the panel -> how the method depends on it, where that does not follow from
+            `bench/relations.yaml`; the name "*" means all others.
+        sees_targets: whether it was shown the subjects' other photos, so that none is left unseen.
+        training_sets: names of the data that it was trained on.
+        licence: of its weights.
+        source: where it comes from.
     """
 
     relations: Annotated[dict[str, Relation], RECORDED] = Field(default_factory=dict)
@@ -43,38 +52,61 @@ class Card(Spec):
     source: Annotated[str, RECORDED] = ""
 
     def relation(self, recogniser: str) -> Relation:
-        """The method's relation to a recogniser."""
+        """Return the method's relation to a recogniser; "unknown" where nothing is declared (see `completed`)."""
         return self.relations.get(recogniser, self.relations.get("*", "unknown"))
+
+    def completed(self, method: str, trained_on: Mapping[str, str]) -> Card:
+        """Return the card with a relation to every recogniser: the declared one, else what follows from the table.
+
+        Args:
+            method: its name.
+            trained_on: recogniser of the evaluator -> its training set as the evaluator declares it, or "".
+
+        Raises:
+            UserError: the card names a recogniser that nobody has.
+        """
+        refuse_unknown(self.relations, trained_on, method)
+        by_hand = {name: self.relations.get(name, self.relations.get("*")) for name in trained_on}
+        facts = relations_table()
+        found = {name: own or facts.of(method, name, trained_on[name]) for name, own in by_hand.items()}
+        return self.model_copy(update={"relations": {**self.relations, **found}})
 
 
 class MethodSpec(Part):
-    """A method, its options and its card."""
+    """A method.
+
+    Attributes:
+        card: what it declares about itself.
+    """
 
     card: Annotated[Card, RECORDED] = Card()
 
 
 class DatasetSpec(Part):
-    """A dataset; its label names the folder of its runs and enters every seed."""
+    """A dataset.
+
+    Attributes:
+        label: names the folder of its runs and enters every seed.
+    """
 
     label: Annotated[str, IDENTITY]
-
-
-class Views(Spec):
-    """How a face becomes the crops that networks see."""
-
-    alignment: Annotated[Literal["ffhq68", "facexlib5"], IDENTITY] = "ffhq68"  # of the 512 crop
-    transform_size: Annotated[int, Field(ge=512), IDENTITY] = 4096  # of the FFHQ crop's intermediate image
-    background: Annotated[tuple[Label, ...], IDENTITY] = (0,)  # parsing labels that are removed
-    fill: Annotated[tuple[Level, Level, Level], IDENTITY] = (0, 0, 0)  # RGB in their place
-    min_foreground: Annotated[float, Field(ge=0, le=1), IDENTITY] = 0.05  # below: status empty_mask
-    flame_landmarks: Annotated[Literal["mapped", "again"], IDENTITY] = "mapped"  # again: found in the aligned crop
 
 
 class Protocol(Spec):
     """What is made and what is measured; the same for every method.
 
-    `reference_set` is a folder of pictures that distances between distributions (FID, KID, ...) compare the samples
-    with, instead of with the references.
+    Attributes:
+        name: of the protocol.
+        seed: enters every sample's seed.
+        samples_per_item: samples of each reference.
+        prompt: the text that text-driven methods get.
+        prompt_id: its name in the tables.
+        views: how crops are cut.
+        metrics: their names; None: all whose networks the evaluator has.
+        reference_set: a folder of images that distances between distributions (FID, KID, ...) compare the samples with,
+            instead of with the references.
+        fmr_levels: false match rates at which thresholds of verification are set; one without enough pairs of
+            references gives no number.
     """
 
     name: Annotated[str, IDENTITY]
@@ -82,13 +114,25 @@ class Protocol(Spec):
     samples_per_item: Annotated[int, Field(ge=1), IDENTITY] = 5
     prompt: Annotated[str, IDENTITY] = "photo of a person"
     prompt_id: Annotated[str, IDENTITY] = "neutral"
-    views: Annotated[Views, IDENTITY] = Views()
-    metrics: Annotated[tuple[str, ...] | None, IDENTITY] = None  # None: all whose networks are there
+    views: Annotated[ViewOptions, IDENTITY] = ViewOptions()
+    metrics: Annotated[tuple[str, ...] | None, IDENTITY] = None
     reference_set: Annotated[Path | None, CONTENT] = None
+    fmr_levels: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], IDENTITY, ADDED] = (0.1, 0.01, 0.001)
 
 
 class Evaluator(Spec):
-    """The networks that measure. `only_for` names the datasets that they know, if they don't know every face."""
+    """The networks that measure.
+
+    Attributes:
+        name: of the panel.
+        detector: finds faces.
+        landmarker: finds the 68 landmarks of a face.
+        parser: says which pixels of an aligned crop are background.
+        recognisers: name -> face recognition network.
+        extractors: name -> any other network that reads a view.
+        only_for: labels of the datasets whose faces the networks know; empty where they know every face.
+        licences: of the weights.
+    """
 
     name: Annotated[str, RECORDED]
     detector: Annotated[Part, IDENTITY]
@@ -99,20 +143,46 @@ class Evaluator(Spec):
     only_for: Annotated[tuple[str, ...], RECORDED] = ()
     licences: Annotated[tuple[str, ...], RECORDED] = ()
 
+    @property
+    def all_extractors(self) -> dict[str, Part]:
+        """Return every network that reads views, by name: the recognisers, then the others."""
+        return {**self.recognisers, **self.extractors}
+
 
 class Execution(Spec):
-    """Where and how the work is done; recorded, never part of an identity."""
+    """Where and how the work is done; recorded, never part of an identity.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1".
+        workers: processes.
+        threads: of every process; another number changes last digits.
+        shard_size: items in a shard.
+        order: in which shards run.
+        on_existing: what happens with results that exist: "only_missing" adds what is not there, "never" leaves the run
+            alone, "always" makes everything again.
+    """
 
     device: Annotated[str, RECORDED] = "cpu"
     workers: Annotated[int, Field(ge=1), RECORDED] = 1
-    threads: Annotated[int, Field(ge=1), RECORDED] = 1  # of every process; another number changes last digits
-    shard_size: Annotated[int, Field(ge=1), RECORDED] = 16  # items
-    order: Annotated[Literal["list", "reversed", "shuffled"], RECORDED] = "list"  # in which shards run
+    threads: Annotated[int, Field(ge=1), RECORDED] = 1
+    shard_size: Annotated[int, Field(ge=1), RECORDED] = 16
+    order: Annotated[Literal["list", "reversed", "shuffled"], RECORDED] = "list"
     on_existing: Annotated[Literal["only_missing", "never", "always"], RECORDED] = "only_missing"
 
 
 class RunSpec(Spec):
-    """Everything about one run: a method on a dataset under a protocol, measured by an evaluator."""
+    """Everything about one run: a method on a dataset under a protocol, measured by an evaluator.
+
+    Attributes:
+        method: makes the samples.
+        dataset: the references.
+        protocol: what is made and measured.
+        evaluator: the networks that measure.
+        execution: where and how the work is done.
+        profile: the profile that the run was asked for by.
+        out: folder of all runs.
+        weights_dir: where `fetch` puts weights.
+    """
 
     method: Annotated[MethodSpec, IDENTITY]
     dataset: Annotated[DatasetSpec, IDENTITY]
@@ -125,7 +195,7 @@ class RunSpec(Spec):
 
 
 def resolve(config: Any) -> RunSpec:
-    """Turns Hydra's composed config (an OmegaConf DictConfig) into a frozen `RunSpec`.
+    """Turn Hydra's composed config (an OmegaConf DictConfig) into a frozen `RunSpec`.
 
     Raises:
         UserError: unknown key (with the nearest valid one), wrong type, unknown method or dataset, missing value.
@@ -144,7 +214,7 @@ def resolve(config: Any) -> RunSpec:
 
 
 def from_mapping(plain: Mapping[str, Any]) -> RunSpec:
-    """The same from plain mappings, as `run.json` and tests hold them.
+    """Return the same from plain mappings, as `run.json` and tests hold them.
 
     Raises:
         UserError: as `resolve`.
@@ -155,7 +225,15 @@ def from_mapping(plain: Mapping[str, Any]) -> RunSpec:
     data["evaluator"] = _evaluator(data.get("evaluator"))
     dataset = data["dataset"]
     dataset["label"] = dataset.get("label") or dataset["name"]
-    return _validated(RunSpec, data, "")
+    return _with_relations(_validated(RunSpec, data, ""))
+
+
+def _with_relations(spec: RunSpec) -> RunSpec:
+    """Return the spec whose method's card has a relation to every recogniser of the evaluator."""
+    recognisers = spec.evaluator.recognisers.items()
+    trained_on = {name: str(getattr(part.options, "trained_on", "")) for name, part in recognisers}
+    card = spec.method.card.completed(spec.method.name, trained_on)
+    return spec.model_copy(update={"method": spec.method.model_copy(update={"card": card})})
 
 
 _OUTER = {"method": {"name", "card"}, "dataset": {"name", "label"}}
@@ -177,7 +255,7 @@ def _evaluator(raw: Any) -> dict[str, Any]:
 
 
 def _part(raw: Any, group: str, where: str, outer: set[str]) -> dict[str, Any]:
-    """Splits a flat part into what stands beside its options and the validated options."""
+    """Split a flat part into the validated options and what is next to them."""
     data = _mapping(raw, where)
     if not isinstance(data.get("name"), str):
         raise UserError(f"{where}.name is missing; one of: {', '.join(sorted(registry.targets(group)))}")
@@ -203,8 +281,9 @@ def _validated(model: type[Any], data: Any, where: str, also: set[str] = frozens
 
 
 def _explain(error: ValidationError, model: type[BaseModel], where: str, also: set[str]) -> str:
-    """One line for the first thing that pydantic found wrong (and how many more there are)."""
-    first, more = error.errors()[0], error.error_count() - 1
+    """Return one line for the first thing that pydantic found wrong (and how many more there are)."""
+    first = error.errors()[0]
+    more = error.error_count() - 1
     path = ".".join([where, *(str(p) for p in first["loc"])]).strip(".").replace(".options.", ".")
     tail = f" (and {more} more)" if more else ""
     if first["type"] == "extra_forbidden":
@@ -215,7 +294,7 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str, also: s
 
 
 def _nearest(model: type[BaseModel], loc: tuple[int | str, ...], also: set[str]) -> str:
-    """The valid names beside an unknown key, the nearest first."""
+    """Return the valid names in place of an unknown key, the nearest first."""
     for step in loc[:-1]:
         field = model.model_fields.get(str(step))
         model = field.annotation if field and isinstance(field.annotation, type) else model
@@ -229,52 +308,67 @@ def _first_line(error: Exception) -> str:
 
 
 def detector_id(spec: RunSpec) -> str:
-    """Identity of face detection: the detector's options and weights."""
+    """Return the identity of face detection: the detector's options and weights."""
     return digest({"detector": identity(spec.evaluator.detector)})
 
 
 def landmarks_id(spec: RunSpec) -> str | None:
-    """Identity of the landmark pass; None where no landmark network is configured."""
+    """Return the identity of the landmark pass; None where no landmark network is configured."""
     if spec.evaluator.landmarker is None:
         return None
     return digest({"faces": detector_id(spec), "landmarker": identity(spec.evaluator.landmarker)})
 
 
 def run_id(spec: RunSpec, content_id: str, needs: frozenset[str] = frozenset()) -> str:
-    """Identity of a run's samples.
+    """Return the identity of a run's samples.
 
     Hashed: the method with its weights, the photos by content, the dataset's label, seed, prompt and number of
     samples, the detector (it decides which references are eligible and where their faces are) and the recognisers
     whose embeddings the method is given. Nothing that only measures, and nothing of `Execution`.
     """
-    recognisers = sorted(n.removeprefix("embedding:") for n in needs if n.startswith("embedding:"))
     return digest(
         {
             "method": identity(spec.method),
             "dataset": {"label": spec.dataset.label, "content": content_id},
             "protocol": identity(spec.protocol, only=("seed", "samples_per_item", "prompt", "prompt_id")),
             "detector": detector_id(spec),
-            "embeddings": {name: feature_id(spec, name, "arcface112") for name in recognisers},
+            "embeddings": {name: feature_id(spec, name) for name in recognisers_needed(needs)},
         }
     )
 
 
-def feature_id(spec: RunSpec, name: str, view: str) -> str:
-    """Identity of one extractor's features: its options and weights, the view, and what finds the face."""
-    part: Part = {**spec.evaluator.recognisers, **spec.evaluator.extractors}[name]
-    return digest({"extractor": identity(part, only=("name", "options")), "view": view_id(spec, view)})
+def recognisers_needed(needs: frozenset[str]) -> list[str]:
+    """Return the recognisers whose embeddings a method is given, in the order of their names.
+
+    >>> recognisers_needed(frozenset({"image", "embedding:arcface"}))
+    ['arcface']
+    """
+    return sorted(need.removeprefix("embedding:") for need in needs if need.startswith("embedding:"))
 
 
-FLAME_VIEWS = ("flame224", "smirk224")
+def view_of(extractor: Part) -> View:
+    """Return the view that an extractor reads.
+
+    Raises:
+        UserError: there is none of that name; the message has the nearest name.
+    """
+    return view_read_by(extractor.name, str(extractor.options.view))  # type: ignore[attr-defined]
 
 
-def view_id(spec: RunSpec, view: str) -> dict[str, Any]:
-    """What decides the pixels of a view: detector, and for aligned views landmarks, crop and mask."""
-    if view == "arcface112":
-        return {"view": view, "faces": detector_id(spec)}
-    views, masked = spec.protocol.views, view.endswith("masked")
-    crop = ("alignment", "transform_size") + (("background", "fill", "min_foreground") if masked else ())
-    crop += ("flame_landmarks",) if view in FLAME_VIEWS else ()
-    parser = identity(spec.evaluator.parser) if masked and spec.evaluator.parser else None
-    faces = landmarks_id(spec) or detector_id(spec)
-    return {"view": view, "faces": faces, "crop": identity(views, only=crop), "parser": parser}
+def feature_id(spec: RunSpec, name: str) -> str:
+    """Return the identity of one extractor's features: its options and weights, its view, and what finds the face."""
+    extractor = spec.evaluator.all_extractors[name]
+    options = identity(extractor, only=("name", "options"))
+    return digest({"extractor": options, "view": view_id(spec, view_of(extractor))})
+
+
+def view_id(spec: RunSpec, view: View) -> dict[str, Any]:
+    """Return what decides the pixels of a view: what finds the face, and where it has options, crop and mask."""
+    if view.whole:
+        return {"view": view.name}
+    finder = (landmarks_id(spec) if view.uses_landmarks else None) or detector_id(spec)
+    if not view.options:
+        return {"view": view.name, "faces": finder}
+    parser = identity(spec.evaluator.parser) if view.masked and spec.evaluator.parser else None
+    crop = identity(spec.protocol.views, only=view.options)
+    return {"view": view.name, "faces": finder, "crop": crop, "parser": parser}

@@ -46,7 +46,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """The difference a - b of two methods on what they have in common; None where it cannot be had (see `note`)."""
+    """The difference a - b of two methods on what they have in common; None where it does not exist (see `note`)."""
 
     difference: float | None
     low: float | None
@@ -70,7 +70,7 @@ class Jackknife:
 
 
 def mean(values: ArrayLike) -> float | None:
-    """The exactly rounded mean, independent of order; None of nothing.
+    """Return the exactly rounded mean, independent of order; None where there are no values.
 
     >>> mean([1e16, 1.0, -1e16]) == 1 / 3
     True
@@ -80,7 +80,7 @@ def mean(values: ArrayLike) -> float | None:
 
 
 def cluster_totals(values: ArrayLike, clusters: Sequence[Any] | NDArray[Any]) -> Totals:
-    """Sum and number of the finite values of each cluster; values that are not finite are left out.
+    """Return the sum and the number of the finite values of each cluster; values that are not finite are left out.
 
     The clusters come in ascending order of (number, sum), and each sum is taken over its sorted values, so that the
     result does not depend on the order of the rows or on the names of the clusters.
@@ -103,7 +103,7 @@ def cluster_totals(values: ArrayLike, clusters: Sequence[Any] | NDArray[Any]) ->
 
 
 def _codes(clusters: NDArray[Any]) -> NDArray[Any]:
-    """Numbers that tell the clusters apart: their own, where they are numbers already."""
+    """Return a number for each cluster: its own, where it is a number already."""
     return clusters if clusters.dtype.kind == "i" else pd.factorize(clusters)[0]
 
 
@@ -115,7 +115,7 @@ def cluster_bootstrap_mean(
     resamples: int = 10_000,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile bootstrap over clusters of the mean over all values (the ratio of the resampled sums and numbers).
+    """Return the percentile bootstrap over clusters of the mean over all values (resampled sums over numbers).
 
     Clusters are drawn with replacement, as many as there are; a resample's mean is the sum of the drawn clusters'
     values over their number, so a cluster weighs as much as it has values. Above `LINEAR_ABOVE` clusters the interval
@@ -135,7 +135,7 @@ def cluster_bootstrap_mean(
 
 
 def _bootstrap(totals: Sequence[Totals], seed: int, resamples: int, level: float) -> list[Interval]:
-    """The interval of each ratio of sums; what has as many clusters is resampled together, by the same draws."""
+    """Return the interval of each ratio of sums; what has as many clusters is resampled together, by the same draws."""
     tail, found = (1 - level) / 2, dict[int, Interval]()
     for size, places in _by_size(totals).items():
         part = [totals[place] for place in places]
@@ -153,7 +153,7 @@ def _bootstrap(totals: Sequence[Totals], seed: int, resamples: int, level: float
 
 
 def _by_size(totals: Sequence[Totals]) -> dict[int, list[int]]:
-    """Number of clusters -> places of the totals that have so many."""
+    """Return the places of the totals by their number of clusters."""
     found: dict[int, list[int]] = {}
     for place, (sums, _) in enumerate(totals):
         found.setdefault(len(sums), []).append(place)
@@ -161,12 +161,12 @@ def _by_size(totals: Sequence[Totals]) -> dict[int, list[int]]:
 
 
 def few(n_clusters: int) -> str:
-    """The warning that goes with an interval from few subjects; empty where there are enough."""
+    """Return the warning that goes with an interval from few subjects; empty where there are enough."""
     return f"only {n_clusters} subjects" if n_clusters < FEW_CLUSTERS else ""
 
 
 def _resampled_means(totals: Sequence[Totals], seed: int, resamples: int) -> Floats:
-    """(resamples, k) bootstrap means of k ratios over as many clusters, taken in chunks of bounded memory."""
+    """Return (resamples, k) bootstrap means of k ratios over as many clusters, taken in chunks of bounded memory."""
     weights = _weights(len(totals[0][0]), seed, resamples)
     sums = np.stack([sums for sums, _ in totals], axis=1)
     distinct = {counts.tobytes(): counts for _, counts in totals}  # mostly one: as many values in each subject
@@ -182,7 +182,7 @@ def _resampled_means(totals: Sequence[Totals], seed: int, resamples: int) -> Flo
 
 @lru_cache(maxsize=2)
 def _weights(size: int, seed: int, resamples: int) -> NDArray[np.uint16]:
-    """(resamples, size) how often each of `size` <= `LINEAR_ABOVE` clusters is drawn; the same for every statistic."""
+    """Return how often (resamples, size) each of `size` <= `LINEAR_ABOVE` clusters is drawn, for every statistic."""
     rng, step = np.random.Generator(np.random.PCG64(seed)), max(1, _CHUNK // size)
     weights = np.empty((resamples, size), dtype=np.uint16)
     for start in range(0, resamples, step):
@@ -200,8 +200,78 @@ def _linearised(sums: Floats, counts: Floats, tail: float) -> tuple[float, float
 
 
 def _clustered_variance(residuals: Floats, total: float) -> float:
-    """Variance of a ratio of sums from its clusters' residuals s_c - ratio n_c."""
+    """Return the variance of a ratio of sums from its clusters' residuals s_c - ratio n_c."""
     return float(np.square(residuals).sum() * len(residuals) / (len(residuals) - 1) / total**2)
+
+
+# Differences between groups
+
+
+def cluster_bootstrap_gap(
+    values: ArrayLike,
+    clusters: Sequence[Any] | NDArray[Any],
+    groups: Sequence[Any] | NDArray[Any],
+    *,
+    seed: int,
+    resamples: int = 10_000,
+    level: float = 0.95,
+) -> Interval:
+    """Return the interval of the largest difference between the means of groups, by resampling clusters.
+
+    Clusters are drawn as in `cluster_bootstrap_mean`, over all groups together; each resample has a largest and a
+    smallest mean of its own groups. Above `LINEAR_ABOVE` clusters the interval is the normal one of the difference
+    between the two groups that are farthest apart, not below 0.
+
+    Args:
+        values: (n,) numbers; those that are not finite are left out.
+        clusters: (n,) the subject of each value.
+        groups: (n,) the group of each value; a subject may be in several.
+        seed: of the draws.
+        resamples: number of draws.
+        level: coverage, 0 to 1.
+
+    >>> names = ["a", "b", "c", "d"]
+    >>> cluster_bootstrap_gap([0.0, 0.0, 1.0, 1.0], names, ["f", "f", "m", "m"], seed=1, resamples=200).high
+    1.0
+    """
+    array = np.asarray(values, dtype=np.float64)
+    keep = np.isfinite(array)
+    sums, counts = _group_totals(array[keep], np.asarray(clusters)[keep], np.asarray(groups)[keep])
+    size = len(sums)
+    if size < 2 or sums.shape[1] < 2:
+        return Interval(None, None, size, "no interval: fewer than 2 subjects or groups")
+    tail = (1 - level) / 2
+    if size > LINEAR_ABOVE:
+        return Interval(*_linearised_gap(sums, counts, tail), size, "normal interval, clustered by subject")
+    drawn = _weights(size, seed, resamples).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = (drawn @ sums) / (drawn @ counts)
+    some = means[np.isfinite(means).any(axis=1)]
+    low, high = np.quantile(np.nanmax(some, axis=1) - np.nanmin(some, axis=1), [tail, 1 - tail])
+    return Interval(float(low), float(high), size, few(size))
+
+
+def _group_totals(values: Floats, clusters: NDArray[Any], groups: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Return the sums and the numbers (clusters, groups) of values, in an order that no name decides."""
+    codes, group = _codes(clusters), pd.factorize(groups, sort=True)[0]
+    order = np.lexsort((values, codes, group))
+    values, codes, group = values[order], codes[order], group[order]
+    shape = (int(codes.max(initial=-1)) + 1, int(group.max(initial=-1)) + 1)
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    np.add.at(sums, (codes, group), values)
+    np.add.at(counts, (codes, group), 1)
+    rows = np.lexsort((*sums.T, *counts.T)) if shape[1] else np.arange(shape[0])
+    return sums[rows], counts[rows]
+
+
+def _linearised_gap(sums: Floats, counts: Floats, tail: float) -> tuple[float, float]:
+    totals = counts.sum(axis=0)
+    means = sums.sum(axis=0) / totals
+    residuals = (sums - means * counts) / totals
+    high, low = int(means.argmax()), int(means.argmin())
+    variance = _clustered_variance(residuals[:, high] - residuals[:, low], 1.0)
+    gap, half = means[high] - means[low], float(ndtri(1 - tail)) * math.sqrt(variance)
+    return max(0.0, float(gap - half)), float(gap + half)
 
 
 # Differences between two methods
@@ -216,7 +286,7 @@ def paired_difference(
     resamples: int = 10_000,
     level: float = 0.95,
 ) -> Paired:
-    """Mean of a - b over common items, its cluster-bootstrap interval and a sign-flip permutation p-value.
+    """Return the mean of a - b over common items, its cluster-bootstrap interval and a sign-flip permutation p-value.
 
     Items at which one of the two has no finite value are left out (`n` says how many remain). Under the null
     hypothesis a cluster's difference is as likely as its negative: the p-value is the share of sign patterns whose
@@ -237,7 +307,7 @@ def paired_differences(
     resamples: int = 10_000,
     level: float = 0.95,
 ) -> list[Paired]:
-    """`paired_difference` of many pairs at once, from (values of a - b, clusters) each: the draws are made once.
+    """Return `paired_difference` of many pairs at once, from (values of a - b, clusters) each: the draws are made once.
 
     Two threads share the work; what is computed together is fixed, so they change no digit.
 
@@ -265,7 +335,7 @@ def _paired(
 
 
 def _sign_flips(totals: Sequence[Totals], seed: int, resamples: int) -> list[float | None]:
-    """For each the share of sign patterns whose sum is at least as far from 0; None below 2 clusters."""
+    """Return for each pair the share of sign patterns whose sum is at least as far from 0; None below 2 clusters."""
     found: dict[int, float | None] = {}
     for size, places in _by_size(totals).items():
         if size < 2:
@@ -279,7 +349,7 @@ def _sign_flips(totals: Sequence[Totals], seed: int, resamples: int) -> list[flo
 
 
 def _bound(sums: Floats) -> Floats:
-    """How far from 0 a pattern's sum must be to count: ties up to rounding do. Along axis 0."""
+    """Return how far from 0 a pattern's sum must be to count: ties up to rounding do. Along axis 0."""
     return np.asarray(np.abs(sums.sum(axis=0)) - 1e-12 * np.abs(sums).sum(axis=0))
 
 
@@ -291,7 +361,7 @@ def _exact_share(sums: Floats) -> float:
 
 
 def _random_shares(sums: Floats, seed: int, resamples: int) -> list[float]:
-    """(1 + hits) / (1 + resamples) for each column of (clusters, k) sums, over the same random patterns."""
+    """Return (1 + hits) / (1 + resamples) for each column of (clusters, k) sums, over the same random patterns."""
     sizes, hits = np.sort(np.abs(sums), axis=0), np.zeros(sums.shape[1], dtype=np.int64)
     for signs in _signs(len(sums), seed, resamples):
         hits += (np.abs(signs @ sizes) >= _bound(sums)).sum(axis=0)
@@ -299,7 +369,7 @@ def _random_shares(sums: Floats, seed: int, resamples: int) -> list[float]:
 
 
 def _signs(size: int, seed: int, resamples: int) -> Iterator[Floats]:
-    """Chunks of (rows, size) matrices of -1 and 1, `resamples` rows in all."""
+    """Yield chunks of (rows, size) matrices of -1 and 1, `resamples` rows in all."""
     rng, step = np.random.Generator(np.random.PCG64(seed)), max(1, _CHUNK // size)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
@@ -308,7 +378,7 @@ def _signs(size: int, seed: int, resamples: int) -> Iterator[Floats]:
 
 
 def holm(p_values: Iterable[float | None]) -> list[float | None]:
-    """Holm's step-down adjustment; entries without a p-value stay None and are not counted.
+    """Return Holm's step-down adjustment; entries without a p-value stay None and are not counted.
 
     >>> holm([0.01, 0.04, None, 0.03])
     [0.03, 0.06, None, 0.06]
@@ -326,7 +396,7 @@ def holm(p_values: Iterable[float | None]) -> list[float | None]:
 
 
 def jackknife_groups(subjects: Iterable[Any], *, seed: int, groups: int = 20) -> dict[Any, int]:
-    """A group number 0..groups-1 for each distinct subject: the sorted names, shuffled by seed, dealt out in turn.
+    """Return a group number 0..groups-1 for each distinct subject: sorted names are shuffled by seed and dealt in turn.
 
     Two methods on one dataset get the same groups, which a paired comparison needs. With fewer subjects than groups
     every subject is a group of its own.
@@ -340,7 +410,7 @@ def jackknife_groups(subjects: Iterable[Any], *, seed: int, groups: int = 20) ->
 
 
 def jackknife(value: float, replicates: ArrayLike, level: float = 0.95) -> Jackknife | None:
-    """Standard error and bias-corrected value from the values with one group left out each; None below 2 groups.
+    """Return standard error and bias-corrected value from the values without one group each; None below 2 groups.
 
     With g groups and replicates r: se^2 = (g-1)/g sum (r - mean r)^2 and corrected = g value - (g-1) mean r.
 
@@ -361,7 +431,7 @@ def jackknife(value: float, replicates: ArrayLike, level: float = 0.95) -> Jackk
 def jackknife_difference(
     a: float, replicates_a: ArrayLike, b: float, replicates_b: ArrayLike, level: float = 0.95
 ) -> Paired:
-    """Difference a - b of two methods' values, from replicates that left out the same groups of subjects.
+    """Return the difference a - b of two methods' values, from replicates that left out the same groups of subjects.
 
     The standard error is that of the difference per left-out group; p-value and interval by Student's t with g - 1
     degrees of freedom. `n` and `n_clusters` are the number of groups.
@@ -381,7 +451,7 @@ def jackknife_difference(
 
 
 def wilson(rate: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a rate over `n` (effective, not necessarily whole) trials.
+    """Return Wilson's score interval of a rate over `n` (effective, not necessarily whole) trials.
 
     >>> low, high = wilson(0.5, 10)
     >>> round(low, 4), round(high, 4)
@@ -396,7 +466,7 @@ def wilson(rate: float, n: float, level: float = 0.95) -> tuple[float, float]:
 
 
 def clustered_rate(errors: ArrayLike, clusters: Sequence[Any] | NDArray[Any], level: float = 0.95) -> Interval:
-    """Score interval of a rate whose trials depend on each other within a subject (FNMR, failure to acquire).
+    """Return the score interval of a rate whose trials depend on each other within a subject, as FNMR's do.
 
     Wilson's interval at the effective number of trials p (1 - p) / V (Fogliato, Patil, Perona, IJCV 2024), with V
     the cluster variance C/(C-1) sum_c (e_c - p n_c)^2 / N^2. The effective number is never taken above N; where no
@@ -422,7 +492,7 @@ def clustered_rate(errors: ArrayLike, clusters: Sequence[Any] | NDArray[Any], le
 def dyadic_rate(
     probes: NDArray[Any], gallery: NDArray[Any], made_a: NDArray[Any], made_b: NDArray[Any], level: float = 0.95
 ) -> Interval:
-    """Score interval of a rate over comparisons of everything of one subject with everything of another (FMR).
+    """Return the score interval of a rate over comparisons of different subjects (FMR).
 
     Comparisons depend on each other where they share a subject. With u_ab the errors minus the expected errors
     p n_ab between the subjects a and b (both directions together) and r_a = sum_b u_ab, the variance is
@@ -457,7 +527,7 @@ def dyadic_rate(
 def _dyad_squares(
     probes: NDArray[Any], gallery: NDArray[Any], a: Floats, b: Floats, rate: float
 ) -> tuple[float, float]:
-    """sum_{a<b} (e_ab - rate n_ab)^2 from the few pairs with errors, and the number of compared pairs of subjects."""
+    """Return sum_{a<b} (e_ab - rate n_ab)^2 from the few pairs with errors, and the number of compared pairs."""
     low, high = np.minimum(probes, gallery), np.maximum(probes, gallery)
     keys, errors = np.unique(low.astype(np.int64) * len(a) + high, return_counts=True)
     low, high = np.divmod(keys, len(a))
@@ -471,7 +541,7 @@ def _dyad_squares(
 
 
 def _effective(rate: float, variance: float, trials: float, units: float) -> float:
-    """Effective number of trials: `units` where the rate is 0 or 1, else p (1 - p) / V, at most `trials`."""
+    """Return the effective number of trials: `units` where the rate is 0 or 1, else p (1 - p) / V, at most `trials`."""
     if rate in (0.0, 1.0):
         return float(units)
     return min(trials, rate * (1 - rate) / variance) if variance > 0 else trials

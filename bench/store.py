@@ -31,7 +31,7 @@ from bench.errors import UserError
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a file so that a reader (or a crash) sees the old one or the whole new one.
+    """Write a file so that a reader (or a crash) sees the old one or the whole new one.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
@@ -59,15 +59,15 @@ def _disk_error(path: Path, error: OSError) -> UserError:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON atomically, keys in the order given, one line a field."""
+    """Write JSON atomically, keys in the order given, one line a field."""
     write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file of ours.
+    """Read a JSON file of ours.
 
     Raises:
-        UserError: it is missing or no JSON.
+        UserError: it is missing or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
-    """Writes a data frame as Parquet, atomically; the same frame gives the same bytes."""
+    """Write a data frame as Parquet, atomically; the same frame gives the same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -86,7 +86,7 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Reads a Parquet table of ours.
+    """Read a Parquet table of ours.
 
     Raises:
         UserError: it is missing or damaged.
@@ -100,32 +100,37 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Table:
-    """One table of a folder, in numbered shards."""
+class ShardTable:
+    """One table of a run folder, in numbered shards.
+
+    Attributes:
+        folder: holds one Parquet file per committed shard.
+    """
 
     folder: Path
 
     def path(self, shard: int) -> Path:
-        """The file of a shard."""
+        """Return the file of a shard."""
         return self.folder / f"{shard:05d}.parquet"
 
     def has(self, shard: int) -> bool:
-        """Whether a shard is committed."""
+        """Return whether a shard is committed."""
         return self.path(shard).exists()
 
     def write(self, shard: int, frame: pd.DataFrame) -> None:
-        """Commits a shard and drops the batches it was made of."""
+        """Commit a shard and drop the batches that it was made of."""
         write_table(self.path(shard), frame)
-        shutil.rmtree(self._parts(shard), ignore_errors=True)
+        shutil.rmtree(self._batches(shard), ignore_errors=True)
         with contextlib.suppress(OSError):
-            self._parts(shard).parent.rmdir()  # once no shard is unfinished
+            # Succeeds once no shard is unfinished.
+            self._batches(shard).parent.rmdir()
 
     def read_shard(self, shard: int) -> pd.DataFrame:
-        """The rows of one shard."""
+        """Return the rows of one shard."""
         return read_table(self.path(shard))
 
     def read(self, shards: int) -> pd.DataFrame:
-        """Shards 0 to `shards` - 1 below one another.
+        """Return the rows of shards 0 to `shards` - 1, in this order.
 
         Raises:
             UserError: one is missing.
@@ -135,32 +140,39 @@ class Table:
             raise UserError(f"{self.folder} lacks {len(missing)} of {shards} shards; run the stage that makes it again")
         return pd.concat([self.read_shard(s) for s in range(shards)], ignore_index=True)
 
-    def _parts(self, shard: int) -> Path:
+    def _batches(self, shard: int) -> Path:
         return self.folder / ".parts" / f"{shard:05d}"
 
     def batch(self, shard: int, number: int, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """The rows of a batch of an unfinished shard: read where committed, else made and committed."""
-        path = self._parts(shard) / f"{number:05d}.parquet"
+        """Return the rows of a batch of an unfinished shard: read where it is committed, else made and committed.
+
+        Args:
+            shard: number of the shard.
+            number: of the batch in the shard.
+            make: makes the rows.
+        """
+        path = self._batches(shard) / f"{number:05d}.parquet"
         if not path.exists():
             write_table(path, make())
         return read_table(path)
 
 
-def table(folder: Path, name: str) -> Table:
-    """The table `name` of a run folder."""
-    return Table(folder / "tables" / name)
+def shard_table(folder: Path, name: str) -> ShardTable:
+    """Return the table `name` of a run folder."""
+    return ShardTable(folder / "tables" / name)
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds a folder for this process; waits for another one that holds it, saying on stderr who that is.
+    """Hold a folder for this process; wait for another one that holds it, and name it on stderr.
 
     The lock is the operating system's and ends with the process, however it ends.
     """
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock, holder = FileLock(folder / ".lock"), folder / ".holder.json"
+    lock = FileLock(folder / ".lock")
+    holder = folder / ".holder.json"
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -176,13 +188,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _holder(path: Path) -> str:
     try:
-        who = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {who['pid']} on {who['host']}"
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {holder['pid']} on {holder['host']}"
     except (OSError, ValueError, KeyError):
         return "another process"
 
 
 def sweep(folder: Path) -> None:
-    """Deletes what a killed process left half written; call it while the folder is locked."""
+    """Delete what a killed process left half written; call it while the folder is locked."""
     for path in folder.rglob(".tmp-*"):
         path.unlink(missing_ok=True)

@@ -122,10 +122,10 @@ def test_a_process_ends_with_that_line_and_that_code(tmp_path):
     [
         (["rnu"], "did you mean 'run'"),
         (["ls", "method"], "did you mean 'methods'"),
-        (["ls", "runs", "--out", "no/such"], "no/such is no folder"),
+        (["ls", "runs", "--out", "no/such"], "no/such is not a folder"),
         (["report", "no/such"], "is no run"),
         (["compare", "no/such", "nor/this"], "is no run"),
-        (["compare", "--out", "no/such"], "no/such is no folder"),
+        (["compare", "--out", "no/such"], "no/such is not a folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

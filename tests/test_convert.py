@@ -17,7 +17,7 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from bench.convert import convert, main
+from bench.cli.convert import convert, main
 from bench.errors import UserError
 from bench.networks import load_state
 

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from bench import registry
 from bench import spec as specs
-from bench.identity import CONTENT, IDENTITY, RECORDED, Spec, digest, identity, mark_of, weights
+from bench.identity import ADDED, CONTENT, IDENTITY, RECORDED, Spec, digest, identity, mark_of, weights
 
 
 def all_specs() -> list[type[BaseModel]]:
@@ -49,6 +49,26 @@ def test_a_field_without_a_mark_is_an_error():
 
     with pytest.raises(TypeError, match=r"Careless\.steps"):
         identity(Careless())
+
+
+def test_a_field_that_was_added_enters_only_where_it_is_not_its_default():
+    class Before(Spec):
+        steps: Annotated[int, IDENTITY] = 1
+
+    class Now(Before):
+        texts: Annotated[dict[str, str], IDENTITY, ADDED] = Field(default_factory=dict)
+        file: Annotated[Path | None, CONTENT, ADDED] = None
+
+    assert digest(identity(Now())) == digest(identity(Before()))
+    assert digest(identity(Now(texts={}))) == digest(identity(Before()))
+    assert identity(Now(texts={"a": "b"})) == {"steps": 1, "texts": {"a": "b"}}
+    assert identity(Now(texts={"a": "b"}), only=("steps",)) == {"steps": 1}
+
+
+def test_an_added_field_has_a_default():
+    for model in all_specs():
+        for name, field in model.model_fields.items():
+            assert not (ADDED in field.metadata and field.is_required()), f"{model.__name__}.{name}"
 
 
 def test_content_is_hashed_by_bytes_not_by_name(tmp_path):

@@ -17,10 +17,10 @@ RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
-def encoded(picture, kind="PNG", **options):
+def encoded(image, kind="PNG", **options):
     sink = io.BytesIO()
-    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    picture.save(sink, kind, **options)
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(sink, kind, **options)
     return sink.getvalue()
 
 
@@ -165,7 +165,7 @@ def test_first_frame(kind):
     assert (decode(data) == (255, 0, 0)).all()
 
 
-def test_a_plain_picture_is_untouched():
+def test_a_plain_image_is_untouched():
     assert np.array_equal(decode(encoded(PIXELS)), PIXELS)
     jpeg = encoded(PIXELS, "JPEG")
     assert np.array_equal(decode(jpeg), np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")))
@@ -204,11 +204,11 @@ def test_a_large_file_is_refused(tmp_path, monkeypatch):
 def test_global_switches_change_nothing_and_stay(monkeypatch, switch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", switch)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1 if switch else None)
-    picture = encoded(np.repeat(np.repeat(PIXELS, 40, 0), 40, 1), "JPEG")
-    assert decode(picture).shape == (240, 360, 3)
-    for cut in (len(picture) // 2, 100):
+    image = encoded(np.repeat(np.repeat(PIXELS, 40, 0), 40, 1), "JPEG")
+    assert decode(image).shape == (240, 360, 3)
+    for cut in (len(image) // 2, 100):
         with pytest.raises(ImageError, match="truncated"):
-            decode(picture[:cut])
+            decode(image[:cut])
     assert ImageFile.LOAD_TRUNCATED_IMAGES is switch
     assert (1 if switch else None) == Image.MAX_IMAGE_PIXELS
 
@@ -233,7 +233,7 @@ def test_threads_read_alike():
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "PPM", "AVIF"])
 def test_damaged_bytes_only_ever_raise_image_error(kind):
-    """Cut anywhere, or with random bytes changed: a picture or a reason, nothing else."""
+    """Cut anywhere, or with random bytes changed: an image or a reason, nothing else."""
     data = encoded(np.repeat(np.repeat(PIXELS, 4, 0), 4, 1), kind)
     rng = random.Random(kind)
     reasons = [reason_of(data[:cut]) for cut in rng.sample(range(len(data)), 40)]
@@ -260,7 +260,7 @@ def reason_of(data):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_truncated_picture_is_never_a_picture(kind):
+def test_a_truncated_image_is_never_an_image(kind):
     data = encoded(np.repeat(np.repeat(PIXELS, 4, 0), 4, 1), kind)
     for cut in range(len(data) - 40):
         with pytest.raises(ImageError):
@@ -274,7 +274,7 @@ def test_every_changed_byte_of_a_png_is_noticed():
             decode(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
 
 
-def test_what_is_no_picture_file(tmp_path):
+def test_what_is_no_image_file(tmp_path):
     for path, reason in [
         (tmp_path / "gone.png", "no such file"),
         (tmp_path, "not a file: folder"),
@@ -292,17 +292,17 @@ def test_write_png_round_trip(tmp_path):
     texts = {"Software": "idbench", "AI-generated": "true", "Comment": 'é "quotes"\n名前'}
     write_png(PIXELS, tmp_path / "deep" / "x.png", texts)
     assert np.array_equal(read_image(tmp_path / "deep" / "x.png"), PIXELS)
-    with Image.open(tmp_path / "deep" / "x.png") as picture:
-        assert picture.text == texts
-        assert picture.mode == "RGB"
+    with Image.open(tmp_path / "deep" / "x.png") as image:
+        assert image.text == texts
+        assert image.mode == "RGB"
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["x.png"]
 
 
 def test_write_png_is_deterministic():
-    picture = RNG.integers(0, 256, (64, 48, 3), dtype=np.uint8)
-    first = encode_png(picture, {"a": "1", "b": "2"})
-    assert encode_png(np.asfortranarray(picture), {"b": "2", "a": "1"}) == first
-    assert encode_png(picture, {"a": "1", "b": "3"}) != first
+    image = RNG.integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    first = encode_png(image, {"a": "1", "b": "2"})
+    assert encode_png(np.asfortranarray(image), {"b": "2", "a": "1"}) == first
+    assert encode_png(image, {"a": "1", "b": "3"}) != first
 
 
 @pytest.mark.parametrize(

@@ -264,3 +264,37 @@ def test_fmr_interval_covers():
     naive = np.mean([low <= truth <= high for _, (low, high) in found])
     assert 0.90 <= ours <= 0.99
     assert naive < 0.75
+
+
+# Gaps between groups
+
+
+def test_gap_of_groups_has_its_exact_bootstrap_distribution():
+    """Two subjects, one in each group, with means 0 and 1: a resample has both (gap 1) or one alone (gap 0)."""
+    interval = st.cluster_bootstrap_gap([0.0, 1.0], ["a", "b"], ["f", "m"], seed=0)
+    assert (interval.low, interval.high, interval.n_clusters) == (0.0, 1.0, 2)
+
+
+def test_gap_depends_on_no_order_and_on_no_name():
+    rng = np.random.default_rng(3)
+    values, people, group = rng.random(60), np.repeat(np.arange(20), 3), np.repeat(np.arange(20) % 3, 3)
+    first = st.cluster_bootstrap_gap(values, people, group, seed=1)
+    mixed = rng.permutation(60)
+    renamed = np.array([f"p{(7 * p) % 20}" for p in people], dtype=object)
+    assert st.cluster_bootstrap_gap(values[mixed], renamed[mixed], group[mixed], seed=1) == first
+
+
+def test_gap_of_many_subjects_is_normal_and_agrees_with_the_bootstrap(monkeypatch):
+    rng = np.random.default_rng(4)
+    group = np.arange(400) % 2
+    values = rng.random(400) + 0.5 * group
+    drawn = st.cluster_bootstrap_gap(values, np.arange(400), group, seed=1)
+    monkeypatch.setattr(st, "LINEAR_ABOVE", 399)
+    normal = st.cluster_bootstrap_gap(values, np.arange(400), group, seed=1)
+    assert normal.note.startswith("normal interval")
+    np.testing.assert_allclose([normal.low, normal.high], [drawn.low, drawn.high], atol=0.01)
+
+
+def test_gap_needs_two_groups():
+    assert st.cluster_bootstrap_gap([1.0, 2.0], ["a", "b"], ["f", "f"], seed=0).low is None
+    assert st.cluster_bootstrap_gap([], [], [], seed=0).low is None

@@ -51,7 +51,7 @@ def test_the_same_frame_gives_the_same_bytes(tmp_path):
 
 
 def test_a_committed_batch_is_not_made_again(tmp_path):
-    table, made = store.table(tmp_path, "samples"), []
+    table, made = store.shard_table(tmp_path, "samples"), []
 
     def make() -> pd.DataFrame:
         made.append(1)
@@ -67,7 +67,7 @@ def test_a_committed_batch_is_not_made_again(tmp_path):
 
 
 def test_missing_shards_are_named(tmp_path):
-    table = store.table(tmp_path, "samples")
+    table = store.shard_table(tmp_path, "samples")
     table.write(0, pd.DataFrame({"row": [0]}))
     with pytest.raises(UserError, match="lacks 2 of 3 shards"):
         table.read(3)

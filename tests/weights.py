@@ -70,6 +70,78 @@ def _smirk(size, name, head, rows):
     return {f"{name}.{key}": value for key, value in state.items()}
 
 
+def facenet():
+    """FaceNet by the keys of facenet-pytorch, with the classifier that its file holds too."""
+    from bench.extractors.inception_resnet import InceptionResnetV1
+
+    with torch.device("meta"):
+        return state_of(InceptionResnetV1(), "facenet") | {"logits.bias": torch.zeros(3)}
+
+
+@lru_cache(maxsize=1)
+def iresnet50():
+    """insightface's network by its own keys."""
+    from bench.extractors.iresnet import ENDS, LAYOUTS, UNIT, IResNet
+
+    with torch.device("meta"):
+        state = state_of(IResNet("iresnet50"), "iresnet50")
+    names = {inner: outer for outer, inner in ENDS.items()}
+    for stage, count in enumerate(LAYOUTS["iresnet50"].units, start=1):
+        first = sum(LAYOUTS["iresnet50"].units[: stage - 1])
+        blocks = [(f"body.{first + index}.", f"layer{stage}.{index}.") for index in range(count)]
+        names |= {f"{ours}{inner}": f"{theirs}{outer}" for ours, theirs in blocks for outer, inner in UNIT.items()}
+    return {f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": value for key, value in state.items()}
+
+
+def crfiqa():
+    """CR-FIQA(S): the same with a head for the quality."""
+    return iresnet50() | {"qs.weight": number("crfiqa", "qs.weight", (1, 512)), "qs.bias": torch.zeros(1)}
+
+
+def edgeface():
+    """EdgeFace's smallest network."""
+    import timm
+
+    with torch.device("meta"):
+        network = timm.create_model("edgenext_xx_small", num_classes=512)
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    weights = {key: shape for key, shape in shapes.items() if key.endswith((".weight", ".bias"))}
+    others = {key: torch.full(shapes[key], 0.5) for key in shapes if key not in weights}
+    return {
+        f"model.{key}": value
+        for key, value in ({k: number("edgeface", k, s) for k, s in weights.items()} | others).items()
+    }
+
+
+def cvlface_vit():
+    """CVLface's small transformer with KP-RPE."""
+    from bench.extractors.kprpe_vit import SIZES, Transformer
+
+    with torch.device("meta"):
+        network = Transformer(SIZES["small"], kprpe=True)
+    position = network.state_dict()["pos_embed"].shape
+    del network.pos_embed
+    state = state_of(network, "cvlface") | {"pos_embed": torch.zeros(position)}
+    return {f"model.net.{key}": value for key, value in state.items()}
+
+
+def sscd():
+    """SSCD's ResNet-50 by the keys of its plain file."""
+    from bench.extractors.sscd import descriptor
+
+    with torch.device("meta"):
+        return {f"backbone.{key}": value for key, value in state_of(descriptor(), "sscd").items()}
+
+
+def sixdrepnet():
+    """6DRepNet360."""
+    from torchvision.models import resnet50
+
+    with torch.device("meta"):
+        state = state_of(resnet50(num_classes=6), "6drepnet")
+    return {key.replace("fc.", "linear_reg."): value for key, value in state.items()}
+
+
 def bisenet():
     from facexlib.parsing.bisenet import BiSeNet
 

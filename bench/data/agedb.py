@@ -16,19 +16,28 @@ import pandas as pd
 from pydantic import Field
 
 from bench.data.lists import Listing, read_list, remarks_of
-from bench.data.photos import first_items, listing, look, pictures_in, root_folder
+from bench.data.photos import first_items, images_in, listing, look, root_folder
 from bench.errors import UserError
 from bench.identity import IDENTITY, RECORDED, Spec
 from bench.images import Image, ImageError, image_size, read_image
 
 
 class AgeDBOptions(Spec):
-    """Where AgeDB lies and which of its photos are used."""
+    """Where AgeDB lies and which of its photos are used.
+
+    Attributes:
+        root: folder of the photos.
+        list: a CSV as `python -m bench data agedb400` writes it.
+        targets: of each subject, where the list has none.
+        limit: number of items, the first of the list; None: all.
+        redistributable: whether its images may be shown to others.
+        licence: of the photos.
+    """
 
     root: Annotated[Path, RECORDED]
-    list: Annotated[Path | None, RECORDED] = None  # as `python -m bench data agedb400` writes it
-    targets: Annotated[int, IDENTITY, Field(ge=0)] = 5  # per subject, where the list has none
-    limit: Annotated[int | None, IDENTITY, Field(ge=1)] = None  # first so many items
+    list: Annotated[Path | None, RECORDED] = None
+    targets: Annotated[int, IDENTITY, Field(ge=0)] = 5
+    limit: Annotated[int | None, IDENTITY, Field(ge=1)] = None
     redistributable: Annotated[bool, RECORDED] = False
     licence: Annotated[str, RECORDED] = "AgeDB: non-commercial research only"
 
@@ -43,7 +52,7 @@ class Name(NamedTuple):
 
 
 def parse(filename: str) -> Name | None:
-    """Reads a file name from its right end; None where it isn't one of AgeDB's.
+    """Read a file name from its right end; None where it isn't one of AgeDB's.
 
     >>> parse("16020_MorganFreeman _73_m.jpg")
     Name(number=16020, person='MorganFreeman', age=73, gender='m')
@@ -61,7 +70,7 @@ class AgeDB:
         self._options = options
 
     def photos(self) -> pd.DataFrame:
-        """The table of photos, with the groups `gender`, `age` and `age_gap`.
+        """Return the table of photos, with the groups `gender`, `age` and `age_gap`.
 
         `age_gap` of a target is the distance in years to the nearest reference of its subject.
 
@@ -79,7 +88,7 @@ class AgeDB:
 
 
 def with_targets(root: Path, listed: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Adds to each subject of a list at most `count` other photos: the nearest in age first, then by number."""
+    """Add to each subject of a list at most `count` other photos: the nearest in age first, then by number."""
     ages = _reference_ages(listed)
     taken = set(listed["image"])
     found: dict[str, list[tuple[int, int, str, Name]]] = {person: [] for person in ages}
@@ -102,7 +111,7 @@ def _reference_ages(listed: pd.DataFrame) -> dict[str, list[int]]:
 
 
 def _named(root: Path) -> Iterator[tuple[str, Name]]:
-    for image in pictures_in(root):
+    for image in images_in(root):
         name = parse(image)
         if name is not None:
             yield image, name
@@ -121,15 +130,15 @@ def agedb400(
     one_per_subject: bool = False,
     min_age: int = 0,
 ) -> Listing:
-    """The deterministic list of the largest photos.
+    """Return the deterministic list of the largest photos.
 
     In the order of (shorter side, descending; area, descending; number in the name, ascending) the first `count`
     photos that can be decoded and show exactly one face.
 
     Args:
         root: the folder of AgeDB's photos.
-        count_faces: number of faces in a (H, W, 3) uint8 RGB picture, by a detector whose name and threshold belong
-            beside the list; None leaves the condition out.
+        count_faces: number of faces in a (H, W, 3) uint8 RGB image, by a detector whose name and threshold belong
+            next to the list; None leaves the condition out.
         count: how many.
         one_per_subject: takes each person once only.
         min_age: leaves out photos at a younger age (the paper doesn't; 18 keeps to adults).
@@ -137,8 +146,9 @@ def agedb400(
     Raises:
         UserError: no folder at `root`, or fewer than `count` photos that fit.
     """
-    root, chosen = root_folder(root), dict[str, Name]()
-    remarks = [(image, "not named {id}_{Name}_{age}_{m|f}") for image in pictures_in(root) if not parse(image)]
+    root = root_folder(root)
+    chosen = dict[str, Name]()
+    remarks = [(image, "not named {id}_{Name}_{age}_{m|f}") for image in images_in(root) if not parse(image)]
     for image, name in _by_size(root, min_age, remarks):
         if len(chosen) == count:
             break
@@ -156,7 +166,7 @@ def agedb400(
 
 
 def _by_size(root: Path, min_age: int, remarks: list[tuple[str, str]]) -> list[tuple[str, Name]]:
-    """The photos in the order of the rule; those without a readable header become remarks."""
+    """Return the photos in the order of the rule; those without a readable header become remarks."""
     order = []
     for image, name in _named(root):
         if name.age >= min_age:

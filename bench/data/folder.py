@@ -1,4 +1,4 @@
-"""A folder of photos: one sub-folder per subject, or one picture per subject at the top, or both."""
+"""A folder of photos: one sub-folder per subject, or one image per subject at the top, or both."""
 
 from __future__ import annotations
 
@@ -10,17 +10,36 @@ import pandas as pd
 from pydantic import Field
 
 from bench.data.lists import Listing, read_list, remarks_of
-from bench.data.photos import first_items, is_picture, listing, look, natural, pictures_in, printable, root_folder
+from bench.data.photos import (
+    PhotoStatus,
+    first_items,
+    images_in,
+    is_image_name,
+    listing,
+    look,
+    natural,
+    printable,
+    root_folder,
+)
 from bench.identity import IDENTITY, RECORDED, Spec
 
 
 class FolderOptions(Spec):
-    """Where the photos lie and how they are read; they enter identities by content."""
+    """Where the photos lie and how they are read; they enter identities by content.
+
+    Attributes:
+        root: folder of the photos.
+        list: a CSV that says which photos to use; None: all, by their names.
+        references: which photos of a subject are references; ignored with a list.
+        limit: number of items, the first of the list; None: all.
+        redistributable: whether its images may be shown to others.
+        licence: of the photos.
+    """
 
     root: Annotated[Path, RECORDED]
-    list: Annotated[Path | None, RECORDED] = None  # a CSV that says which photos to use; None: all, by their names
-    references: Annotated[Literal["first", "all"], IDENTITY] = "first"  # of each subject; ignored with a list
-    limit: Annotated[int | None, IDENTITY, Field(ge=1)] = None  # first so many items
+    list: Annotated[Path | None, RECORDED] = None
+    references: Annotated[Literal["first", "all"], IDENTITY] = "first"
+    limit: Annotated[int | None, IDENTITY, Field(ge=1)] = None
     redistributable: Annotated[bool, RECORDED] = False
     licence: Annotated[str, RECORDED] = "unknown"
 
@@ -34,7 +53,7 @@ class Folder:
         self._options = options
 
     def photos(self) -> pd.DataFrame:
-        """The table of photos (`bench.data.photos`).
+        """Return the table of photos (`bench.data.photos`).
 
         Raises:
             UserError: no folder at `root`, no photo in it, or a faulty list.
@@ -46,10 +65,10 @@ class Folder:
 
 
 def layout(root: Path, references: Literal["first", "all"] = "first") -> pd.DataFrame:
-    """The list of a folder.
+    """Return the list of a folder.
 
     Subjects come in natural order, a subject's photos by their place in natural order. `anna.jpg` at the top and the
-    pictures in `anna/` are the same subject. Sub-folders are read one level deep. With "first" the item is named after
+    images in `anna/` are the same subject. Sub-folders are read one level deep. With "first" the item is named after
     the subject; with "all" every photo is an item, named after its place, and there are no targets.
     """
     rows = []
@@ -64,21 +83,21 @@ def layout(root: Path, references: Literal["first", "all"] = "first") -> pd.Data
 
 def _subjects(root: Path) -> dict[str, list[str]]:
     images: dict[str, list[str]] = {}
-    for name in pictures_in(root):
+    for name in images_in(root):
         images.setdefault(os.path.splitext(name)[0], []).append(name)
     for raw in sorted(os.listdir(root)):
         name = printable(raw)
-        if not name.startswith(".") and not is_picture(name) and (root / raw).is_dir():
-            images.setdefault(name, []).extend(f"{name}/{picture}" for picture in pictures_in(root / raw))
+        if not name.startswith(".") and not is_image_name(name) and (root / raw).is_dir():
+            images.setdefault(name, []).extend(f"{name}/{image}" for image in images_in(root / raw))
     return images
 
 
 def folder_list(root: Path) -> Listing:
-    """The list of a folder, with the photos that cannot be used as remarks.
+    """Return the list of a folder, with the photos that cannot be used as remarks.
 
     Raises:
         UserError: no folder at `root`, or no photo in it.
     """
     photos = look(root, layout(root_folder(root)))
-    odd = photos[photos["status"] != "ok"]
+    odd = photos[photos["status"] != PhotoStatus.OK]
     return Listing(photos, remarks_of(list(zip(odd["image"], odd["reason"], strict=True))))

@@ -34,12 +34,12 @@ class Listing(NamedTuple):
 
 
 def remarks_of(rows: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """The table of remarks from (image, remark) pairs."""
+    """Return the table of remarks from (image, remark) pairs."""
     return pd.DataFrame(list(rows), columns=["image", "remark"], dtype="str")
 
 
 def write_list(photos: pd.DataFrame, path: Path) -> None:
-    """Writes a table of photos as a list, atomically; paths and states stay behind.
+    """Write a table of photos as a list, atomically; paths and states stay behind.
 
     Raises:
         UserError: the file cannot be written.
@@ -48,24 +48,24 @@ def write_list(photos: pd.DataFrame, path: Path) -> None:
 
 
 def list_text(photos: pd.DataFrame) -> str:
-    """The text of a list."""
+    """Return the text of a list."""
     columns = [*LIST_COLUMNS, *group_columns(photos)]
     return "".join(csv_line(row) for row in [columns, *photos[columns].itertuples(index=False)])
 
 
 def csv_line(row: Iterable[object]) -> str:
-    r"""One line of CSV, ended by "\n"; Python's writer quotes a "\r" only where it ends lines by "\r\n"."""
+    r"""Return one line of CSV, ended by "\n"; Python's writer quotes a "\r" only where it ends lines by "\r\n"."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\r\n").writerow(row)
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def read_list(path: Path) -> pd.DataFrame:
-    """Reads a list.
+    """Read a list.
 
     Returns:
         Columns `item, subject, role, image, sha256` and the groups, all text. `width` and `height` are for the reader
-        of the file; the sizes that count are those of the pictures.
+        of the file; the sizes that count are those of the images.
 
     Raises:
         UserError: what is wrong, in which line, and what is allowed there.
@@ -82,14 +82,15 @@ def read_list(path: Path) -> pd.DataFrame:
 
 
 def csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(number of its first line, fields) of every record that is not an empty line."""
+    """Return (number of its first line, fields) of every record that is not an empty line."""
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"cannot read the list {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"the list {path} is not UTF-8: {error.reason} at byte {error.start}") from error
-    reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 1
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line = 1
     try:
         for row in reader:
             if row:

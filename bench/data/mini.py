@@ -16,7 +16,16 @@ from bench.store import locked
 
 
 class MiniOptions(Spec):
-    """How many people, and how many further pictures of each; `root` is where the pictures are kept."""
+    """How many people and images there are.
+
+    Attributes:
+        root: where the images are kept.
+        subjects: people.
+        targets: further images of each.
+        size: side of an image in pixels.
+        redistributable: whether its images may be shown to others.
+        licence: of the images.
+    """
 
     root: Annotated[Path, RECORDED]
     subjects: Annotated[int, IDENTITY, Field(ge=1)] = 16
@@ -35,7 +44,7 @@ class Mini:
         self._options = options
 
     def photos(self) -> pd.DataFrame:
-        """The table of photos (`bench.data.photos`); renders them into `root` where they are not there yet."""
+        """Return the table of photos (`bench.data.photos`); render them into `root` where they are not there yet."""
         options = self._options
         root = options.root / f"{options.subjects}x{1 + options.targets}-{options.size}"
         with locked(options.root):
@@ -44,7 +53,7 @@ class Mini:
 
 
 def _render(root: Path, options: MiniOptions) -> None:
-    """Makes the pictures beside `root` and moves them there when they are whole."""
+    """Make the images next to `root` and move them there when they are whole."""
     from bench.mini.dataset import TRUTH, make
 
     if (root / TRUTH).exists():

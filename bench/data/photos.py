@@ -9,7 +9,7 @@ One row per photo, in the list's order, with the columns
     path     the same as an absolute path, links followed; recorded only; "" where the photo must not be read
     sha256   of the file's bytes; "" where the photo does not take part (missing or refused)
     width, height   pixels as read (upright); 0 where unknown
-    status   "ok", "undecodable" (no picture), "refused" (must not be used) or "missing"
+    status   "ok", "undecodable" (not an image), "refused" (must not be used) or "missing"
     reason   why the status is not ok; "" where it is
     key      a file name for the item, unique whatever the case; "" for a target
 
@@ -25,8 +25,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -34,9 +35,17 @@ from bench.assets import origin
 from bench.errors import UserError
 from bench.hashing import sha256_bytes
 from bench.identity import digest
-from bench.images import ImageError, header_size, read_bytes
+from bench.images import ImageError, MissingImageError, header_size, read_bytes
 
-Status = Literal["ok", "undecodable", "refused", "missing"]
+
+class PhotoStatus(StrEnum):
+    """Whether a photo of a list can be used, as far as its file and header say."""
+
+    OK = "ok"
+    UNDECODABLE = "undecodable"
+    REFUSED = "refused"
+    MISSING = "missing"
+
 
 ROLES = ("reference", "target")
 LIST_COLUMNS = ("item", "subject", "role", "image", "sha256", "width", "height")
@@ -49,31 +58,31 @@ SUFFIXES = frozenset(
 
 
 class Seen(NamedTuple):
-    """What the disk says about one photo."""
+    """What the disk says about one photo; the fields are columns of the table."""
 
     path: str
     sha256: str = ""
     width: int = 0
     height: int = 0
-    status: Status = "ok"
+    status: PhotoStatus = PhotoStatus.OK
     reason: str = ""
 
 
 def look(root: Path, listed: pd.DataFrame) -> pd.DataFrame:
-    """Looks at every photo of a list, without decoding it.
+    """Look at every photo of a list, without decoding it.
 
-    Refused are: an image that lies outside the root (by its name or through symbolic links), one whose bytes are not
-    those of the list, and a target with the very bytes of a reference of the same person.
+    An image is refused that lies outside the root (by its name or through symbolic links), or whose bytes are not those
+    of the list. So is a target with the very bytes of a reference of the same person.
 
     Args:
-        root: the folder of the pictures.
+        root: the folder of the images.
         listed: columns `item, subject, role, image`, and where known `sha256`; further ones are groups.
 
     Returns:
         The table of photos, rows in the order of `listed`.
 
     Raises:
-        UserError: `root` is no folder, or the list is empty.
+        UserError: `root` is not a folder, or the list is empty.
     """
     top = root_folder(root)
     if listed.empty:
@@ -83,43 +92,45 @@ def look(root: Path, listed: pd.DataFrame) -> pd.DataFrame:
         seen = list(pool.map(lambda image, sha: _look(top, image, sha), listed["image"], expected))
     named = listed[["item", "subject", "role", "image"]].reset_index(drop=True)
     photos = named.join(pd.DataFrame(seen, columns=Seen._fields))
+    photos["status"] = photos["status"].map(str)
     photos["key"] = _keys_column(photos)
     groups = listed[group_columns(listed)].reset_index(drop=True)
     return _refuse_copies(photos).join(groups)
 
 
 def root_folder(root: Path) -> Path:
-    """The real path of a folder of pictures.
+    """Return the real path of a folder of images.
 
     Raises:
-        UserError: it is none.
+        UserError: there is none.
     """
     if not Path(root).is_dir():
         get = origin(Path(root))
-        raise UserError(f"no folder of pictures at {root}; give it as dataset.root=DIR{f', or {get}' if get else ''}")
+        raise UserError(f"no folder of images at {root}; give it as dataset.root=DIR{f', or {get}' if get else ''}")
     return Path(os.path.realpath(root))
 
 
 def group_columns(photos: pd.DataFrame) -> list[str]:
-    """The columns of a list or table of photos that say something about the person: all but the fixed ones."""
+    """Return the columns of a list or table of photos that say something about the person: all but the fixed ones."""
     return [c for c in photos.columns if c not in PHOTO_COLUMNS]
 
 
 def _look(top: Path, image: str, expected: str) -> Seen:
     path = _inside(top, image)
     if path is None:
-        return Seen("", status="refused", reason="lies outside the root")
+        return Seen("", status=PhotoStatus.REFUSED, reason="lies outside the root")
     try:
         data = read_bytes(path)
+    except MissingImageError as error:
+        hint = " (a name that is not UTF-8 cannot be used)" if "\\x" in image else ""
+        return Seen(str(path), status=PhotoStatus.MISSING, reason=error.reason + hint)
     except ImageError as error:
-        missing = error.reason == "no such file"
-        hint = " (a name that is not UTF-8 cannot be used)" if missing and "\\x" in image else ""
-        return Seen(str(path), status="missing" if missing else "undecodable", reason=error.reason + hint)
+        return Seen(str(path), status=PhotoStatus.UNDECODABLE, reason=error.reason)
     return _judge(str(path), data, expected)
 
 
 def _inside(top: Path, image: str) -> Path | None:
-    """The real path of an image below `top`; None where its name or a symbolic link leads out of it."""
+    """Return the real path of an image below `top`; None where its name or a symbolic link leads out of it."""
     place = PurePosixPath(image)
     if place.is_absolute() or ".." in place.parts or "\0" in image:
         return None
@@ -130,27 +141,27 @@ def _inside(top: Path, image: str) -> Path | None:
 def _judge(path: str, data: bytes, expected: str) -> Seen:
     sha256 = sha256_bytes(data)
     if expected and expected != sha256:
-        return Seen("", status="refused", reason=f"sha256 differs from the list: the file has {sha256}")
+        return Seen("", status=PhotoStatus.REFUSED, reason=f"sha256 differs from the list: the file has {sha256}")
     try:
         width, height = header_size(data)
     except ImageError as error:
-        return Seen(path, sha256, status="undecodable", reason=error.reason)
+        return Seen(path, sha256, status=PhotoStatus.UNDECODABLE, reason=error.reason)
     return Seen(path, sha256, width, height)
 
 
 def _refuse_copies(photos: pd.DataFrame) -> pd.DataFrame:
-    """A target that is the reference once more would be no other photo of the person."""
+    """Refuse targets with the bytes of a reference: a target is another photo of the person."""
     pairs = zip(photos["subject"], photos["sha256"], strict=True)
     shown = {pair for pair, role in zip(pairs, photos["role"], strict=True) if role == "reference" and pair[1]}
     same = [pair in shown for pair in zip(photos["subject"], photos["sha256"], strict=True)]
     copies = pd.Series(same, index=photos.index) & (photos["role"] == "target")
-    photos.loc[copies, ["path", "sha256", "status"]] = ["", "", "refused"]
+    photos.loc[copies, ["path", "sha256", "status"]] = ["", "", str(PhotoStatus.REFUSED)]
     photos.loc[copies, "reason"] = "the same bytes as a reference"
     return photos
 
 
 def content_id(photos: pd.DataFrame) -> str:
-    """Identity of a dataset by content: sha256 (hex) over (item, subject, role, sha256) of its rows, in order.
+    """Return the identity of a dataset by content: sha256 (hex) over (item, subject, role, sha256) of its rows.
 
     Paths, times, sizes and group columns play no part: a copy of the folder elsewhere has the same id, and a folder in
     which one pixel of a photo differs has another.
@@ -160,7 +171,7 @@ def content_id(photos: pd.DataFrame) -> str:
 
 
 def first_items(listed: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """The first `limit` references of a list and the targets of their subjects, in the list's order; None: all."""
+    """Return the first `limit` references of a list and the targets of their subjects, in its order; None: all."""
     if limit is None:
         return listed
     is_reference = listed["role"] == "reference"
@@ -180,7 +191,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 def keys(items: Sequence[str]) -> list[str]:
-    """File names for items: the item itself where it is a plain name that no other equals but for case.
+    """Return file names for items: the item itself where it is a plain name that no other equals but for case.
 
     Otherwise what is plain of it, "-" and the first 8 hex digits of the sha256 of its UTF-8 bytes.
 
@@ -191,7 +202,8 @@ def keys(items: Sequence[str]) -> list[str]:
         names = _keys(items, digits)
         if len({name.casefold() for name in names}) == len(set(items)):
             return names
-    raise ValueError("two items have the same key")  # sha256 would have to collide
+    # The sha256 of two items would have to collide.
+    raise ValueError("two items have the same key")
 
 
 def _keys(items: Sequence[str], digits: int) -> list[str]:
@@ -201,7 +213,7 @@ def _keys(items: Sequence[str], digits: int) -> list[str]:
 
 
 def hashed_key(item: str, digits: int = 8) -> str:
-    """The key of an item whose own name cannot be a file's.
+    """Return the key of an item whose own name cannot be a file's.
 
     >>> hashed_key("名前")
     'item-7ec26292'
@@ -211,7 +223,7 @@ def hashed_key(item: str, digits: int = 8) -> str:
 
 
 def natural(name: str) -> tuple[tuple[tuple[int, str], ...], bytes]:
-    """Sort key of the natural order: runs of the digits 0-9 by value, the rest by code point, ties by UTF-8 bytes.
+    """Return the sort key of the natural order: digits 0-9 by value, the rest by code point, ties by UTF-8 bytes.
 
     >>> sorted(["b10.jpg", "b9.jpg", "B1.jpg", "b09.jpg"], key=natural)
     ['B1.jpg', 'b09.jpg', 'b9.jpg', 'b10.jpg']
@@ -220,27 +232,27 @@ def natural(name: str) -> tuple[tuple[tuple[int, str], ...], bytes]:
     return tuple((int(p), "") if i % 2 else (-1, p) for i, p in enumerate(parts)), name.encode()
 
 
-def pictures_in(folder: Path) -> list[str]:
-    """Names of the pictures directly in a folder, in natural order; hidden files and other kinds are passed over.
+def images_in(folder: Path) -> list[str]:
+    """Return the names of the images directly in a folder, in natural order, without hidden files and other kinds.
 
-    A name that is no UTF-8 is shown with \\x escapes; no file will be found under it, and its row says so.
+    A name that is not UTF-8 is shown with \\x escapes; no file will be found under it, and its row says so.
     """
     names = (printable(entry.name) for entry in os.scandir(folder))
-    return sorted((n for n in names if is_picture(n)), key=natural)
+    return sorted((n for n in names if is_image_name(n)), key=natural)
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file is taken for a photo: by its suffix, whatever it holds, unless it is hidden."""
+def is_image_name(name: str) -> bool:
+    """Return whether a file is taken for a photo: by its suffix, whatever it holds, unless it is hidden."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def printable(name: str) -> str:
-    """A file name as text that can be written anywhere."""
+    """Return a file name as text that can be written anywhere."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def listing(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
-    """A list of photos from its rows: `item, subject, role, image` first, then the groups; "" where a row lacks one."""
+    """Return a list of photos: `item, subject, role, image` first, then the groups; "" where a row lacks one."""
     frame = pd.DataFrame(list(rows), dtype="str").fillna("")
     first = ["item", "subject", "role", "image"]
     return frame.reindex(columns=first + [c for c in frame.columns if c not in first], fill_value="")

@@ -15,10 +15,10 @@ class Dataset(Protocol):
     Options: ClassVar[type[Spec]]
 
     def __init__(self, options: Any) -> None:
-        """Keeps the options; reads nothing yet."""
+        """Keep the options; read nothing yet."""
 
     def photos(self) -> pd.DataFrame:
-        """The table of photos, as `bench.data.photos` describes it; raises `UserError` where there is nothing to use.
+        """Return the table of photos, as `bench.data.photos` describes it; raise `UserError` where nothing can be used.
 
         Its rows come in one order, whatever the file system's.
         """

@@ -23,9 +23,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NOTE = "removed.json"
-REBUILT = ("scores", "report")  # made from the tables by the stages that come later
-COMPARED = "compare"  # folder of comparisons among the runs; they are made of all their runs' scores
-SHOWS_OTHERS = "shuffle-"  # runs of this control show people under the names of others
+"""In a folder that lost rows: how many."""
+
+REBUILT = ("scores", "report")
+"""Folders that later stages make from the tables."""
+
+COMPARED = "compare"
+"""Folder of comparisons among the runs; they are made of all their runs' scores."""
+
+SHOWS_OTHERS = "shuffle-"
+"""Beginning of the folders of a control whose runs show people under the names of others."""
+
 TEXTS = {".csv", ".html", ".json", ".jsonl", ".log", ".md", ".svg", ".tex", ".txt", ".yaml"}
 
 
@@ -37,7 +45,7 @@ class Removal(NamedTuple):
         tables: Parquet table -> number of rows.
         runs: the folders that hold something of the person.
         deleted: files and folders that go as a whole.
-        photos: the pictures that the rows were made from; they are the user's, and stay.
+        photos: the images that the rows were made from; they are the user's, and stay.
         mentions: texts that hold a name of the person and are left as they are.
     """
 
@@ -58,7 +66,7 @@ class Person(NamedTuple):
 
 
 def remove(subject: str, *, runs: Path, lists: Path, dry_run: bool = False) -> Removal:
-    """Removes a subject, by its exact name.
+    """Remove a subject, by its exact name.
 
     The scores and the report of every run that held the person are deleted, and all comparisons of runs, to be made
     again; so are whole runs of the control `shuffle`, which show each person under other people's names. Every folder
@@ -92,9 +100,9 @@ def remove(subject: str, *, runs: Path, lists: Path, dry_run: bool = False) -> R
 
 
 def _people(subject: str, folders: list[Path]) -> dict[Path, Person]:
-    """Who the person is in each folder.
+    """Return who the person is in each folder.
 
-    A run that was stopped before its first rows doesn't say whose its pictures are: the dataset's other folders do.
+    A run that was stopped before its first rows doesn't say whose its images are: the dataset's other folders do.
     """
     own = {folder: _person(subject, folder) for folder in folders}
     silent = [folder for folder in folders if not any("subject" in _names(path) for path in _tables(folder))]
@@ -113,28 +121,28 @@ def _find(subject: str, people: dict[Path, Person], lists: Path) -> Removal:
 
 def _find_in_run(folder: Path, person: Person, found: Removal) -> None:
     tables = {path: count for path in _tables(folder) if (count := _count(path, person))}
-    pictures = [path for path in sorted(folder.glob("*/*")) if _shows(path, person)]
-    if not tables and not pictures:
+    images = [path for path in sorted(folder.glob("*/*")) if _shows(path, person)]
+    if not tables and not images:
         return
     found.runs.append(folder)
     if folder.name.startswith(SHOWS_OTHERS):
         found.deleted.append(folder)
         return
     found.tables.update(tables)
-    found.deleted.extend([*pictures, *(folder / name for name in REBUILT if (folder / name).exists())])
+    found.deleted.extend([*images, *(folder / name for name in REBUILT if (folder / name).exists())])
     photos = {photo for path in tables for photo in _values(path, "path", person.subject)}
     found.photos.extend(sorted(p for p in photos if Path(p).is_absolute() and p not in found.photos))
 
 
 def _shows(path: Path, person: Person) -> bool:
-    """Whether `samples/<key>/` and the like, or a picture called by the key, is of the person."""
+    """Return whether `samples/<key>/` and the like, or an image called by the key, is of the person."""
     if path.parent.name in ("tables", *REBUILT):
         return False
     return path.name in person.keys or (path.suffix in SUFFIXES and path.stem in person.keys)
 
 
 def _purge(folder: Path, person: Person, found: Removal) -> None:
-    """What says who the person is goes last, so that a removal that was killed can be started again."""
+    """Delete what is of the person; what says who it is goes last, so that a killed removal can be started again."""
     for path in [path for path in found.deleted if path.is_relative_to(folder)]:
         _delete(path)
     if folder in found.deleted:
@@ -161,7 +169,7 @@ def _lists(lists: Path) -> list[Path]:
 
 
 def _tables(folder: Path) -> Iterator[Path]:
-    """All tables of a run, those of unfinished shards too, without what is deleted as a whole."""
+    """Yield all tables of a run, those of unfinished shards too, without what is deleted as a whole."""
     for path in sorted(folder.rglob("*.parquet")):
         if path.relative_to(folder).parts[0] not in REBUILT:
             yield path
@@ -172,7 +180,7 @@ def _rows_in_list(path: Path, subject: str) -> int:
 
 
 def _list_rows(path: Path, subject: str) -> Iterator[tuple[list[str], bool]]:
-    """(fields, whether they name the person) of every row of a list, its header first; nothing of another CSV."""
+    """Yield (fields, whether they name the person) of every row of a list, its header first; nothing of another CSV."""
     rows = (row for _, row in csv_records(path))
     header = next(rows, [])
     if "subject" in header and "role" in header:
@@ -201,7 +209,7 @@ def _merged(subject: str, people: Iterable[Person]) -> Person:
 
 
 def _values(path: Path, column: str, subject: str) -> set[str]:
-    """What a text column of a table holds in the rows of the person."""
+    """Return what a text column of a table holds in the rows of the person."""
     import pyarrow.compute as pc
 
     table = _read(path, [name for name in _names(path) if name in (column, "subject")])
@@ -219,7 +227,7 @@ def _count(path: Path, person: Person) -> int:
 
 
 def _rewrite_table(path: Path, person: Person) -> int:
-    """Writes a table again without the rows of the person; returns how many those were."""
+    """Write a table again without the rows of the person; return how many those were."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -235,7 +243,7 @@ def _rewrite_table(path: Path, person: Person) -> int:
 
 
 def _mask(table: pa.Table, person: Person) -> pa.ChunkedArray | None:
-    """Which rows name the person; None where no column could."""
+    """Return which rows name the person; None where no column could."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -250,7 +258,7 @@ def _mask(table: pa.Table, person: Person) -> pa.ChunkedArray | None:
 
 
 def _names(path: Path) -> list[str]:
-    """The text columns of a table that matter here: those that name people, and `key` and `path`."""
+    """Return the text columns of a table that matter here: those that name people, and `key` and `path`."""
     import pyarrow as pa
 
     with _open(path) as file:
@@ -267,7 +275,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _read(path: Path, columns: list[str] | None) -> pa.Table:
-    """Columns of a table, text as plain strings; None: the whole table as it is."""
+    """Return columns of a table, text as plain strings; None: the whole table as it is."""
     import pyarrow as pa
 
     with _open(path) as file:
@@ -288,7 +296,7 @@ def _open(path: Path) -> pa.parquet.ParquetFile:
 
 
 def _mentions(found: Removal, subject: str, places: Iterable[Path]) -> list[Path]:
-    """Texts outside of what goes that hold the subject's name, not as a part of a longer word or number."""
+    """Return texts outside of what goes that hold the subject's name, not as a part of a longer word or number."""
     written = "|".join(sorted({re.escape(subject), re.escape(json.dumps(subject)[1:-1])}))
     name = re.compile(rf"(?<![^\W_])(?:{written})(?![^\W_])")
     texts = (path for place in places for path in sorted(place.rglob("*")) if path.suffix in TEXTS and path.is_file())

@@ -1,6 +1,6 @@
-"""Synth-500: pictures of people who don't exist (thispersondoesnotexist.com), one picture per subject.
+"""Synth-500: images of people who don't exist (thispersondoesnotexist.com), one image per subject.
 
-The licence of the pictures is unclear: lists hold names, sizes and sha256, and nothing is passed on.
+The licence of the images is unclear: lists hold names, sizes and sha256, and nothing is passed on.
 """
 
 from __future__ import annotations
@@ -15,23 +15,31 @@ import pandas as pd
 from pydantic import Field
 
 from bench.data.lists import Listing, read_list, remarks_of
-from bench.data.photos import first_items, listing, look, pictures_in, root_folder
+from bench.data.photos import first_items, images_in, listing, look, root_folder
 from bench.identity import IDENTITY, RECORDED, Spec
 from bench.images import Image, ImageError, read_image
 
 
 class Synth500Options(Spec):
-    """Where the pictures lie."""
+    """Where the images lie and which of them are used.
+
+    Attributes:
+        root: folder of the images.
+        list: a CSV as `python -m bench data synth500` writes it; None: all of them.
+        limit: number of items, the first of the list; None: all.
+        redistributable: whether its images may be shown to others.
+        licence: of the images.
+    """
 
     root: Annotated[Path, RECORDED]
-    list: Annotated[Path | None, RECORDED] = None  # as `python -m bench data synth500` writes it; None: all of them
-    limit: Annotated[int | None, IDENTITY, Field(ge=1)] = None  # first so many items
+    list: Annotated[Path | None, RECORDED] = None
+    limit: Annotated[int | None, IDENTITY, Field(ge=1)] = None
     redistributable: Annotated[bool, RECORDED] = False
     licence: Annotated[str, RECORDED] = "thispersondoesnotexist.com: unclear"
 
 
 class Synth500:
-    """Every picture is a reference and, unless it is there twice, a subject of its own; there are no targets."""
+    """Every image is a reference and, unless it is there twice, a subject of its own; there are no targets."""
 
     Options: ClassVar[type[Spec]] = Synth500Options
 
@@ -39,10 +47,10 @@ class Synth500:
         self._options = options
 
     def photos(self) -> pd.DataFrame:
-        """The table of photos.
+        """Return the table of photos.
 
         Raises:
-            UserError: no folder at `root`, no picture in it, or a faulty list.
+            UserError: no folder at `root`, no image in it, or a faulty list.
         """
         options = self._options
         root = root_folder(options.root)
@@ -51,8 +59,8 @@ class Synth500:
 
 
 def layout(root: Path) -> pd.DataFrame:
-    """The list of a folder in natural order; an item is named after its file, with the suffix where that is needed."""
-    images = pictures_in(root)
+    """Return the list of a folder in natural order; an item has the name of its file, with the suffix where needed."""
+    images = images_in(root)
     stems = Counter(os.path.splitext(image)[0] for image in images)
     names = [stem if stems[stem] == 1 else image for image in images for stem in [os.path.splitext(image)[0]]]
     rows = [
@@ -63,29 +71,29 @@ def layout(root: Path) -> pd.DataFrame:
 
 
 def share_subjects(photos: pd.DataFrame) -> pd.DataFrame:
-    """Gives pictures with the same bytes the subject of the first: a person is not an impostor of themself."""
+    """Give images with the same bytes the subject of the first: a person is not an impostor of themself."""
     known = photos["sha256"] != ""
     first = photos[known].groupby("sha256", sort=False)["subject"].transform("first")
     return photos.assign(subject=first.reindex(photos.index).where(known, photos["subject"]))
 
 
 def synth500(root: Path, count_faces: Callable[[Image], int] | None = None, *, count: int = 500) -> Listing:
-    """The list of the first `count` pictures of a folder in natural order.
+    """Return the list of the first `count` images of a folder in natural order.
 
-    Nothing is left out: duplicates share a subject, and a picture without a face is for each run to count. Both are
-    remarked on, as are pictures that cannot be read and another number of pictures.
+    Nothing is left out: duplicates share a subject, and an image without a face is for each run to count. Both are
+    remarked on, as are images that cannot be read and another number of images.
 
     Args:
         root: the folder.
-        count_faces: number of faces in a (H, W, 3) uint8 RGB picture; None doesn't look for faces.
+        count_faces: number of faces in a (H, W, 3) uint8 RGB image; None doesn't look for faces.
         count: how many.
 
     Raises:
-        UserError: no folder at `root`, or no picture in it.
+        UserError: no folder at `root`, or no image in it.
     """
     listed = layout(root_folder(root))
     photos = share_subjects(look(root, first_items(listed, count)))
-    remarks = [] if len(listed) == count else [("", f"{len(listed)} pictures, not {count}")]
+    remarks = [] if len(listed) == count else [("", f"{len(listed)} images, not {count}")]
     for row in photos.to_dict("records"):
         remark = row["reason"] or _twice(row) or _remark(Path(row["path"]), count_faces)
         remarks += [(row["image"], remark)] if remark else []

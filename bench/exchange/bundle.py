@@ -6,13 +6,14 @@ import io
 import json
 import math
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import pandas as pd
 from pydantic import BaseModel, ValidationError
@@ -27,22 +28,29 @@ from bench.exchange.schema import (
     MAX_JSON_DEPTH,
     MAX_NUMBER,
     NAMES,
+    NAMES_V1,
     PER_SAMPLE,
     RECORD,
+    REFERENCES,
+    REFERENCES_FILE,
     REQUIRED,
     SAMPLES,
     SCORE_COUNTS,
+    SCORE_COUNTS_OR_NONE,
     SCORE_NUMBERS,
     SCORE_TEXTS,
+    SCORE_TRUTHS,
     SCORES,
+    STATUS,
+    TARGETS,
+    USABLE,
     Manifest,
     Record,
 )
 from bench.hashing import sha256_bytes
+from bench.metrics.protocol import NUMBER, Number
 
 Model = TypeVar("Model", bound=BaseModel)
-Name = tuple[str, str, str]
-"""Metric, variant and statistic."""
 
 
 class Refused(Exception):
@@ -51,11 +59,17 @@ class Refused(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A bundle whose files are whole and well formed; whether its numbers agree is `bench.exchange.verify`'s matter.
+    """A bundle whose files are whole and well formed; whether its numbers agree is checked by `bench.exchange.verify`.
 
     Attributes:
-        source: where it was read from. sha256: of its manifest, which names all other files.
-        manifest, record: as declared. scores, samples, items: its tables, with missing values as NaN.
+        source: where it was read from.
+        sha256: of its manifest, which names all other files.
+        manifest: as declared.
+        record: as declared.
+        scores: a row per number; missing values are NaN.
+        samples: a row per sample.
+        items: a row per item and number.
+        references: a row per item; None in a bundle of version 1, which has no such table.
     """
 
     source: Path
@@ -65,43 +79,53 @@ class Bundle:
     scores: pd.DataFrame
     samples: pd.DataFrame
     items: pd.DataFrame
+    references: pd.DataFrame | None
 
     @cached_property
-    def by_name(self) -> dict[Name, dict[str, Any]]:
-        """The rows of scores by metric, variant and statistic."""
-        rows = self.scores.to_dict("records")
-        return {(row["metric"], row["variant"], row["statistic"]): {str(k): v for k, v in row.items()} for row in rows}
+    def by_number(self) -> dict[Number, dict[str, Any]]:
+        """The rows of scores by number."""
+        return {number_of(row): {str(k): v for k, v in row.items()} for row in self.scores.to_dict("records")}
 
     @cached_property
-    def items_by_name(self) -> dict[Name, pd.DataFrame]:
-        """The rows of items by metric, variant and statistic."""
-        groups = self.items.groupby(["metric", "variant", "statistic"], sort=False)
-        return {(str(m), str(v), str(s)): rows for (m, v, s), rows in groups}
+    def items_by_number(self) -> dict[Number, pd.DataFrame]:
+        """The rows of items by number."""
+        groups = self.items.groupby(NUMBER, sort=False)
+        return {Number(*map(str, key)): rows for key, rows in groups}
 
-    def items_of(self, name: Name) -> pd.DataFrame:
-        """The rows of items of one number; none where there are none."""
-        return self.items_by_name.get(name, self.items[:0])
+    @cached_property
+    def content_id(self) -> str:
+        """sha256 of what was measured of each sample: the same run has the same one, whatever it calls itself."""
+        measured = [str(column) for column in self.samples if "[" in str(column)]
+        rows = self.samples[["item", "index", "status", *sorted(measured)]].sort_values(["item", "index"])
+        return sha256_bytes(rows.to_csv(index=False, lineterminator="\n").encode())
+
+
+def number_of(row: Mapping[Any, Any]) -> Number:
+    """Return the number that a row of scores or items is about."""
+    return Number(*(str(row[name]) for name in NUMBER))
 
 
 def read_bundle(source: Path) -> Bundle:
-    """Reads a zip file or a folder.
+    """Read a zip file or a folder.
 
     Raises:
-        Refused: it is no bundle, too large, has foreign or missing files, or a file is not what the manifest says.
+        Refused: it is not a bundle, is too large, has foreign or missing files, or a file differs from the manifest.
     """
     files = read_files(source)
     if MANIFEST not in files:
         raise Refused(f"it has no {MANIFEST}")
     manifest = _model(Manifest, files.pop(MANIFEST), MANIFEST)
-    _check_files(files, manifest)
+    tables = _TABLES[manifest.version]
+    _check_files(files, manifest, (*REQUIRED, *([REFERENCES_FILE] if tables.references else [])))
     return Bundle(
         source,
         sha256_bytes(json.dumps(manifest.model_dump(mode="json"), sort_keys=True).encode()),
         manifest,
         _model(Record, files[RECORD], RECORD),
-        _scores(files["scores.csv"]),
-        _samples(files["samples.csv"]),
-        _items(files["items.csv"]),
+        tables.scores(files["scores.csv"]),
+        tables.samples(files["samples.csv"]),
+        tables.items(files["items.csv"]),
+        tables.references(files[REFERENCES_FILE]) if tables.references else None,
     )
 
 
@@ -135,7 +159,7 @@ def _from_folder(source: Path) -> dict[str, bytes]:
         Path(place) / name for place, folders, names in os.walk(source) for name in (*names, *_links(place, folders))
     ]
     if any(not stat.S_ISREG(os.lstat(path).st_mode) for path in paths):
-        raise Refused("it holds a link or something that is no file")
+        raise Refused("it holds a link or something that is not a file")
     _check_sizes([os.lstat(path).st_size for path in paths])
     for path in sorted(paths):
         name = path.relative_to(source).as_posix()
@@ -159,7 +183,7 @@ def _check_sizes(sizes: list[int]) -> None:
 
 def _check_name(name: str, known: Mapping[str, bytes]) -> None:
     if name != MANIFEST and not NAMES.fullmatch(name):
-        raise Refused(f"{name[:100]!r} is no file of a bundle")
+        raise Refused(f"{name[:100]!r} is not a file of a bundle")
     if name in known:
         raise Refused(f"{name!r} is in it twice")
 
@@ -170,9 +194,9 @@ def _limited(data: bytes, limit: int, name: str) -> bytes:
     return data
 
 
-def _check_files(files: Mapping[str, bytes], manifest: Manifest) -> None:
+def _check_files(files: Mapping[str, bytes], manifest: Manifest, required: Iterable[str]) -> None:
     """Files and manifest name each other, with the right bytes."""
-    for name in sorted({*files, *manifest.files, *REQUIRED}):
+    for name in sorted({*files, *manifest.files, *required}):
         if name not in files:
             raise Refused(f"{name!r} is missing")
         if name not in manifest.files:
@@ -215,24 +239,115 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _scores(data: bytes) -> pd.DataFrame:
-    frame = _table(data, "scores.csv", SCORES)
-    _unique_rows(frame, ["metric", "variant", "statistic"], "scores.csv")
+    return _converted_scores(_table(data, "scores.csv", SCORES))
+
+
+def _converted_scores(frame: pd.DataFrame) -> pd.DataFrame:
+    _unique_rows(frame, NUMBER, "scores.csv")
     frame = _converted(frame, "scores.csv", SCORE_NUMBERS, number)
     frame = _converted(frame, "scores.csv", SCORE_COUNTS, count)
-    return _converted(frame, "scores.csv", ("higher_is_better",), truth).astype({name: str for name in SCORE_TEXTS})
+    frame = _converted(frame, "scores.csv", SCORE_COUNTS_OR_NONE, count_or_none)
+    return _converted(frame, "scores.csv", SCORE_TRUTHS, truth).astype({name: str for name in SCORE_TEXTS})
 
 
 def _samples(data: bytes) -> pd.DataFrame:
-    frame = _table(data, "samples.csv", SAMPLES, PER_SAMPLE.fullmatch)
+    return _converted_samples(_table(data, "samples.csv", SAMPLES, PER_SAMPLE.fullmatch))
+
+
+def _converted_samples(frame: pd.DataFrame) -> pd.DataFrame:
     _unique_rows(frame, ["item", "index"], "samples.csv")
     frame = _converted(frame, "samples.csv", ("index", "n_faces"), count)
-    return _converted(frame, "samples.csv", frame.columns[len(SAMPLES) :], number)
+    numbers = [c for c in frame.columns if PER_SAMPLE.fullmatch(c) and not c.startswith(f"{STATUS}[")]
+    return _converted(frame, "samples.csv", numbers, number)
 
 
 def _items(data: bytes) -> pd.DataFrame:
-    frame = _table(data, "items.csv", ITEMS)
-    _unique_rows(frame, ["item", "metric", "variant", "statistic"], "items.csv")
+    return _converted_items(_table(data, "items.csv", ITEMS))
+
+
+def _converted_items(frame: pd.DataFrame) -> pd.DataFrame:
+    _unique_rows(frame, ["item", *NUMBER], "items.csv")
     return _converted(frame, "items.csv", ("value",), number)
+
+
+def _references(data: bytes) -> pd.DataFrame:
+    frame = _table(data, REFERENCES_FILE, REFERENCES, PER_SAMPLE.fullmatch)
+    _unique_rows(frame, ["item"], REFERENCES_FILE)
+    usable = [c for c in frame.columns if c.startswith(f"{USABLE}[")]
+    targets = [c for c in frame.columns if c.startswith(f"{TARGETS}[")]
+    frame = _converted(frame, REFERENCES_FILE, usable, certain)
+    return _converted(frame, REFERENCES_FILE, targets, count)
+
+
+# Version 1
+
+
+def _scores_v1(data: bytes) -> pd.DataFrame:
+    columns = (*NAMES_V1, *(c for c in SCORES if c not in (*NUMBER, "drawn")))
+    return _converted_scores(_named(_table(data, "scores.csv", columns)).assign(drawn="False"))
+
+
+def _samples_v1(data: bytes) -> pd.DataFrame:
+    columns = ("item", "subject", "index", "prompt_id", "status", "reason", "n_faces", "picture")
+    return _converted_samples(_table(data, "samples.csv", columns, PER_SAMPLE.fullmatch).drop(columns="reason"))
+
+
+def _items_v1(data: bytes) -> pd.DataFrame:
+    return _converted_items(_named(_table(data, "items.csv", ("item", "subject", *NAMES_V1, "value"))))
+
+
+_STATISTIC_V1 = re.compile(
+    r"(?P<statistic>[a-z0-9_]+)(?:@(?P<level>[0-9e.-]+))?"
+    r"(?:\[(?P<subset>verified [^\[\]@]+)@(?P<subset_level>[0-9e.-]+)\])?(?:\[(?P<group>[^\[\]=]+)=(?P<member>.*)\])?",
+    re.DOTALL,
+)
+
+
+def number_v1(metric: str, variant: str, statistic: str) -> Number:
+    """Return the number that version 1 spelled in three words.
+
+    >>> number_v1("groups", "judge", "fnmr@1e-3[gender=f]")[2:]
+    ('fnmr', '1e-3', '', 'gender', 'f')
+    >>> number_v1("lpips_diversity", "lpips", "mean_items[verified judge@1e-2]")[2:5]
+    ('mean_items', '1e-2', 'verified judge')
+
+    Raises:
+        Refused: version 1 had no such statistic.
+    """
+    found = _STATISTIC_V1.fullmatch(statistic)
+    if found is None:
+        raise Refused(f"{statistic[:60]!r} is not a statistic of a bundle of version 1")
+    parts = {name: text or "" for name, text in found.groupdict().items()}
+    level = parts["level"] or parts["subset_level"]
+    return Number(metric, variant, parts["statistic"], level, parts["subset"], parts["group"], parts["member"])
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with the columns of `NUMBER` in place of those of version 1."""
+    numbers = [number_v1(*names) for names in zip(*(frame[name] for name in NAMES_V1), strict=True)]
+    named = pd.DataFrame(numbers, columns=NUMBER, index=frame.index, dtype=str)
+    return pd.concat([frame.drop(columns=list(NAMES_V1)), named], axis=1)
+
+
+Reader = Callable[[bytes], pd.DataFrame]
+
+
+class _Tables(NamedTuple):
+    """How the tables of a version are read; `references` is None where a version has none."""
+
+    scores: Reader
+    samples: Reader
+    items: Reader
+    references: Reader | None
+
+
+_TABLES = {
+    1: _Tables(_scores_v1, _samples_v1, _items_v1, None),
+    2: _Tables(_scores, _samples, _items, _references),
+}
+
+
+# Cells
 
 
 def _table(
@@ -282,6 +397,19 @@ def count(text: str) -> int:
     if not text.isdecimal() or len(text) > 15:
         raise ValueError(f"{text[:30]!r} is not a whole number")
     return int(text)
+
+
+def count_or_none(text: str) -> int | None:
+    """Return a whole number, or None for an empty cell; pandas wrote those of a column with gaps as 5.0."""
+    return count(text.removesuffix(".0")) if text else None
+
+
+def certain(text: str) -> bool:
+    """Return True or False."""
+    value = truth(text)
+    if value is None:
+        raise ValueError("an empty cell, where True or False must be")
+    return value
 
 
 def truth(text: str) -> bool | None:

@@ -12,10 +12,20 @@ from typing import Any
 
 import pandas as pd
 
-from bench import __version__
 from bench.errors import UserError
-from bench.exchange.schema import ITEMS, MANIFEST, PAGE, RECORD, SAMPLES, SCHEMA, SCORES, VERSION
+from bench.exchange.schema import (
+    ITEMS,
+    MANIFEST,
+    PAGE,
+    RECORD,
+    REFERENCES_FILE,
+    SAMPLES,
+    SCHEMA,
+    SCORES,
+    VERSION,
+)
 from bench.hashing import sha256_bytes
+from bench.version import __version__
 
 WORDS = 4
 """A statement has at least so many: a sentence, not a switch."""
@@ -28,14 +38,15 @@ def bundle(run: Any, *, thumbnails: bool = False, statement: str = "") -> bytes:
     Raises:
         UserError: pictures of people are asked for that must not be passed on, without a statement in words.
     """
-    from bench.exchange.public import public
+    from bench.exchange.public import public, public_references
     from bench.report.page.facts import redistributable
 
     _check_people(run, thumbnails, statement)
     shown = public(run, pictures=thumbnails)
     page, pictures = _page(shown, thumbnails, statement)
     people = {"pictures": thumbnails, "redistributable": redistributable(run), "statement": statement}
-    files = {RECORD: _json(_record(shown)), **_tables(shown, pictures), PAGE: page}
+    tables = {**_tables(shown, pictures), REFERENCES_FILE: _csv(public_references(run))}
+    files = {RECORD: _json(_record(shown)), **tables, PAGE: page}
     return _zip(files | {f"thumbnails/{name}": data for name, data in sorted(pictures.items())}, people)
 
 
@@ -59,7 +70,7 @@ def _record(run: Any) -> dict[str, Any]:
 
 
 def _tables(run: Any, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
-    from bench.report.page.thumbnails import thumbnail_name
+    from bench.report.thumbnails import thumbnail_name
 
     hashes = run.samples["sha256"].fillna("") if "sha256" in run.samples else [""] * len(run.samples)
     names = [thumbnail_name(str(sha)) for sha in hashes]

@@ -1,4 +1,4 @@
-"""Bundles of many people, checked, on one page; what cannot be compared stands apart."""
+"""Bundles of many people, checked, on one page; numbers that cannot be compared are in tables of their own."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UserError
-from bench.exchange.bundle import Bundle, Name, Refused, read_bundle
+from bench.exchange.bundle import Bundle, Refused, read_bundle
 from bench.exchange.schema import MANIFEST
 from bench.exchange.verify import State, verify
 from bench.hashing import sha256_bytes
-from bench.metrics.frechet_scores import REPLICATE, replicated
-from bench.metrics.scores import notes
+from bench.metrics import declared
+from bench.metrics.protocol import REPLICATE, Number
+from bench.metrics.shared.scores import notes
 from bench.report.differences import differences
-from bench.report.frames import CONTROLS, MUST_AGREE, Run, of_number
-from bench.report.model import Cell, Column, Table
+from bench.report.frames import MUST_AGREE, SIMILARITY, Run, headline, of_number
+from bench.report.model import Cell, Column, Mark, Table
+from bench.report.numbers import better, headlines, tiles, words
 from bench.report.page.facts import flat
 from bench.report.page.render import Facts, Notice, Page, render
-from bench.report.page.write import HIGHLIGHTS
 from bench.report.paper import COUNTS, MARKED, column_cells, counts
 from bench.store import write_atomic
 
-NOTES: dict[State, str] = {
+CLAIMED: dict[State, str] = {
     "recomputed": "",
     "consistent": "error and interval follow from the bundle's replicates; the distance itself is what the bundle says",
-    "claimed": "what the bundle says; it cannot be computed again without features",
+    "claimed": "what the bundle says; it cannot be computed again from its rows",
 }
 UNTESTED = "not tested: numbers per item, or people, are missing"
 
@@ -42,7 +43,7 @@ class Entry:
     """A bundle that agrees with itself, and how far each of its numbers was checked."""
 
     bundle: Bundle
-    states: dict[Name, State]
+    states: dict[Number, State]
 
     @property
     def method(self) -> str:
@@ -50,59 +51,77 @@ class Entry:
         return self.bundle.record.method
 
     @property
+    def id(self) -> str:
+        """What was measured of its samples: the same run has the same one, whatever it calls itself."""
+        return self.bundle.content_id
+
+    @property
     def label(self) -> str:
-        """What tells it from the others on a page."""
-        return f"{self.method} {self.bundle.record.id[:8]}"
+        """What sets it apart from the others on a page."""
+        return f"{self.method} {self.id[:8]}"
 
     @cached_property
     def run(self) -> Run:
         """The bundle as reports read a run; of its items only the numbers that a leaderboard shows."""
         bundle, record = self.bundle, self.bundle.record.model_dump(mode="json")
-        shown = [rows for name, rows in bundle.items_by_name.items() if _is_shown(name)]
+        shown = [rows for number, rows in bundle.items_by_number.items() if _is_shown(number)]
         items = pd.concat(shown) if shown else bundle.items[:0]
         return Run(bundle.source, record, record["comparable"], bundle.scores, bundle.samples, items, pd.DataFrame())
 
 
-def _is_shown(name: Name) -> bool:
+def _is_shown(number: Number) -> bool:
     """Whether a number per item, or a jackknife's replicate, belongs to a number of the table."""
-    metric, _, statistic = name
-    of = replicated(metric) if statistic == REPLICATE else statistic
-    return any((metric, of) == highlight[:2] for highlight in HIGHLIGHTS)
+    metric = declared.metric(number.metric)
+    if metric is None or number.subset or number.group:
+        return False
+    if number.statistic == REPLICATE:
+        return any(one.replicated and (one.headline or one.tile) for one in metric.statistics)
+    statistic = declared.statistic(number)
+    return statistic.headline or statistic.tile
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Entries that may be compared: one list, one protocol, one evaluator, the same references and thresholds."""
+    """Entries that may be compared: one list, one protocol, one evaluator, the same references and thresholds.
+
+    Attributes:
+        entries: in the order of the table.
+        disputed: whether bundles of the same list disagree about its references or thresholds.
+    """
 
     entries: list[Entry]
     disputed: bool
 
     @cached_property
     def runs(self) -> dict[str, Run]:
-        """The entries by the ids of their runs."""
-        return {entry.bundle.record.id: entry.run for entry in self.entries}
+        """The entries by their ids."""
+        return {entry.id: entry.run for entry in self.entries}
 
     @cached_property
     def differences(self) -> pd.DataFrame:
         """Paired differences of the numbers that are shown."""
         return differences(self.runs)
 
-    @property
+    @cached_property
     def headline(self) -> str:
-        """The first recogniser that no method depends on; "" where there is none."""
-        for recogniser in self._recognisers():
-            relations = {_relation(entry, recogniser) for entry in self.entries if entry.method not in CONTROLS}
-            if relations <= {"none"}:
-                return recogniser
-        return ""
+        """The first recogniser that no generator depends on; "" where there is none."""
+        return headline(list(self.runs.values())) or ""
 
-    def _recognisers(self) -> list[str]:
+    @cached_property
+    def numbers(self) -> list[Number]:
+        """The numbers that the tables show: those that metrics declare as headline or tile."""
         scores = self.entries[0].bundle.scores
-        return list(dict.fromkeys(scores.loc[scores["metric"] == "id_similarity", "variant"]))
+        shown = dict.fromkeys([*headlines(scores), *tiles(scores)])
+        return list(shown)
+
+    def is_recomputed(self, number: Number) -> bool:
+        """Return whether every entry's value follows from its rows: only such a number is ranked."""
+        states = [entry.states[number] for entry in self.entries if number in entry.states]
+        return all(state == "recomputed" for state in states)
 
 
 def write_leaderboard(given: Iterable[Path], to: Path) -> list[tuple[str, str]]:
-    """Writes `index.html` and `leaderboard.csv` of the bundles that may be shown; returns those refused, with reasons.
+    """Write `index.html` and `leaderboard.csv` of the bundles that may be shown; return those refused, with reasons.
 
     Raises:
         UserError: there is no bundle.
@@ -115,7 +134,7 @@ def write_leaderboard(given: Iterable[Path], to: Path) -> list[tuple[str, str]]:
 
 
 def sources(given: Iterable[Path]) -> list[Path]:
-    """The bundles that are meant: each path itself, or the zip files and bundle folders in it.
+    """Return the bundles that are meant: each path itself, or the zip files and bundle folders in it.
 
     Raises:
         UserError: there is nothing at a path, or no bundle in it.
@@ -135,26 +154,40 @@ def sources(given: Iterable[Path]) -> list[Path]:
 
 
 def collect(found: Iterable[Path]) -> tuple[list[Entry], list[tuple[str, str]]]:
-    """Reads and checks bundles: those that may be shown, and for each other one its name and the reason."""
+    """Read and check bundles: return those that may be shown, and for each other one its name and the reason."""
     entries: dict[str, Entry] = {}
     refused: list[tuple[str, str]] = []
     for source in found:
         try:
-            bundle = read_bundle(source)
-            entry = Entry(bundle, verify(bundle))
+            entry = _checked(source)
         except Refused as error:
             refused.append((source.name, str(error)))
             continue
-        known = entries.get(bundle.record.id)
-        if known is not None:
+        if (known := entries.get(entry.id)) is not None:
             refused.append((source.name, f"it is the same run as {known.bundle.source.name}"))
         else:
-            entries[bundle.record.id] = entry
+            entries[entry.id] = entry
     return list(entries.values()), refused
 
 
+def _checked(source: Path) -> Entry:
+    """Read and check one bundle.
+
+    Raises:
+        Refused: it is damaged, forged or contradicts itself.
+    """
+    try:
+        bundle = read_bundle(source)
+        return Entry(bundle, verify(bundle))
+    except Refused:
+        raise
+    # A foreign file may break a reader in ways that nobody has listed; it must cost itself alone.
+    except Exception as error:
+        raise Refused(f"it cannot be read: {type(error).__name__}: {str(error)[:200]}") from error
+
+
 def grouped(entries: Iterable[Entry]) -> list[Group]:
-    """Entries by what must agree; bundles that claim one list but disagree about its references stand apart."""
+    """Return entries by what must agree; bundles that claim one list but disagree about its references are apart."""
     by_key: dict[str, dict[str, list[Entry]]] = {}
     for entry in entries:
         comparable = entry.bundle.record.comparable.model_dump(mode="json")
@@ -168,44 +201,43 @@ def _digest(value: Any) -> str:
 
 
 def references(bundle: Bundle) -> dict[str, Any]:
-    """What depends on the dataset alone: whose items they are, which references have no face, the thresholds."""
+    """Return what depends on the dataset alone: whose items they are, which references can be used, the thresholds."""
     first = bundle.samples.drop_duplicates("item")
-    cuts = {name: row["value"] for name, row in bundle.by_name.items() if name[2].startswith("threshold@")}
+    cuts = {str(n): row["value"] for n, row in bundle.by_number.items() if n.statistic == "threshold"}
+    table = None if bundle.references is None else bundle.references.drop(columns=_targets(bundle.references))
     return {
         "items": dict(zip(first["item"], first["subject"], strict=True)),
         "without a face": first.loc[first["status"] == "reference_failed", "item"].tolist(),
-        "thresholds": {" ".join(name): round(value, 5) for name, value in cuts.items() if not math.isnan(value)},
+        "thresholds": {name: round(value, 5) for name, value in cuts.items() if not math.isnan(value)},
+        "table": "" if table is None else sha256_bytes(table.to_csv(index=False).encode()),
     }
+
+
+def _targets(frame: pd.DataFrame) -> list[str]:
+    """The columns of targets: a method that was shown the targets has none."""
+    return [str(column) for column in frame if str(column).startswith("targets[")]
 
 
 def _ordered(entries: list[Entry]) -> list[Entry]:
     """Controls last; before them by the headline number, or by name where there is none."""
-    headline = Group(entries, False).headline
+    chief = Group(entries, False).headline
+    number = Number(SIMILARITY, chief, "mean_failures_as_zero")
 
     def place(entry: Entry) -> tuple[bool, float, str]:
-        row = _row(entry, ("id_similarity", headline, "mean_failures_as_zero"))
+        row = entry.bundle.by_number.get(number)
         value = -math.inf if row is None or math.isnan(row["value"]) else float(row["value"])
-        return entry.method in CONTROLS, -value if headline else 0.0, entry.method
+        return entry.run.is_control, -value if chief else 0.0, entry.method
 
     return sorted(entries, key=place)
-
-
-def _row(entry: Entry, name: Name) -> dict[str, Any] | None:
-    return entry.bundle.by_name.get(name)
-
-
-def _relation(entry: Entry, recogniser: str) -> str:
-    row = _row(entry, ("id_similarity", recogniser, "mean_detected"))
-    return "" if row is None else str(row["relation"])
 
 
 # The page
 
 
 def page(groups: Sequence[Group], refused: Sequence[tuple[str, str]]) -> Page:
-    """The leaderboard as a page: a table per group, then what was refused."""
+    """Return the leaderboard as a page: two tables per group, then what was refused."""
     count = sum(len(group.entries) for group in groups)
-    tables = [group_table(group) for group in groups]
+    tables = [table for group in groups for table in group_tables(group)]
     if refused:
         columns = [Column("bundle", numeric=False), Column("reason", numeric=False)]
         tables.append(Table("Refused", columns, [[Cell(source), Cell(reason)] for source, reason in refused]))
@@ -221,12 +253,13 @@ def page(groups: Sequence[Group], refused: Sequence[tuple[str, str]]) -> Page:
 
 def _notices(groups: Sequence[Group]) -> list[Notice]:
     checked = (
-        "Means, rates and intervals were computed again from each bundle's rows and agree. A table that was made up as "
-        "a whole would agree with itself, too: only running a method again can show that."
+        "The ranked numbers were computed again from each bundle's rows and agree. A table that was made up as "
+        "a whole would agree with itself, too: only running a method again can show that. Claimed numbers need "
+        "features that no bundle holds; they are in a table of their own and are not ranked."
     )
     found = [Notice("Checked:", checked)]
     if len(groups) > 1:
-        found.append(Notice("Separate tables:", "numbers of different tables must not be compared."))
+        found.append(Notice("Separate tables:", "numbers of different groups must not be compared."))
     for entry in (entry for group in groups for entry in group.entries):
         found += [Notice(f"{entry.label} warns:", warning) for warning in entry.bundle.record.warnings]
     if any(group.disputed for group in groups):
@@ -235,16 +268,25 @@ def _notices(groups: Sequence[Group]) -> list[Notice]:
     return found
 
 
-def group_table(group: Group) -> Table:
-    """A row per run: counts, then the main numbers under every network, marked as `compare` marks them."""
-    names = [((m, variant, s), words) for m, s, words in HIGHLIGHTS for variant in _variants(group, m, s)]
-    columns = [*COUNTS, *(_column(group, name, words) for name, words in names)]
-    cells = [_cells(group, name) for name, _ in names]
+def group_tables(group: Group) -> list[Table]:
+    """Return the table of numbers that were computed again, marked as `compare` marks them, and that of the others."""
+    ranked = [number for number in group.numbers if group.is_recomputed(number)]
+    claimed = [number for number in group.numbers if not group.is_recomputed(number)]
+    first = _table(group, ranked, _title(group), _remarks(group))
+    if not claimed:
+        return [first]
+    remark = "Nothing here is ranked: these numbers cannot be computed again from the bundles."
+    return [first, _table(group, claimed, f"Claimed: {_title(group)}", [remark])]
+
+
+def _table(group: Group, numbers: Sequence[Number], title: str, remarks: list[str]) -> Table:
+    columns = [*COUNTS, *(_column(group, number) for number in numbers)]
+    cells = [_cells(group, number) for number in numbers]
     body = [
         [*counts(entry.label, entry.run), *(column[place] for column in cells)]
         for place, entry in enumerate(group.entries)
     ]
-    return Table(_title(group), columns, body, _remarks(group))
+    return Table(title, columns, body, remarks)
 
 
 def _title(group: Group) -> str:
@@ -260,46 +302,55 @@ def _remarks(group: Group) -> list[str]:
         order = (
             "In the order of names: no recogniser is independent of all these methods, so there is no headline number."
         )
-    return [f"{order} Controls (copy, shuffle, real) come last and are not ranked.", MARKED]
+    return [f"{order} Controls come last and are not ranked.", MARKED]
 
 
-def _variants(group: Group, metric: str, statistic: str) -> list[str]:
+def _column(group: Group, number: Number) -> Column:
+    note = "headline" if number[:2] == (SIMILARITY, group.headline) else _dependence(group, number.variant)
+    note = notes(note, _untested(group, number) if group.is_recomputed(number) else "")
+    title = ", ".join(filter(None, (number.variant, words(number))))
     scores = group.entries[0].bundle.scores
-    return list(scores.loc[(scores["metric"] == metric) & (scores["statistic"] == statistic), "variant"])
+    return Column(title, declared.title(number.metric), note, better(scores, number))
 
 
-def _column(group: Group, name: Name, words: str) -> Column:
-    metric, variant, _ = name
-    row = next((r for entry in group.entries if (r := _row(entry, name)) is not None), None)
-    direction = None if row is None else row["higher_is_better"]
-    note = "headline" if metric == "id_similarity" and variant == group.headline else _dependence(group, variant)
-    better: Any = "" if direction is None else "higher" if direction else "lower"
-    return Column(variant or words, words if variant else "", notes(note, _untested(group, name)), better)
-
-
-def _untested(group: Group, name: Name) -> str:
-    """Says where two generators have a number, but what the test of their difference needs is not in their bundles."""
-    have = [e for e in group.entries if e.method not in CONTROLS and (row := _row(e, name)) and pd.notna(row["value"])]
-    rows = of_number(group.differences, name).dropna(subset=["p_value"])
-    tested = {frozenset(pair) for pair in zip(rows["a"], rows["b"], strict=True)}
-    pairs = combinations((entry.bundle.record.id for entry in have), 2)
+def _untested(group: Group, number: Number) -> str:
+    """Say where two generators have a number, but what the test of their difference needs is not in their bundles."""
+    have = [entry for entry in group.entries if not entry.run.is_control and _has(entry, number)]
+    tested_rows = of_number(group.differences, number).dropna(subset=["p_value"])
+    tested = {frozenset(pair) for pair in zip(tested_rows["a"], tested_rows["b"], strict=True)}
+    pairs = combinations((entry.id for entry in have), 2)
     return "" if all(frozenset(pair) in tested for pair in pairs) else UNTESTED
+
+
+def _has(entry: Entry, number: Number) -> bool:
+    row = entry.bundle.by_number.get(number)
+    return row is not None and not math.isnan(row["value"])
 
 
 def _dependence(group: Group, variant: str) -> str:
     """Which methods have seen a recogniser: its numbers flatter them."""
-    seen = [entry.method for entry in group.entries if _relation(entry, variant) in ("conditioned", "trained_against")]
+    relations = [(entry.method, _relation(entry, variant)) for entry in group.entries]
+    seen = [method for method, relation in relations if relation in ("conditioned", "trained_against")]
     return f"circular for {', '.join(dict.fromkeys(seen))}" if seen else ""
 
 
-def _cells(group: Group, name: Name) -> list[Cell]:
-    """The cells of a column in the order of the entries, each with how far its number was checked."""
-    cells = column_cells(group, name)
-    return [_told(cells[entry.bundle.record.id], entry.states.get(name)) for entry in group.entries]
+def _relation(entry: Entry, recogniser: str) -> str:
+    row = entry.bundle.by_number.get(Number(SIMILARITY, recogniser, "mean_detected"))
+    return "" if row is None else str(row["relation"])
 
 
-def _told(cell: Cell, state: State | None) -> Cell:
-    return cell if state is None or cell.value is None else replace(cell, note=notes(NOTES[state], cell.note))
+def _cells(group: Group, number: Number) -> list[Cell]:
+    """The cells of a column in the order of the entries; those of a claimed number say so and have no mark."""
+    cells = column_cells(group, number)
+    ranked = group.is_recomputed(number)
+    found = []
+    for entry in group.entries:
+        cell = cells[entry.id]
+        note = (
+            notes(CLAIMED[entry.states.get(number, "recomputed")], cell.note) if cell.value is not None else cell.note
+        )
+        found.append(replace(cell, note=note, mark=cell.mark if ranked else Mark.NONE))
+    return found
 
 
 def _facts(group: Group) -> list[Facts]:
@@ -308,28 +359,28 @@ def _facts(group: Group) -> list[Facts]:
     found = [Facts(f"Measured with: {_title(group)}", flat({field: first[field] for field in MUST_AGREE}))]
     for entry in group.entries:
         record, manifest = entry.bundle.record, entry.bundle.manifest
-        rows = {
-            "bundle": entry.bundle.source.name, "sha256 of its manifest": entry.bundle.sha256, "run": record.id,
-            "made with": manifest.made_with, "statement on pictures": manifest.people.statement,
-            "method": record.spec.method.model_dump(mode="json"),
+        facts = {
+            "bundle": entry.bundle.source.name, "sha256 of its manifest": entry.bundle.sha256,
+            "sha256 of what was measured": entry.id, "run": record.id, "made with": manifest.made_with,
+            "statement on images": manifest.people.statement, "method": record.spec.method.model_dump(mode="json"),
             "weights": record.weights, "environment": record.environment,
         }  # fmt: skip
-        found.append(Facts(entry.label, flat(rows)))
+        found.append(Facts(entry.label, flat(facts)))
     return found
 
 
 def rows(groups: Sequence[Group]) -> pd.DataFrame:
-    """Every number of every run: group, method, run, bundle, the score, and how far it was checked."""
+    """Return every number of every run: group, method, run, bundle, the score, and how far it was checked."""
     frames = [
         entry.bundle.scores.assign(
-            group=at,
+            group_of_runs=at,
             list=entry.bundle.record.content,
             method=entry.method,
-            run=entry.bundle.record.id,
+            run=entry.id,
             bundle=entry.bundle.sha256,
-            checked=[entry.states[name] for name in entry.bundle.by_name],
+            checked=[entry.states[number] for number in entry.bundle.by_number],
         )
         for at, group in enumerate(groups, 1)
         for entry in group.entries
     ]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["group", "method", "run"])
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["group_of_runs", "method", "run"])

@@ -1,63 +1,105 @@
-"""A run without people: names become numbers, paths and commands go, pictures stay only where they may."""
+"""A run without people: names become numbers, and only what is listed here leaves the machine.
+
+A field that nobody thought of stays behind: what goes out is named, or has a type that cannot hold a name, a place or a
+secret (numbers, truth values, one of a few declared words).
+"""
 
 from __future__ import annotations
 
 import re
+import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePath
-from typing import Any, get_args
+from typing import Any, Literal, Union, get_args, get_origin
 
 import pandas as pd
 
 from bench import registry
-from bench.exchange.schema import PER_SAMPLE, Comparable
+from bench.exchange.schema import PER_SAMPLE, REFERENCES, TARGETS, USABLE, Comparable
 from bench.report.frames import Run
+from bench.store import read_table
 
-KEPT = ("id", "method", "dataset", "content", "weights", "environment")
-_START = r"(?<![\w/:.\-])(?:file:/*|~|\.{1,2}|[A-Za-z]:)?[\\/]"
-_PATH = re.compile(_START + r"[^\s'\",;=<>|]*")
-"""Anything that begins like the path of a file, absolute or relative to a folder; the address of a site does not."""
-_PATH_AND_REST = re.compile(_START + r"[^'\",;\n]*")
+IDENTITIES = ("id", "method", "dataset", "content")
+"""Fields of `run.json` that go out as they are."""
+ENVIRONMENT = ("python", "platform", "processor", "packages", "commit", "dirty")
+EXECUTION = ("device", "workers", "threads", "shard_size")
+TEXTS = frozenset({"recogniser", "class_word", "negative_prompt", "view", "trained_on", "licence", "version"})
+"""Options whose text goes out; the text of every other option stays."""
 _GROUPS = {"method": "methods", "dataset": "datasets", "detector": "detectors", "landmarker": "landmarkers"}
 _GROUPS |= {"parser": "parsers", "recognisers": "extractors", "extractors": "extractors"}
+_PATH = re.compile(r"(?<![\w/:.\-])(?:file:/*|~|\.{1,2}|[A-Za-z]:)?[\\/][^'\",;\n]*")
+"""Anything that begins like the path of a file, up to the next quote or comma; the address of a site does not."""
+_SHORT = 3
+"""Names of at most so many characters are hidden only where they are whole words."""
 
 
 def public(run: Run, *, pictures: bool) -> Run:
-    """The run as others may see it.
+    """Return the run as others may see it.
 
-    Items and subjects are numbered in the order of the list. Seeds, hashes, boxes, key points and group columns go:
-    each of them would let somebody who has the photos find out who is who. With `pictures`, paths and hashes of
-    samples and references stay, so that thumbnails can be made of them.
+    Items and subjects are numbered in the order of the list. Seeds, hashes, boxes, key points, group columns and the
+    texts of reasons go: each of them would let somebody who has the photos find out who is who. With `pictures`, paths
+    and hashes of samples and references stay, so that thumbnails can be made of them.
     """
-    items, people = numbers(run.samples["item"], "item"), numbers(run.samples["subject"], "person")
+    items = numbers(run.samples["item"], "item")
+    people = numbers(run.samples["subject"], "person")
     hide = hider(run)
     measured = [column for column in run.samples.columns if PER_SAMPLE.fullmatch(str(column))]
     seen = ["path", "sha256"] if pictures else []
-    kept = ["item", "subject", "index", "prompt_id", "status", "reason", "n_faces", *seen, *measured]
-    samples = run.samples.reindex(columns=kept)
-    samples["reason"] = _each(samples["reason"].fillna(""), hide)
+    samples = run.samples[["item", "subject", "index", "prompt_id", "status", "n_faces", *seen, *measured]]
     references = run.photos[(run.photos["role"] == "reference") & run.photos["item"].isin(items)]
     photos = references.reindex(columns=["item", "subject", "role", "path", "sha256"]) if pictures else run.photos[:0]
     return replace(
         run,
         record=_record(run, len(items), hide),
-        comparable=without_paths({k: v for k, v in run.comparable.items() if k in Comparable.model_fields}),
-        samples=_numbered(samples, items, people),
+        comparable={key: value for key, value in run.comparable.items() if key in Comparable.model_fields},
+        samples=_numbered(samples, items, people).assign(reason=""),
         items=_numbered(run.items, items, people),
-        scores=run.scores.assign(note=_each(run.scores["note"], hide)),
+        scores=_scores(run.scores, hide),
         photos=_numbered(photos, items, people),
     )
 
 
+def public_references(run: Run) -> pd.DataFrame:
+    """Return the run's table of references with numbers for names: status, and what each network found."""
+    table = read_table(run.folder / "scores" / "references.parquet")
+    found = [c for c in table if (match := PER_SAMPLE.fullmatch(str(c))) and match["metric"] in (USABLE, TARGETS)]
+    items = numbers(run.samples["item"], "item")
+    people = numbers(run.samples["subject"], "person")
+    known = table[table["item"].isin(items)]
+    return _numbered(known[[*REFERENCES, *found]], items, people)
+
+
+def _scores(scores: pd.DataFrame, hide: Callable[[str], str]) -> pd.DataFrame:
+    """The scores; notes of metrics that are not ours stay, and a group's value that names somebody goes."""
+    ours = scores["metric"].isin(registry.BUILT_IN["metrics"])
+    return scores.assign(note=_each(scores["note"].where(ours, ""), hide), member=_each(scores["member"], hide))
+
+
 def _record(run: Run, items: int, hide: Callable[[str], str]) -> dict[str, Any]:
-    kept = {key: without_paths(run.record.get(key, {})) for key in KEPT}
-    warnings = [hide(warning) for warning in run.warnings]
-    return {**kept, "items": items, "warnings": warnings, "spec": public_spec(run.record["spec"])}
+    record = run.record
+    return {
+        **{key: record[key] for key in IDENTITIES},
+        "items": items,
+        "warnings": [hide(warning) for warning in run.warnings],
+        "weights": _hashes(record.get("weights", {})),
+        "environment": {k: record["environment"][k] for k in ENVIRONMENT if k in record.get("environment", {})},
+        "spec": public_spec(record["spec"]) | {"protocol": run.comparable["protocol"]},
+    }
+
+
+def _hashes(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The sha256 of weights, by option; of a folder's parts one each."""
+    found: dict[str, Any] = {}
+    for name, value in weights.items():
+        if isinstance(value, Mapping):
+            found[name] = _hashes(value)
+        elif isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value):
+            found[name] = value
+    return found
 
 
 def numbers(names: Iterable[str], word: str) -> dict[str, str]:
-    """A numbered word for each distinct name, in the order in which they come.
+    """Return a numbered word for each distinct name, in the order in which they come.
 
     >>> numbers(["bob", "ann", "bob"], "item")
     {'bob': 'item 0001', 'ann': 'item 0002'}
@@ -78,13 +120,17 @@ def _is_group(name: str) -> bool:
 
 
 def hider(run: Run) -> Callable[[str], str]:
-    """A function that takes names of people and places of files out of a text.
+    """Return a function that takes names of people and places of files out of a text, whatever their case."""
+    columns = [column for column in ("item", "subject", "image") if column in run.photos]
+    names = {str(name) for column in columns for name in run.photos[column] if str(name)}
+    patterns = [_pattern(name) for name in sorted(names, key=len, reverse=True)]
+    words = re.compile("|".join(patterns) or "(?!)", re.IGNORECASE)
+    return lambda text: words.sub("(name)", _PATH.sub("(path)", text))
 
-    Folders may have spaces in their names: what follows the beginning of a path goes up to the next quote or comma.
-    """
-    names = {str(n) for c in ("item", "subject", "image") if c in run.photos for n in run.photos[c] if len(str(n)) > 2}
-    words = re.compile("|".join(re.escape(text) for text in sorted(names, key=len, reverse=True)) or "(?!)")
-    return lambda text: words.sub("(name)", _PATH_AND_REST.sub("(path)", text))
+
+def _pattern(name: str) -> str:
+    text = re.escape(name)
+    return text if len(name) > _SHORT else rf"(?<!\w){text}(?!\w)"
 
 
 def _each(texts: pd.Series, change: Callable[[str], str]) -> list[str]:
@@ -93,53 +139,48 @@ def _each(texts: pd.Series, change: Callable[[str], str]) -> list[str]:
 
 
 def public_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The specification without places: a file keeps its own name, folders on this machine go."""
-    plain = {key: _part(value, _GROUPS.get(key, "")) for key, value in spec.items() if key != "evaluator"}
-    evaluator = {key: _parts(value, _GROUPS.get(key, "")) for key, value in spec.get("evaluator", {}).items()}
-    return {key: value for key, value in {**plain, "evaluator": evaluator}.items() if key not in ("out", "weights_dir")}
+    """Return the specification without places and texts that nobody declared public."""
+    method = spec["method"]
+    evaluator = spec.get("evaluator", {})
+    execution = spec.get("execution", {})
+    return {
+        "method": {**_part(method, "methods"), "card": method.get("card", {})},
+        "dataset": {**_part(spec["dataset"], "datasets"), "label": spec["dataset"].get("label", "")},
+        "evaluator": {
+            **{key: _parts(evaluator[key], group) for key, group in _GROUPS.items() if evaluator.get(key)},
+            **{key: evaluator[key] for key in ("name", "only_for", "licences") if key in evaluator},
+        },
+        "execution": {key: execution[key] for key in EXECUTION if key in execution},
+        "profile": spec.get("profile", ""),
+    }
 
 
-def _parts(value: Any, group: str) -> Any:
-    several = isinstance(value, Mapping) and "options" not in value
+def _parts(value: Mapping[str, Any], group: str) -> dict[str, Any]:
+    several = "options" not in value
     return {name: _part(part, group) for name, part in value.items()} if several else _part(value, group)
 
 
-def _part(value: Any, group: str) -> Any:
-    """A part with its options: fields that are paths keep the last name, if it is a file's."""
-    if not group or not isinstance(value, Mapping) or "options" not in value:
-        return without_paths(value)
-    paths = _path_fields(group, value["name"], value["options"])
-    kept = {name: _last(option) if name in paths else option for name, option in value["options"].items()}
-    return without_paths({**value, "options": kept})
-
-
-def _path_fields(group: str, name: str, options: Mapping[str, Any]) -> set[str]:
-    """Options that are paths by their declared type; of a part that is not installed here, whatever has a slash."""
+def _part(value: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """A part with those of its options that may go out; of a part that is not installed here, its name alone."""
+    name, options = value["name"], value.get("options", {})
     if name not in registry.targets(group):
-        return {key for key, value in options.items() if isinstance(value, str) and re.search(r"[\\/]", value)}
+        return {"name": name, "options": {}}
     declared = registry.get(group, name).Options.model_fields
-    return {key for key in options if key in declared and _is_path(declared[key].annotation)}
+    kept = {k: v for k, v in options.items() if k in declared and (k in TEXTS or _is_plain(declared[k].annotation))}
+    return {"name": name, "options": kept}
 
 
-def _is_path(annotation: Any) -> bool:
-    return annotation is Path or Path in get_args(annotation)
+def _is_plain(annotation: Any) -> bool:
+    """Whether a value of this type cannot hold a name, a place or a secret.
 
-
-def _last(value: Any) -> Any:
-    """The name of a file; a folder's name may be a person's, or the user's."""
-    if value is None:
-        return None
-    return PurePath(str(value)).name if PurePath(str(value)).suffix else "(path)"
-
-
-def without_paths(value: Any) -> Any:
-    """The value with every path in its texts replaced by the last name in it.
-
-    >>> without_paths({"a": ["--to=/home/ann/x.png", "https://arxiv.org/abs/1", "and/or"], "b": 1})
-    {'a': ['--to=x.png', 'https://arxiv.org/abs/1', 'and/or'], 'b': 1}
+    >>> _is_plain(int | None), _is_plain(Literal["a", "b"]), _is_plain(tuple[float, ...]), _is_plain(str)
+    (True, True, True, False)
     """
-    if isinstance(value, str):
-        return _PATH.sub(lambda found: re.split(r"[\\/]", found[0].rstrip("\\/"))[-1], value)
-    if isinstance(value, Mapping):
-        return {str(key): without_paths(inner) for key, inner in value.items()}
-    return [without_paths(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+    if annotation in (int, float, bool, type(None), Ellipsis):
+        return True
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return True
+    if origin in (Union, types.UnionType, tuple, list, frozenset):
+        return all(map(_is_plain, get_args(annotation)))
+    return bool(getattr(annotation, "__metadata__", ())) and _is_plain(get_args(annotation)[0])

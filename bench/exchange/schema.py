@@ -1,4 +1,4 @@
-"""What a bundle is: its files, its manifest and its record, version 1.
+"""What a bundle is: its files, its manifest and its record, version 2.
 
 A bundle is a zip file or a folder of
 
@@ -6,13 +6,19 @@ A bundle is a zip file or a folder of
     run.json         method, dataset, protocol, specification, identities, environment, the run's own warnings: no path,
                      no command, no name
     scores.csv       a row per number (`bench.metrics.protocol.Score` with version, unit, direction, relation)
-    samples.csv      a row per sample: item, subject, index, prompt_id, status, reason, n_faces, picture, its numbers
+    samples.csv      a row per sample: item, subject, index, prompt_id, status, n_faces, picture, its status under each
+                     network ("status[arcface]") and its numbers ("id_similarity[arcface]")
+    references.csv   a row per item: subject, status, and for each network whether the reference has a feature
+                     ("usable[arcface]") and how many of the subject's targets have one ("targets[arcface]")
     items.csv        a row per item and number, and per left-out group of a jackknife
     index.html       the report's page, made from these tables
     thumbnails/      where it was asked for and may be
 
 Tables are UTF-8 CSV whose numbers read back to the very same bits; an empty cell is a missing value. Items and subjects
 are numbered in the order of the dataset's list, so the same number is the same person in all bundles of one list.
+
+Version 1 had no references.csv and no statuses by network, and wrote level, subset and group into `statistic`. Such a
+bundle is read, but its numbers cannot be computed again: they are shown as claimed.
 """
 
 from __future__ import annotations
@@ -22,15 +28,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.metrics.protocol import NUMBER
+
 SCHEMA = "idbench-bundle"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 RECORD = "run.json"
 TABLES = ("scores.csv", "samples.csv", "items.csv")
+REFERENCES_FILE = "references.csv"
 PAGE = "index.html"
 REQUIRED = (RECORD, *TABLES)
-NAMES = re.compile(r"run\.json|(?:scores|samples|items)\.csv|index\.html|thumbnails/[0-9a-f]{20}\.jpg")
-"""Every name that may stand in a bundle beside the manifest."""
+NAMES = re.compile(r"run\.json|(?:scores|samples|items|references)\.csv|index\.html|thumbnails/[0-9a-f]{20}\.jpg")
+"""Every name that may be in a bundle next to the manifest."""
 MAX_FILES = 20_000
 MAX_JSON_BYTES = 2**20
 MAX_JSON_DEPTH = 20
@@ -40,17 +49,26 @@ MAX_BYTES = 2**29
 MAX_NUMBER = 1e100
 """Up to this size sums of squares stay finite."""
 
-SCORE_TEXTS = ("metric", "variant", "statistic", "note", "unit", "relation")
-SCORE_NUMBERS = ("value", "low", "high", "n_items", "n_pairs")
+SCORE_TEXTS = (*NUMBER, "note", "unit", "relation")
+SCORE_NUMBERS = ("value", "low", "high")
 SCORE_COUNTS = ("n", "n_failed", "n_unavailable", "version")
+SCORE_COUNTS_OR_NONE = ("n_items", "n_pairs")
+SCORE_TRUTHS = ("drawn", "higher_is_better")
 SCORES = (
-    "metric", "variant", "statistic", "value", "low", "high", "n", "n_failed", "n_unavailable", "n_items", "n_pairs",
-    "note", "version", "unit", "higher_is_better", "relation",
+    *NUMBER, "value", "low", "high", "n", "n_failed", "n_unavailable", "n_items", "n_pairs", "drawn", "note", "version",
+    "unit", "higher_is_better", "relation",
 )  # fmt: skip
-SAMPLES = ("item", "subject", "index", "prompt_id", "status", "reason", "n_faces", "picture")
-ITEMS = ("item", "subject", "metric", "variant", "statistic", "value")
+SAMPLES = ("item", "subject", "index", "prompt_id", "status", "n_faces", "picture")
+ITEMS = ("item", "subject", *NUMBER, "value")
+REFERENCES = ("item", "subject", "status")
+NAMES_V1 = ("metric", "variant", "statistic")
+"""What named a number in version 1."""
+STATUS = "status"
+"""`status[<network>]` is the column of a sample's status under a network; no metric may have this name."""
+USABLE = "usable"
+TARGETS = "targets"
 PER_SAMPLE = re.compile(r"(?P<metric>[a-z_0-9]+)\[(?P<variant>[^\[\]\n]{1,80})\]")
-"""Name of a column of `samples.csv` that holds a number per sample."""
+"""Name of a column that belongs to a network: a number per sample, or a status."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 _Sha256 = Field(pattern="^[0-9a-f]{64}$")
@@ -79,7 +97,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
     schema_name: Literal["idbench-bundle"] = Field(alias="schema")
-    version: Literal[1]
+    version: Literal[1, 2]
     made_with: str = Field(max_length=100)
     people: People
     files: dict[str, File]

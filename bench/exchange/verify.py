@@ -1,93 +1,78 @@
-"""Does a bundle agree with itself? Its aggregates are computed again from its rows, by the metrics' own functions.
+"""Does a bundle agree with itself? Each metric computes its numbers again from the rows.
 
-What a row of scores can be, in the end:
+What a number can be, in the end:
 
-    recomputed   from the table per sample or per item, interval and counts included
-    consistent   a distance of distributions: its error, correction and interval follow from its jackknife's replicates
-    claimed      needs features or pictures, which no bundle holds
+    recomputed   its value follows from the table per sample or per item
+    consistent   its error, correction and interval follow from its jackknife's replicates; its value does not
+    claimed      it needs features or images, which no bundle holds, or a metric or version that is not installed here
 
-This finds edited numbers, dropped failures and tables that do not belong together. A table that was made up as a whole
-agrees with itself: only running the method again would show it.
+Names of metrics, versions, directions, units and ranges are those of the metrics that are installed here; the relation
+of a method to a recogniser is that of its card. A table that was made up as a whole agrees with itself: only running
+the method again would show it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from bench import registry
-from bench.exchange.bundle import Bundle, Name, Refused
-from bench.exchange.schema import PER_SAMPLE
-from bench.metrics import id_similarity, kid, target_similarity
-from bench.metrics.copying import mean_over_samples
-from bench.metrics.cosine import Floats
-from bench.metrics.failure_to_acquire import compute as failures
-from bench.metrics.frechet_scores import REPLICATE, replicated
-from bench.metrics.protocol import Evaluation, Score
-from bench.metrics.scores import item_values, mean_score, with_interval
-from bench.metrics.standing import Mask, Standing, item_rows, subjects
-from bench.metrics.verification import Threshold, fnmr, matches
-from bench.statistics import clustered_rate, jackknife
+from bench.exchange.bundle import Bundle, Refused
+from bench.exchange.schema import PER_SAMPLE, STATUS, TARGETS, USABLE
+from bench.metrics import declared
+from bench.metrics.protocol import (
+    NUMBER,
+    REPLICATE,
+    Contradiction,
+    Evaluation,
+    Metric,
+    Number,
+    Pairing,
+    Range,
+    Recomputed,
+    Score,
+    Tables,
+)
+from bench.spec import Card
+from bench.status import SampleStatus, ViewStatus
 
 State = Literal["recomputed", "consistent", "claimed"]
-
-STATUSES = ("ok", "generation_error", "undecodable", "no_face", "unavailable", "reference_failed")
-NOTHING_TO_SHOW = ("real", "shuffle")
-"""The controls whose samples may be `unavailable`; for every other method that would be a failure out of sight."""
 TOLERANCE = 1e-9
 """Relative and absolute: the last digits of a bootstrap's sums differ between processors."""
-PER_SAMPLE_MEANS = ("copy_paste", "copying", "copying_lpips")
-PER_ITEM_MEANS = ("lpips_diversity", "expression_diversity", "pose_diversity", "within_similarity")
-DISTANCES = ("fid", "fd_dinov2")
-_GROUP = re.compile(r"without group \d{1,6}")
+_LEFT_OUT = re.compile(r"without group \d{1,6}")
 
 
-@dataclass(frozen=True, eq=False)
-class Again:
-    """What was computed again for one metric and variant: aggregates with the fields to compare, and rows per item."""
-
-    scores: list[Score]
-    fields: tuple[str, ...]
-    items: list[pd.DataFrame]
-
-
-ALL = ("value", "low", "high", "n", "n_failed", "n_unavailable")
-TRIALS = ("value", "low", "high", "n", "n_failed")
-VALUES = ("value", "low", "high")
-
-
-def verify(bundle: Bundle) -> dict[Name, State]:
-    """How far each number of a bundle can be trusted.
+def verify(bundle: Bundle) -> dict[Number, State]:
+    """Return how far each number of a bundle can be trusted.
 
     Raises:
         Refused: the tables are not those of one run, or a number is not what its rows give.
     """
     check_record(bundle)
     check_samples(bundle)
+    check_references(bundle)
     check_items(bundle)
     check_scores(bundle)
-    states: dict[Name, State] = dict.fromkeys(bundle.by_name, "claimed")
-    for again in recomputed(bundle):
+    states: dict[Number, State] = dict.fromkeys(bundle.by_number, "claimed")
+    for metric, again in recomputed(bundle):
+        state: State = "consistent" if metric.pairing is Pairing.JACKKNIFE else "recomputed"
         for score in again.scores:
             _same_score(bundle, score, again.fields)
-            states[(score.metric, score.variant, score.statistic)] = "recomputed"
-        for table in again.items:
-            _same_items(bundle, table)
-    return states | dict.fromkeys(consistent(bundle), "consistent")
+            states[score.number] = state
+        if again.items is not None:
+            _same_items(bundle, again.items)
+    return states
 
 
 # Structure
 
 
 def check_record(bundle: Bundle) -> None:
-    """The record says the same thing in all its places.
+    """Check that the record says the same thing in all its places.
 
     Raises:
         Refused: it does not.
@@ -110,12 +95,12 @@ def check_record(bundle: Bundle) -> None:
 
 
 def _recognisers(bundle: Bundle) -> list[str]:
-    rows = bundle.scores[(bundle.scores["metric"] == id_similarity.NAME) & (bundle.scores["variant"] != "")]
+    rows = bundle.scores[(bundle.scores["metric"] == "id_similarity") & (bundle.scores["variant"] != "")]
     return sorted(set(rows["variant"]))
 
 
 def check_samples(bundle: Bundle) -> None:
-    """Every item has all its samples, each with a status that fits its numbers.
+    """Check that every item has all its samples, each with a status that fits its numbers.
 
     Raises:
         Refused: a row is missing or impossible.
@@ -124,308 +109,236 @@ def check_samples(bundle: Bundle) -> None:
     for item, rows in frame.groupby("item", sort=False):
         if sorted(rows["index"]) != list(range(k)):
             raise Refused(f"{item} has samples {sorted(rows['index'])[:20]}, not 0 to {k - 1}: rows were dropped")
-        failed = "reference_failed" in set(rows["status"])
+        failed = SampleStatus.REFERENCE_FAILED in set(rows["status"])
         if rows["subject"].nunique() > 1 or (failed and rows["status"].nunique() > 1):
             raise Refused(f"the samples of {item} disagree about its person or its reference")
-    unknown = sorted(set(frame["status"]) - {*STATUSES})
+    unknown = sorted(set(frame["status"]) - set(SampleStatus))
     if unknown:
         raise Refused(f"status {unknown[0][:40]!r} does not exist")
-    if "unavailable" in set(frame["status"]) and bundle.record.method not in NOTHING_TO_SHOW:
-        raise Refused(f"only a control may have nothing to show, and {bundle.record.method} is none: that is a failure")
-    measured = [c for c in frame.columns if PER_SAMPLE.fullmatch(str(c))]
-    if frame.loc[frame["status"] != "ok", measured].notna().any(axis=None):
-        raise Refused("a failed sample has a number")
+    if SampleStatus.UNAVAILABLE in set(frame["status"]) and generates(bundle):
+        raise Refused(
+            f"only a control may have no image to show, and {bundle.record.method} is not one: that is a failure"
+        )
+    _check_numbers(bundle)
+
+
+def generates(bundle: Bundle) -> bool:
+    """Return whether a bundle's method makes images: it does, unless its class here says that it is a control."""
+    from bench import registry
+
+    name = bundle.record.method
+    known = name in registry.targets("methods")
+    return bool(getattr(registry.get("methods", name), "generates", True)) if known else True
+
+
+def _check_numbers(bundle: Bundle) -> None:
+    """Numbers per sample belong to good samples and lie in their range; statuses by network exist."""
+    frame = bundle.samples
+    bad = frame["status"] != SampleStatus.OK
+    for column in frame.columns:
+        found = PER_SAMPLE.fullmatch(str(column))
+        if found is None:
+            continue
+        if found["metric"] == STATUS:
+            unknown = sorted(set(frame[column]) - {*SampleStatus, *ViewStatus})
+            if unknown:
+                raise Refused(f"{column}: status {unknown[0][:40]!r} does not exist")
+            continue
+        if frame.loc[bad, column].notna().any():
+            raise Refused(f"{column}: a failed sample has a number")
+        metric = _declared(bundle, found["metric"])
+        bounds = metric.sample_range or metric.range if metric else (None, None)
+        _check_range(str(column), frame[column].to_numpy(dtype=float), bounds)
+
+
+def check_references(bundle: Bundle) -> None:
+    """Check that the references are those of the samples.
+
+    Raises:
+        Refused: an item is missing, belongs to another person, or has samples that its status forbids.
+    """
+    if bundle.references is None:
+        return
+    first = bundle.samples.drop_duplicates("item").reset_index(drop=True)
+    columns = ["item", "subject"]
+    if not first[columns].equals(bundle.references[columns].reset_index(drop=True)):
+        raise Refused("references.csv has other items or people than samples.csv")
+    failed = first["status"] == SampleStatus.REFERENCE_FAILED
+    no_face = bundle.references["status"].reset_index(drop=True) != SampleStatus.OK
+    if (failed & ~no_face).any():
+        raise Refused("samples.csv says that a reference failed which references.csv calls good")
 
 
 def check_items(bundle: Bundle) -> None:
-    """Every row per item belongs to an item, its person and a metric of the run, or to a left-out group of a jackknife.
+    """Check that every row per item belongs to an item, its person and a metric, or to a group that was left out.
 
     Raises:
-        Refused: one doesn't.
+        Refused: one doesn't, or its value is impossible.
     """
     people = dict(zip(bundle.samples["item"], bundle.samples["subject"], strict=True))
     rows = (bundle.items[column] for column in ("item", "subject", "metric"))
     for item, subject, metric in dict.fromkeys(zip(*rows, strict=True)):
-        if metric not in bundle.record.comparable.metrics or not (item in people or _GROUP.fullmatch(item)):
+        if metric not in bundle.record.comparable.metrics or not (item in people or _LEFT_OUT.fullmatch(item)):
             raise Refused(
                 f"items.csv has a row of {item[:40]!r} and metric {metric[:40]!r}, which the run doesn't have"
             )
         if people.get(item, subject) != subject:
             raise Refused(f"items.csv gives {item[:40]!r} to {subject[:40]!r}, samples.csv to another person")
+    for number, rows_of in bundle.items_by_number.items():
+        if number.statistic != REPLICATE:
+            _check_range(str(number), rows_of["value"].to_numpy(dtype=float), _range(bundle, number))
 
 
 def check_scores(bundle: Bundle) -> None:
-    """Values lie in their metric's range and between their bounds; versions are those of the record.
+    """Check versions, directions, units and relations against what is declared here, and values against their ranges.
 
     Raises:
-        Refused: one doesn't.
+        Refused: one contradicts it.
     """
-    for name, row in bundle.by_name.items():
-        where, value = " ".join(name), float(row["value"])
-        if row["version"] != bundle.record.comparable.metrics[row["metric"]]:
-            raise Refused(f"{where} has version {row['version']}, the record another one")
+    card = Card.model_validate(_card(bundle))
+    for number, row in bundle.by_number.items():
+        if row["version"] != bundle.record.comparable.metrics[number.metric]:
+            raise Refused(f"{number} has version {row['version']}, the record another one")
+        if (metric := _declared(bundle, number.metric)) is not None:
+            _check_declaration(number, row, metric)
+        if row["relation"] and row["relation"] != card.relation(number.variant):
+            relation = card.relation(number.variant)
+            raise Refused(f"{number} says {row['relation']!r} of {number.variant}, the method's card says {relation!r}")
+        value = float(row["value"])
         if row["low"] > value + TOLERANCE or row["high"] < value - TOLERANCE:
-            raise Refused(f"{where}: {value:.6g} lies outside its own interval")
-        least, most = _range(row["metric"], row["statistic"])
-        if value < least - TOLERANCE or value > most + TOLERANCE:
-            raise Refused(f"{where}: {value:.6g} is impossible; it lies between {least} and {most}")
+            raise Refused(f"{number}: {value:.6g} lies outside its own interval")
+        _check_range(str(number), np.array([value]), _range(bundle, number))
 
 
-def _range(metric: str, statistic: str) -> tuple[float, float]:
-    """The smallest and the largest possible value; counts, margins and thresholds have a range of their own."""
-    if metric not in registry.BUILT_IN["metrics"] or not statistic.startswith(("mean_", "rank", "rate", "fnmr")):
-        return -math.inf, math.inf
-    least, most = registry.get("metrics", metric).range
-    return -math.inf if least is None else least, math.inf if most is None else most
+def _card(bundle: Bundle) -> Mapping[str, Any]:
+    card = getattr(bundle.record.spec.method, "card", None)
+    return card if isinstance(card, Mapping) else {}
 
 
-# Aggregates from rows
+def _check_declaration(number: Number, row: Mapping[str, Any], metric: Metric) -> None:
+    for field in ("unit", "higher_is_better"):
+        if row[field] != getattr(metric, field):
+            raise Refused(f"{number}: {field} is {row[field]!r}, but {metric.name} declares {getattr(metric, field)!r}")
 
 
-def recomputed(bundle: Bundle) -> Iterator[Again]:
-    """Everything that the rows give, for metrics of the version that is installed here."""
+def _declared(bundle: Bundle, name: str) -> Metric | None:
+    """The metric as it is installed here, if it is the version of the bundle."""
+    metric = declared.metric(name)
+    return metric if metric and metric.version == bundle.record.comparable.metrics.get(name) else None
+
+
+def _range(bundle: Bundle, number: Number) -> Range:
+    metric = _declared(bundle, number.metric)
+    if metric is None:
+        return None, None
+    if number.statistic not in {one.name for one in metric.statistics}:
+        raise Refused(f"{number}: {metric.name} has no such statistic")
+    return metric.range_of(number.statistic)
+
+
+def _check_range(where: str, values: np.ndarray[Any, Any], bounds: Range) -> None:
+    least, most = (math.inf * sign if bound is None else bound for bound, sign in zip(bounds, (-1, 1), strict=True))
+    wrong = values[(values < least - TOLERANCE) | (values > most + TOLERANCE)]
+    if len(wrong):
+        raise Refused(f"{where}: {wrong[0]:.6g} is impossible; it lies between {least} and {most}")
+
+
+# Numbers from rows
+
+
+def recomputed(bundle: Bundle) -> Iterator[tuple[Metric, Recomputed]]:
+    """Yield what the rows give, by metric and variant, for metrics of the version that is installed here.
+
+    Raises:
+        Refused: the rows contradict each other.
+    """
+    if bundle.references is None:
+        return
     evaluation = evaluation_of(bundle)
-    makers: dict[str, Callable[[Bundle, Evaluation, str], Again | None]] = {
-        "failure_to_acquire": _failures,
-        id_similarity.NAME: _similarity,
-        target_similarity.NAME: _targets,
-        "retrieval": _retrieval,
-        "verification": _verification,
-        **dict.fromkeys(PER_SAMPLE_MEANS, _sample_mean),
-        **dict.fromkeys(PER_ITEM_MEANS, _item_means),
-    }
-    pairs = dict.fromkeys(name[:2] for name in bundle.by_name)
-    for metric, variant in pairs:
-        make = makers.get(metric)
-        if make is None or bundle.record.comparable.metrics[metric] != registry.get("metrics", metric).version:
+    for name, variant in dict.fromkeys(number[:2] for number in bundle.by_number):
+        metric = _declared(bundle, name)
+        tables = tables_of(bundle, evaluation, name, variant)
+        if metric is None or metric.recompute is None or not _has_value(tables):
             continue
-        again = make(bundle, evaluation, f"{metric}[{variant}]")
+        try:
+            again = metric.recompute(tables)
+        except Contradiction as error:
+            raise Refused(str(error)) from error
         if again is not None:
-            yield again
+            yield metric, again
+
+
+def _has_value(tables: Tables) -> bool:
+    return any(not math.isnan(row["value"]) for row in tables.scores.values())
+
+
+def tables_of(bundle: Bundle, evaluation: Evaluation, metric: str, variant: str) -> Tables:
+    """Return what a bundle holds of one metric and variant over all samples; numbers of groups are not among it."""
+    assert bundle.references is not None
+    items = bundle.items[bundle.items["group"] == ""]
+    whole = {number for number in bundle.by_number if number[:2] == (metric, variant) and not number.group}
+    return Tables(
+        evaluation,
+        metric,
+        variant,
+        samples={str(c): bundle.samples[c].to_numpy() for c in bundle.samples if _is_number(str(c))},
+        items=items[(items["metric"] == metric) & (items["variant"] == variant)],
+        scores={number: row for number, row in bundle.by_number.items() if number in whole},
+        usable=_by_network(bundle.references, USABLE),
+        targets=_by_network(bundle.references, TARGETS),
+    )
+
+
+def _is_number(column: str) -> bool:
+    found = PER_SAMPLE.fullmatch(column)
+    return found is not None and found["metric"] != STATUS
+
+
+def _by_network(frame: pd.DataFrame, word: str) -> dict[str, Any]:
+    """The columns `word[<network>]` by network."""
+    names = [
+        (found["variant"], c) for c in frame if (found := PER_SAMPLE.fullmatch(str(c))) and found["metric"] == word
+    ]
+    return {network: frame[column].to_numpy() for network, column in names}
 
 
 def evaluation_of(bundle: Bundle) -> Evaluation:
-    """The tables of a bundle as metrics read them, without features."""
-    first = bundle.samples.drop_duplicates("item")
-    failed = (first["status"] == "reference_failed").to_numpy()
-    references = first[["item", "subject"]].assign(status=np.where(failed, "no_face", "ok")).reset_index(drop=True)
+    """Return the tables of a bundle as metrics read them, without features."""
+    assert bundle.references is not None
+    references = bundle.references[["item", "subject", "status"]].reset_index(drop=True)
     seed = bundle.record.comparable.protocol.seed
-    return Evaluation(bundle.samples, references, references[:0], {}, {}, seed=seed)
-
-
-def standing_of(bundle: Bundle, evaluation: Evaluation, name: Name, values: Floats) -> Standing:
-    """Who counted, read from the tables: an item without a row per item was not eligible.
-
-    Args:
-        bundle: its tables.
-        evaluation: the same as metrics read them.
-        name: of the number per item.
-        values: (n_samples,) the number per sample, NaN where there is none.
-    """
-    listed = evaluation.samples["item"].isin(set(bundle.items_of(name)["item"])).to_numpy()
-    status = evaluation.samples["status"]
-    unavailable = (status == "unavailable").to_numpy()
-    tried = listed & ~unavailable & (status != "reference_failed").to_numpy()
-    valid = tried & np.isfinite(values)
-    item = item_rows(evaluation)
-    none = _not_eligible(evaluation, listed, unavailable)
-    return Standing(item, valid, tried & ~valid, unavailable, ~(tried | unavailable), none)
-
-
-def _not_eligible(evaluation: Evaluation, listed: Mask, unavailable: Mask) -> int:
-    """Items whose reference could not be used: those without a row, unless none of their samples was ever tried."""
-    return int(evaluation.samples.loc[~listed & ~unavailable, "item"].nunique())
-
-
-def _column(bundle: Bundle, column: str) -> Floats | None:
-    """The number per sample; None where there is no such column."""
-    return bundle.samples[column].to_numpy(dtype=np.float64) if column in bundle.samples else None
-
-
-def _split(column: str) -> tuple[str, str]:
-    metric, _, variant = column.partition("[")
-    return metric, variant[:-1]
-
-
-def _failures(_: Bundle, evaluation: Evaluation, column: str) -> Again:
-    result = failures(evaluation)
-    return Again(list(result.scores), ALL, [] if result.per_item is None else [result.per_item])
-
-
-def _similarity(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | None:
-    metric, variant = _split(column)
-    values = _column(bundle, column)
-    if values is None:
-        return None
-    who = standing_of(bundle, evaluation, (metric, variant, "mean_failures_as_zero"), values)
-    scores = id_similarity.scores_of(evaluation, values, who, variant)
-    return Again(scores, ALL, id_similarity.item_tables(evaluation, values, who, metric, variant))
-
-
-def _targets(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | None:
-    metric, variant = _split(column)
-    values = _column(bundle, column)
-    if values is None:
-        return None
-    who = standing_of(bundle, evaluation, (metric, variant, "mean_failures_as_zero"), values)
-    scores = id_similarity.aggregates(evaluation, values, who, metric, variant)
-    return Again(list(scores), TRIALS, id_similarity.item_tables(evaluation, values, who, metric, variant))
-
-
-def _sample_mean(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | None:
-    metric, variant = _split(column)
-    values = _column(bundle, column)
-    if values is None:
-        return None
-    who = standing_of(bundle, evaluation, (metric, variant, "mean_detected"), values)
-    score, table = mean_over_samples(evaluation, who, values, (metric, variant), "")
-    return Again([score], ("value", "low", "high", "n"), [table])
-
-
-def _retrieval(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | None:
-    """Rank 1 and margin, unless a large run was cut down or nobody else was in the gallery."""
-    metric, variant = _split(column)
-    values, stored = _column(bundle, column), bundle.by_name.get((metric, variant, "rank1"))
-    if values is None or stored is None or math.isnan(stored["value"]) or "drawn by seed" in stored["note"]:
-        return None
-    who, people = standing_of(bundle, evaluation, (metric, variant, "rank1"), values), subjects(evaluation.samples)
-    trial, hit = who.eligible, values > 0
-    counts: dict[str, Any] = {"n": int(trial.sum()), **who.counts()}
-    rank1 = with_interval(
-        (metric, variant, "rank1"), hit[trial].mean(), clustered_rate(hit[trial], people[trial]), **counts
-    )
-    name = (metric, variant, "margin")
-    counts |= {"n": int(who.valid.sum())}
-    margin = mean_score(name, values[who.valid], people[who.valid], evaluation.seed, empty="", **counts)
-    table = item_values(evaluation, who.item[trial], hit[trial].astype(np.float64), (metric, variant, "rank1"))
-    return Again([rank1, margin], ALL, [table])
-
-
-def _verification(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | None:
-    """FNMR at the threshold that the bundle names; the threshold itself is compared between bundles of one list."""
-    metric, variant = _split(column)
-    values = _column(bundle, f"{id_similarity.NAME}[{variant}]")
-    if values is None:
-        return None
-    who = standing_of(bundle, evaluation, (id_similarity.NAME, variant, "mean_failures_as_zero"), values)
-    scores, tables = [], []
-    for level, cut in _thresholds(bundle, variant).items():
-        name = (metric, variant, f"fnmr@{level}")
-        threshold = Threshold(cut, 0, 0)
-        scores.append(fnmr(evaluation, values, who.eligible, name, threshold, **who.counts()))
-        if cut is not None:
-            errors = 1.0 - matches(values, cut)
-            tables.append(item_values(evaluation, who.item[who.eligible], errors[who.eligible], name))
-    return Again(scores, ALL, tables)
-
-
-def _thresholds(bundle: Bundle, variant: str) -> dict[str, float | None]:
-    return {
-        name[2].removeprefix("threshold@"): None if math.isnan(row["value"]) else row["value"]
-        for name, row in bundle.by_name.items()
-        if name[:2] == ("verification", variant) and name[2].startswith("threshold@")
-    }
-
-
-def _item_means(bundle: Bundle, evaluation: Evaluation, column: str) -> Again | None:
-    """Means over items of what each item has; the distances behind an item's number are not in the bundle."""
-    metric, variant = _split(column)
-    scores = []
-    for name, rows in bundle.items_by_name.items():
-        if name[:2] != (metric, variant):
-            continue
-        known = rows[rows["value"].notna()]
-        scores.append(
-            mean_score(name, known["value"].to_numpy(), known["subject"].to_numpy(), evaluation.seed, empty="none")
-        )
-    return Again(scores, VALUES, [])
-
-
-# Distances of distributions
-
-
-def consistent(bundle: Bundle) -> list[Name]:
-    """The distances whose error, correction and interval follow from their replicates.
-
-    Raises:
-        Refused: one's don't, or it lies where leaving out a part of the people cannot bring it.
-    """
-    found: list[Name] = []
-    for metric, variant, statistic in bundle.by_name:
-        if metric in DISTANCES and statistic == "distance":
-            found += _distance(bundle, metric, variant)
-        elif metric == kid.NAME and statistic == replicated(metric):
-            _check_place(bundle, (metric, variant, statistic))
-    return found
-
-
-def _distance(bundle: Bundle, metric: str, variant: str) -> list[Name]:
-    replicates = _replicates(bundle, metric, variant)
-    row = bundle.by_name[(metric, variant, "distance")]
-    result = jackknife(float(row["value"]), replicates)
-    if result is None or math.isnan(row["value"]):
-        return []
-    _check_place(bundle, (metric, variant, "distance"))
-    expected = {
-        "distance": {"low": result.low, "high": result.high},
-        "standard_error": {"value": result.standard_error},
-        "bias_corrected": {"value": result.bias_corrected},
-    }
-    for statistic, numbers in expected.items():
-        stored = bundle.by_name.get((metric, variant, statistic), {})
-        for field, number in numbers.items():
-            _same(f"{metric} {variant} {statistic} {field}", stored.get(field), number)
-    return [(metric, variant, statistic) for statistic in expected]
-
-
-def _replicates(bundle: Bundle, metric: str, variant: str) -> NDArray[np.float64]:
-    return bundle.items_of((metric, variant, REPLICATE))["value"].to_numpy(dtype=np.float64)
-
-
-def _check_place(bundle: Bundle, name: Name) -> None:
-    """Leaving out one group of g changes a distance, bias included, by about its g-th part, plus their spread."""
-    replicates, value = _replicates(bundle, *name[:2]), float(bundle.by_name[name]["value"])
-    if len(replicates) < 2 or not np.isfinite([value, *replicates]).all():
-        return
-    middle, spread, where = float(replicates.mean()), float(np.ptp(replicates)), " ".join(name[:2])
-    if abs(value - middle) > 2 * abs(middle) / (len(replicates) - 1) + spread:
-        raise Refused(f"{where}: {value:.4f} does not belong to its replicates, whose mean is {middle:.4f}")
+    statuses = _by_network(bundle.samples, STATUS)
+    return Evaluation(bundle.samples, references, references[:0], {}, {}, seed=seed, statuses=statuses)
 
 
 # Comparison
 
 
 def _same_score(bundle: Bundle, score: Score, compared: tuple[str, ...]) -> None:
-    name = (score.metric, score.variant, score.statistic)
-    stored = bundle.by_name.get(name)
-    if stored is None:
-        raise Refused(f"{' '.join(name)} is missing from scores.csv")
+    stated = bundle.by_number.get(score.number)
+    if stated is None:
+        raise Refused(f"{score.number} is missing from scores.csv")
     for field in compared:
-        _same(f"{' '.join(name)}, {field}", stored[field], getattr(score, field))
+        _same(f"{score.number}, {field}", stated[field], getattr(score, field))
 
 
 def _same_items(bundle: Bundle, table: pd.DataFrame) -> None:
-    for name, mine in _split_by_name(table):
-        theirs = bundle.items_of(name)
-        again, stored = _people(mine), _people(theirs)
-        if again != stored:
-            raise Refused(f"{' '.join(name)}: items.csv has other items than samples.csv gives")
+    for key, mine in table.groupby(NUMBER, sort=False):
+        number = Number(*map(str, key))
+        theirs = bundle.items_by_number.get(number, bundle.items[:0])
+        if _people(mine) != _people(theirs):
+            raise Refused(f"{number}: items.csv has other items than samples.csv gives")
         values = dict(zip(theirs["item"], theirs["value"], strict=True))
         for item, value in zip(mine["item"], mine["value"], strict=True):
-            _same(f"{' '.join(name)} of {item}", values[item], value)
+            _same(f"{number} of {item}", values[item], value)
 
 
 def _people(rows: pd.DataFrame) -> dict[str, str]:
     return dict(zip(rows["item"], rows["subject"], strict=True))
 
 
-def _split_by_name(table: pd.DataFrame) -> list[tuple[Name, pd.DataFrame]]:
-    groups = table.groupby(["metric", "variant", "statistic"], sort=False)
-    return [((str(m), str(v), str(s)), rows) for (m, v, s), rows in groups]
-
-
-def _same(where: str, stored: Any, again: Any) -> None:
-    a, b = (math.nan if value is None else float(value) for value in (stored, again))
+def _same(where: str, stated: Any, again: Any) -> None:
+    a, b = (math.nan if value is None else float(value) for value in (stated, again))
     if (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
         return
     raise Refused(f"{where}: it says {_text(a)}, its own rows give {_text(b)}")

@@ -17,7 +17,7 @@ from bench.console import progress
 from bench.spec import Execution
 
 Advance = Callable[[int], object]
-"""Is told how many images were done."""
+"""Takes the number of images that were done."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ Setup = Callable[[], Work]
 
 
 def run_shards(setup: Setup, shards: Sequence[int], sizes: Sequence[int], execution: Execution, what: str) -> None:
-    """Runs `shards`; which process runs which, and in which order, changes nothing in what they write.
+    """Run `shards`; which process runs which, and in which order, changes nothing in what they write.
 
     Args:
         setup: see `Setup`.
@@ -64,7 +64,7 @@ def run_shards(setup: Setup, shards: Sequence[int], sizes: Sequence[int], execut
 
 
 def _begun(work: Work, shards: Sequence[int], advance: Advance) -> Iterator[tuple[int, Any]]:
-    """Each shard with what `begin` gave; the next one is begun while the caller finishes this one."""
+    """Yield each shard with what `begin` gave; the next one is begun while the caller finishes this one."""
     if work.begin is None:
         yield from ((shard, None) for shard in shards)
         return
@@ -78,7 +78,7 @@ def _begun(work: Work, shards: Sequence[int], advance: Advance) -> Iterator[tupl
 
 
 def in_order(shards: Sequence[int], order: str) -> list[int]:
-    """The shards in the order of the list, reversed, or shuffled (with a fixed seed)."""
+    """Return the shards in the order of the list, reversed, or shuffled (with a fixed seed)."""
     ordered = sorted(shards, reverse=order == "reversed")
     if order == "shuffled":
         random.Random(0).shuffle(ordered)
@@ -86,7 +86,7 @@ def in_order(shards: Sequence[int], order: str) -> list[int]:
 
 
 def limit_threads(threads: int) -> None:
-    """Fixes the number of torch's threads in this process (loaded or not): sums depend on it in the last digits."""
+    """Fix the number of torch's threads in this process, loaded or not: sums depend on it in the last digits."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
@@ -120,7 +120,7 @@ def _enter(setup: Setup, threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed must not go on writing."""
+    """End this worker when its parent ends: it must not go on writing."""
     parent = parent_process()
     assert parent is not None
     wait([parent.sentinel])
@@ -128,9 +128,9 @@ def _end_with_parent() -> None:
 
 
 def _one(shard: int) -> None:
-    for _, begun in _begun(_WORK[0], [shard], _nobody):
-        _WORK[0].finish(shard, begun, _nobody)
+    for _, begun in _begun(_WORK[0], [shard], _ignore):
+        _WORK[0].finish(shard, begun, _ignore)
 
 
-def _nobody(count: int) -> None:
-    """Progress in a worker is told by its parent."""
+def _ignore(count: int) -> None:
+    """Ignore progress: in a worker, its parent reports it."""

@@ -1,19 +1,19 @@
-"""AdaFace (Kim et al., CVPR 2022): its IR backbones, read from the official checkpoints."""
+"""AdaFace (Kim et al., CVPR 2022) and CurricularFace (Huang et al., CVPR 2020): their IR backbones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.errors import UserError
-from bench.extractors.protocol import Crops
+from bench.extractors.protocol import Crops, Distance
 from bench.extractors.recognition import with_norm
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
-from bench.networks import State, channels_last, fill, load_state, pixels
+from bench.networks import assemble, beside, load_state, pixels
 from bench.runtime import Runtime
 
 STEM = "input_layer.0.weight"
@@ -22,15 +22,27 @@ STEM = "input_layer.0.weight"
 class AdaFace:
     """An AdaFace network: aligned 112 crops in, embeddings and their norms (its measure of quality) out."""
 
-    class Options(Spec):
-        """The file is the official Lightning checkpoint, or the backbone's tensors as safetensors.
+    role: ClassVar[str] = "recognition"
+    pairwise: ClassVar[bool] = False
+    distance: ClassVar[Distance] = "cosine"
 
-        The official files read "bgr", those of CVLface "rgb". With `flip` the embeddings of a crop and of its mirror
-        image are added, as AdaFace's own evaluation does.
+    class Options(Spec):
+        """Options of AdaFace.
+
+        Attributes:
+            weights: the official Lightning checkpoint, or the backbone's tensors as safetensors.
+            network: which backbone the file holds: CurricularFace of TFace is an "ir_101", the original one a
+                "curricular_101".
+            colour: the order of channels that the network reads: "bgr" for AdaFace's own files, "rgb" for those of
+                CVLface and of CurricularFace.
+            flip: adds the embeddings of a crop and of its mirror image, as AdaFace's own evaluation does.
+            view: the crop it reads.
+            trained_on: name of the training set.
+            batch: crops at a time.
         """
 
         weights: WeightFile
-        network: Annotated[Literal["ir_18", "ir_50", "ir_se_50", "ir_101"], IDENTITY] = "ir_101"
+        network: Annotated[Literal["ir_18", "ir_50", "ir_se_50", "ir_101", "curricular_101"], IDENTITY] = "ir_101"
         colour: Annotated[Literal["bgr", "rgb"], IDENTITY] = "bgr"
         flip: Annotated[bool, IDENTITY] = False
         view: Annotated[str, IDENTITY] = "arcface112"
@@ -38,19 +50,16 @@ class AdaFace:
         batch: Annotated[int, Field(gt=0), RECORDED] = 16
 
     def __init__(self, options: Options, runtime: Runtime) -> None:
-        import torch
-
         from bench.extractors.iresnet import IResNet
 
-        self.options, self._device = options, runtime.device
-        state = _backbone(load_state(options.weights), str(options.weights))
-        with torch.device("meta"):
-            network = IResNet(options.network)
-        fill(network, state, f"{options.weights} as AdaFace {options.network}")
-        self._network = channels_last(network, runtime.device)
+        self.options = options
+        self._device = runtime.device
+        state = beside(load_state(options.weights), STEM, str(options.weights))
+        source = f"{options.weights} as AdaFace {options.network}"
+        self._network = assemble(partial(IResNet, options.network), state, source, runtime.device)
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
-        """Embeddings of (b, 112, 112, 3) uint8 RGB crops.
+        """Return embeddings of (b, 112, 112, 3) uint8 RGB crops.
 
         Returns:
             "feature": (b, 512) float32, not normalised; "norm": (b,) its length. Rows in which the network answered
@@ -65,11 +74,3 @@ class AdaFace:
             if self.options.flip:
                 feature += self._network(images.flip(3))
         return with_norm(feature.cpu().numpy())
-
-
-def _backbone(state: State, source: str) -> State:
-    """The backbone's part of a checkpoint, which may stand under a prefix ("model.") beside the training head."""
-    stems = [key.removesuffix(STEM) for key in state if key.endswith(STEM)]
-    if len(stems) != 1:
-        raise UserError(f"{source} holds {len(stems)} tensors named ...{STEM}; an AdaFace backbone has one")
-    return {key.removeprefix(stems[0]): tensor for key, tensor in state.items() if key.startswith(stems[0])}

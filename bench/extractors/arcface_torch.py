@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from bench.extractors.protocol import Crops
+from bench.extractors.options import AlignedOptions
+from bench.extractors.protocol import Crops, Distance
 from bench.extractors.recognition import with_norm
-from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
-from bench.networks import fill, load_state, pixels
+from bench.identity import IDENTITY
+from bench.networks import State, assemble, load_state, pixels
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Network = Literal["r18", "r50", "r100", "ir_se50"]
+Network = Literal["iresnet50", "iresnet100", "ir_se50"]
 
 
 class ArcFaceTorch:
@@ -26,35 +26,26 @@ class ArcFaceTorch:
 
     role: ClassVar[str] = "recognition"
     pairwise: ClassVar[bool] = False
+    distance: ClassVar[Distance] = "cosine"
 
-    class Options(Spec):
-        """How a file wants its crops, and where it comes from.
+    class Options(AlignedOptions):
+        """Options of an ArcFace network.
 
         Attributes:
-            weights: a state dict.
-            network: r18, r50, r100: keys of insightface's arcface_torch (`conv1`, `layer1.0.bn1`, `features`), the
-                embedding is raw. ir_se50: facexlib's `recognition_arcface_ir_se50.pth`, the embedding has norm 1.
-            colour: order of the channels that the network was trained on.
-            view: name of the crop.
-            trained_on: name of the training set.
-            batch: crops at a time.
+            network: "iresnet50" and "iresnet100": keys of insightface's arcface_torch (`conv1`, `layer1.0.bn1`,
+                `features`); the embedding is raw. "ir_se50": facexlib's `recognition_arcface_ir_se50.pth`; the
+                embedding has norm 1.
+            colour: the order of channels that the network reads.
         """
 
-        weights: WeightFile
-        network: Annotated[Network, IDENTITY] = "r100"
+        network: Annotated[Network, IDENTITY] = "iresnet100"
         colour: Annotated[Literal["rgb", "bgr"], IDENTITY] = "rgb"
-        view: Annotated[str, IDENTITY] = "arcface112"
-        trained_on: Annotated[str, RECORDED] = ""
-        batch: Annotated[int, Field(gt=0), RECORDED] = 16
 
     def __init__(self, options: Options, runtime: Runtime) -> None:
-        import torch
-
-        self.options, self._device = options, runtime.device
-        with torch.device("meta"):
-            network = build(options.network)
-        fill(network, load_state(options.weights), f"{options.weights} as ArcFace {options.network}")
-        self._network = network.to(runtime.device)
+        self.options = options
+        self._device = runtime.device
+        source = f"{options.weights} as ArcFace {options.network}"
+        self._network = build(options.network, load_state(options.weights), source, runtime.device)
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
         """Return the embeddings of (b, 112, 112, 3) uint8 RGB crops.
@@ -76,13 +67,17 @@ def network_input(crops: Crops, colour: Literal["rgb", "bgr"], device: str) -> T
     return (images if colour == "rgb" else images.flip(1)) * 2 - 1
 
 
-def build(network: Network) -> nn.Module:
-    """Return a network without weights; it lies on torch's current device."""
+def build(network: Network, state: State, source: str, device: str) -> nn.Module:
+    """Return a network on its device, filled from a state dict by its official keys.
+
+    Raises:
+        UserError: the state is that of another network; `source` is named.
+    """
     if network == "ir_se50":
         from facexlib.recognition.arcface_arch import Backbone
 
-        return Backbone(50, 0.6, "ir_se")
+        return assemble(lambda: Backbone(50, 0.6, "ir_se"), state, source, device)
 
-    from bench.extractors.insightface_resnet import InsightfaceResNet
+    from bench.extractors.iresnet import insightface
 
-    return InsightfaceResNet(network)
+    return insightface(state, network, source, device)

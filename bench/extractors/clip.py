@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,9 @@ from pydantic import Field
 
 from bench.extractors.protocol import Crops
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
-from bench.networks import bicubic, from_folder, pixels, standardise
+from bench.networks import CLIP_MEAN, CLIP_STD, bicubic, pixels, standardise
 from bench.runtime import Runtime
-
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""OpenAI CLIP's, RGB, for values in [0, 1]."""
+from bench.weights import load_renamed
 
 UNUSED = ("text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids")
 
@@ -25,6 +23,9 @@ class Clip:
     Input RGB, shrunk to the network's own size (336 for CMMD's ViT-L/14@336) by Pillow's bicubic filter on bytes, as
     google-research/cmmd does, / 255, CLIP's mean and std.
     """
+
+    role: ClassVar[str] = "clip"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """Options of CLIP.
@@ -42,15 +43,15 @@ class Clip:
     def __init__(self, options: Clip.Options, runtime: Runtime) -> None:
         from transformers import CLIPVisionModelWithProjection
 
-        self.network = from_folder(CLIPVisionModelWithProjection, options.weights, UNUSED)
+        self.network = load_renamed(CLIPVisionModelWithProjection, options.weights, UNUSED)
         self.size = int(self.network.config.image_size)
         self.device = runtime.device
         self.network.to(self.device)
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
-        """`feature` (b, d) float32 of (b, H, W, 3) uint8 RGB crops of any size."""
+        """Return `feature` (b, d) float32 of (b, H, W, 3) uint8 RGB crops of any size."""
         import torch
 
         with torch.inference_mode():
-            images = standardise(pixels(bicubic(crops, self.size), self.device), MEAN, STD)
+            images = standardise(pixels(bicubic(crops, self.size), self.device), CLIP_MEAN, CLIP_STD)
             return {"feature": self.network(images).image_embeds.cpu().numpy()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isqrt
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,9 @@ from pydantic import Field
 
 from bench.extractors.protocol import Crops
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
-from bench.networks import IMAGENET_MEAN, IMAGENET_STD, bicubic, from_folder, pixels, standardise
+from bench.networks import IMAGENET_MEAN, IMAGENET_STD, bicubic, pixels, standardise
 from bench.runtime import Runtime
+from bench.weights import load_renamed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,9 @@ class Dinov2:
     Input RGB, shrunk to 224 by Pillow's bicubic filter on bytes, / 255, ImageNet mean and std. ViT-L/14 answers 1024
     numbers. The position table, trained for 518, is resampled once, by the rule of the official repository.
     """
+
+    role: ClassVar[str] = "dinov2"
+    pairwise: ClassVar[bool] = False
 
     class Options(Spec):
         """Options of DINOv2.
@@ -46,7 +50,7 @@ class Dinov2:
         import torch
         from transformers import Dinov2Model
 
-        self.network = from_folder(Dinov2Model, options.weights)
+        self.network = load_renamed(Dinov2Model, options.weights)
         embeddings = self.network.embeddings
         table = resampled(embeddings.position_embeddings, SIZE // embeddings.patch_embeddings.patch_size[0])
         embeddings.position_embeddings = torch.nn.Parameter(table, requires_grad=False)
@@ -54,7 +58,7 @@ class Dinov2:
         self.network.to(self.device)
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
-        """`feature` (b, d) float32 of (b, H, W, 3) uint8 RGB crops of any size."""
+        """Return `feature` (b, d) float32 of (b, H, W, 3) uint8 RGB crops of any size."""
         import torch
 
         with torch.inference_mode():
@@ -63,7 +67,7 @@ class Dinov2:
 
 
 def resampled(table: Tensor, side: int) -> Tensor:
-    """A position table for a grid of another side, as facebookresearch/dinov2 resamples it: bicubic, by a scale factor.
+    """Resample a position table to a grid of another side as facebookresearch/dinov2 does: bicubic, by a scale factor.
 
     Args:
         table: (1, 1 + n * n, d): the class token's row, then the grid's.

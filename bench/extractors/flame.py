@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +23,14 @@ from bench.runtime import Runtime
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-EXPRESSION, ROTATION, JAW = slice(0, 50), slice(50, 53), slice(53, 56)
-"""Where the parts lie in a "feature": 50 expression coefficients, global rotation and jaw as axis-angle in radians."""
-
 E_FLAME = {"shape": 100, "texture": 50, "expression": 50, "rotation": 3, "jaw": 3, "camera": 3, "light": 27}
 """DECA's 236 outputs in order. The light is (9, 3); the camera is scale, x and y of a weak perspective."""
 
 SMIRK_TRUNKS = {576: "tf_mobilenetv3_small_minimal_100", 960: "tf_mobilenetv3_large_minimal_100"}
 """Channels of the last feature map -> timm's name."""
 
-JAW_TURN = 0.2  # radians: SMIRK's bound for the jaw's sideways turn and roll
+JAW_TURN = 0.2
+"""Radians: SMIRK's bound for the jaw's sideways turn and roll."""
 
 
 class FlameOptions(Spec):
@@ -85,7 +83,12 @@ class Code(NamedTuple):
 
 
 def columns(code: Code) -> dict[str, NDArray[np.float32]]:
-    """The code as columns of a feature table: "feature" (b, 56), and (b,) camera and eyelid scalars."""
+    """Return the code as columns of a feature table.
+
+    Returns:
+        "feature": (b, 56): expression, rotation and jaw, as `bench.metrics.functional.flame` lays them out; the other
+        columns are (b,): camera and, where the network has them, eyelids.
+    """
     import torch
 
     named = {"feature": torch.cat([code.expression, code.rotation, code.jaw], dim=1)}
@@ -106,6 +109,8 @@ class Deca:
     """DECA (Feng et al., SIGGRAPH 2021): one ResNet-50 for everything. Input RGB in [0, 1], 224, no mean and std."""
 
     Options = FlameOptions
+    role: ClassVar[str] = "flame"
+    pairwise: ClassVar[bool] = False
 
     def __init__(self, options: FlameOptions, runtime: Runtime) -> None:
         state = load_state(options.weights)
@@ -113,11 +118,11 @@ class Deca:
         self.device = runtime.device
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
-        """Columns (see `columns`) of (b, 224, 224, 3) RGB crops, float32 in [0, 1] or uint8."""
+        """Return columns (see `columns`) of (b, 224, 224, 3) RGB crops, float32 in [0, 1] or uint8."""
         return _extract(self.encode, crops, self.device)
 
     def encode(self, images: Tensor) -> Code:
-        """The code of (b, 3, 224, 224) float32 RGB in [0, 1]."""
+        """Return the code of (b, 3, 224, 224) float32 RGB in [0, 1]."""
         return _flame_code(self.flame(images))
 
 
@@ -129,19 +134,22 @@ class Emoca:
     """
 
     Options = FlameOptions
+    role: ClassVar[str] = "flame"
+    pairwise: ClassVar[bool] = False
 
     def __init__(self, options: FlameOptions, runtime: Runtime) -> None:
-        state, source = load_state(options.weights), f"{options.weights} (EMOCA)"
+        state = load_state(options.weights)
+        source = f"{options.weights} (EMOCA)"
         self.flame = deca_encoder(state, "E_flame", source).to(runtime.device)
         self.expression = deca_encoder(state, "E_expression", source).to(runtime.device)
         self.device = runtime.device
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
-        """Columns (see `columns`) of (b, 224, 224, 3) RGB crops, float32 in [0, 1] or uint8."""
+        """Return columns (see `columns`) of (b, 224, 224, 3) RGB crops, float32 in [0, 1] or uint8."""
         return _extract(self.encode, crops, self.device)
 
     def encode(self, images: Tensor) -> Code:
-        """The code of (b, 3, 224, 224) float32 RGB in [0, 1]."""
+        """Return the code of (b, 3, 224, 224) float32 RGB in [0, 1]."""
         return _flame_code(self.flame(images))._replace(expression=self.expression(images))
 
 
@@ -151,7 +159,7 @@ def _flame_code(flame: Tensor) -> Code:
 
 
 def deca_encoder(state: State, name: str, source: str) -> nn.Module:
-    """One of DECA's or EMOCA's encoders, (b, 3, 224, 224) -> (b, 236) for "E_flame" and (b, 50) for "E_expression".
+    """Build an encoder of DECA or EMOCA, (b, 3, 224, 224) -> (b, 236) for "E_flame" and (b, 50) for "E_expression".
 
     ResNet-50 without its classifier, 7x7 average pool, Linear 2048-1024, ReLU, Linear 1024-n; by torchvision's names,
     as the official checkpoints have them: `E_flame.*` in DECA's, `deca.E_flame.*` in EMOCA's.
@@ -163,7 +171,8 @@ def deca_encoder(state: State, name: str, source: str) -> nn.Module:
     outputs = sum(E_FLAME.values()) if name == "E_flame" else E_FLAME["expression"]
     with torch.device("meta"):
         trunk = resnet50()
-        trunk.avgpool, trunk.fc = nn.AvgPool2d(7), nn.Identity()
+        trunk.avgpool = nn.AvgPool2d(7)
+        trunk.fc = nn.Identity()
         layers = nn.Sequential(nn.Linear(2048, 1024), nn.ReLU(), nn.Linear(1024, outputs))
     network = nn.Sequential(OrderedDict(encoder=trunk, layers=layers))
     prefixes = [f"{wrapper}{name}." for wrapper in ("", "deca.", "state_dict.deca.")]
@@ -179,19 +188,23 @@ class Smirk:
     """
 
     Options = SmirkOptions
+    role: ClassVar[str] = "flame"
+    pairwise: ClassVar[bool] = False
 
     def __init__(self, options: SmirkOptions, runtime: Runtime) -> None:
-        state, source = load_state(options.weights), f"{options.weights} (SMIRK)"
+        state = load_state(options.weights)
+        source = f"{options.weights} (SMIRK)"
         self.pose = smirk_encoder(state, "pose_encoder", "pose_cam_layers", 6, source).to(runtime.device)
         self.expression = smirk_encoder(state, "expression_encoder", "expression_layers", 55, source).to(runtime.device)
-        self.size, self.device = options.size, runtime.device
+        self.size = options.size
+        self.device = runtime.device
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
-        """Columns (see `columns`) of (b, 224, 224, 3) RGB crops, float32 in [0, 1] or uint8."""
+        """Return columns (see `columns`) of (b, 224, 224, 3) RGB crops, float32 in [0, 1] or uint8."""
         return _extract(self.encode, crops, self.device)
 
     def encode(self, images: Tensor) -> Code:
-        """The code of (b, 3, 224, 224) float32 RGB in [0, 1]."""
+        """Return the code of (b, 3, 224, 224) float32 RGB in [0, 1]."""
         import torch
 
         if self.size != images.shape[-1]:
@@ -203,10 +216,10 @@ class Smirk:
 
 
 def smirk_encoder(state: State, name: str, head: str, outputs: int, source: str) -> nn.ModuleDict:
-    """One of SMIRK's encoders: a timm trunk and a linear layer of `outputs` rows.
+    """Build an encoder of SMIRK: a timm trunk and a linear layer of `outputs` rows.
 
     Raises:
-        UserError: the file has no such encoder, or one of another layout.
+        UserError: the file lacks the encoder, or holds one of another layout.
     """
     import timm
     import torch

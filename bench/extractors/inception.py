@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ class Inception:
     exactly what pytorch-fid 0.3.0 does.
     """
 
+    role: ClassVar[str] = "inception"
+    pairwise: ClassVar[bool] = False
+
     class Options(Spec):
         """Options of Inception.
 
@@ -48,21 +51,21 @@ class Inception:
         self.device = runtime.device
 
     def extract(self, crops: Crops) -> dict[str, NDArray[np.float32]]:
-        """`feature` (b, dims) float32 of (b, H, W, 3) uint8 RGB crops of any size."""
+        """Return `feature` (b, dims) float32 of (b, H, W, 3) uint8 RGB crops of any size."""
         import torch
 
         with torch.inference_mode():
             return {"feature": self.features(pixels(crops, self.device)).cpu().numpy()}
 
     def features(self, images: Tensor) -> Tensor:
-        """(b, dims) of (b, 3, H, W) float32 RGB in [0, 1]."""
+        """Return (b, dims) of (b, 3, H, W) float32 RGB in [0, 1]."""
         from torch.nn.functional import adaptive_avg_pool2d
 
         return adaptive_avg_pool2d(self.network(images)[0], 1).flatten(1)
 
 
 def network(dims: int, state: State, source: str) -> nn.Module:
-    """pytorch-fid's `InceptionV3` up to the block of `dims`, filled from a state dict in its published layout.
+    """Build pytorch-fid's `InceptionV3` up to the block of `dims`, from a state dict in its published layout.
 
     Raises:
         UserError: the state lacks a part in use, or holds what no FID-Inception has; `source` names it.
@@ -85,7 +88,7 @@ def network(dims: int, state: State, source: str) -> nn.Module:
 
 
 def _whole() -> nn.Module:
-    """The package's own construction, held back from the last two things it does: a download, and loading it."""
+    """Build the network as the package does, but for the last two things it does: a download, and loading it."""
     from unittest.mock import patch
 
     from pytorch_fid import inception as package

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ HEADS: dict[Net, str] = {
 }
 """sha256 of the v0.1 heads inside the package `lpips`: no option names them, so that they are pinned here."""
 
-ELEMENTS = 1 << 19  # of a difference taken at a time: stays in the cache of a core
+ELEMENTS = 1 << 19
+"""Elements of a difference that are taken at a time: they stay in the cache of a core."""
 
 
 class Lpips:
@@ -40,6 +41,9 @@ class Lpips:
     Input is RGB, u8 / 127.5 - 1, without any resizing: the value depends on the crop's size. The trunk (AlexNet, VGG-16
     or SqueezeNet 1.1) comes from a torchvision state dict on disk, the heads from the installed package.
     """
+
+    role: ClassVar[str] = "lpips"
+    pairwise: ClassVar[bool] = True
 
     class Options(Spec):
         """Options of LPIPS.
@@ -62,7 +66,7 @@ class Lpips:
         self.network: Any = channels_last(network(options.net, options.trunk), runtime.device)
 
     def distances(self, crops: Crops) -> NDArray[np.float64]:
-        """(b, b) symmetric LPIPS distances of (b, H, W, 3) uint8 RGB crops, 0 on the diagonal."""
+        """Return (b, b) symmetric LPIPS distances of (b, H, W, 3) uint8 RGB crops, 0 on the diagonal."""
         import torch
 
         table = np.zeros((len(crops), len(crops)))
@@ -73,7 +77,7 @@ class Lpips:
         return table
 
     def features(self, crops: Crops) -> list[tuple[Tensor, ...]]:
-        """For each crop, per stage (C, h, w): the trunk's activations divided by their norm over the channels."""
+        """Return, per crop and stage, (C, h, w) activations of the trunk divided by their norm over the channels."""
         from lpips import normalize_tensor
 
         rows: list[tuple[Tensor, ...]] = []
@@ -94,7 +98,7 @@ class Lpips:
 
 
 def weighted(one: Tensor, other: Tensor, weight: Tensor) -> Tensor:
-    """Mean over the pixels of the weighted sum over the channels of squared differences, in float64.
+    """Return the mean over the pixels of the weighted sum over the channels of squared differences, in float64.
 
     Args:
         one: (C, h, w).
@@ -107,7 +111,7 @@ def weighted(one: Tensor, other: Tensor, weight: Tensor) -> Tensor:
 
 
 def network(net: Net, trunk: Path) -> nn.Module:
-    """The package's network with its own heads and the trunk's weights from a file; nothing is downloaded.
+    """Build the package's network with its own heads and the trunk's weights from a file; nothing is downloaded.
 
     Raises:
         UserError: the trunk's file is missing or another network's, or the package ships other heads.
@@ -116,7 +120,8 @@ def network(net: Net, trunk: Path) -> nn.Module:
     import torch
 
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchvision's, about the argument `pretrained` that lpips passes
+        # torchvision warns of the argument `pretrained`, which lpips passes.
+        warnings.simplefilter("ignore")
         model = lpips.LPIPS(pretrained=False, pnet_rand=True, net=net, verbose=False)
     layers = {name: layer for stage in model.net.children() for name, layer in stage.named_children()}
     fill(torch.nn.ModuleDict(layers), select(load_state(trunk), "features."), f"{trunk} (features of {net})")
@@ -125,7 +130,7 @@ def network(net: Net, trunk: Path) -> nn.Module:
 
 
 def heads(net: Net) -> State:
-    """The linear heads that the package `lpips` ships, by the keys of its list of heads.
+    """Return the linear heads that the package `lpips` ships, by the keys of its list of heads.
 
     Raises:
         UserError: they are not those of version 0.1.

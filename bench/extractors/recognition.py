@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from bench.errors import UserError
-from bench.extractors.protocol import Crops
+from bench.extractors.protocol import Crops, Distance
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
 from bench.onnx import fixed, open_session, run
 from bench.runtime import Runtime
@@ -23,13 +23,27 @@ Grey = tuple[float, float, float]
 class ArcFaceOnnx:
     """An ONNX network that turns aligned crops into embeddings; read as its `Options` say, nothing is guessed."""
 
+    role: ClassVar[str] = "recognition"
+    pairwise: ClassVar[bool] = False
+    distance: ClassVar[Distance] = "cosine"
+
     class Options(Spec):
         """How a file wants its crops, and where it comes from.
 
-        The network reads (x - mean) / std of grey levels x, 0 to 255, channels in the order `colour`: insightface's
-        files take 127.5 and 127.5 in "rgb". Constants for values in [0, 1] are to be multiplied by 255 (ImageNet's:
-        mean 123.675, 116.28, 103.53; std 58.395, 57.12, 57.375). Crops of another size than `size` (height, width) are
-        scaled bilinearly, as insightface does. `dim` is the length of an embedding, `trained_on` the training set.
+        The network reads (x - mean) / std of grey levels x, 0 to 255: insightface's files take 127.5 and 127.5 in
+        "rgb". Constants for values in [0, 1] are to be multiplied by 255 (ImageNet's: mean 123.675, 116.28, 103.53;
+        std 58.395, 57.12, 57.375).
+
+        Attributes:
+            weights: the ONNX file.
+            size: height and width that the network reads; other crops are scaled bilinearly, as insightface does.
+            colour: the order of channels that the network reads.
+            mean: per channel in that order, grey levels.
+            std: likewise.
+            dim: length of an embedding.
+            view: the crop it reads.
+            trained_on: name of the training set.
+            batch: crops at a time.
         """
 
         weights: WeightFile
@@ -48,11 +62,12 @@ class ArcFaceOnnx:
         self._check()
 
     def _check(self) -> None:
-        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+        inputs = self.session.get_inputs()
+        outputs = self.session.get_outputs()
         wanted = (3, *self.options.size)
         if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4:
             raise UserError(
-                f"{self.options.weights} is no recogniser: it has {len(inputs)} inputs, {len(outputs)} outputs"
+                f"{self.options.weights} is not a recogniser: it has {len(inputs)} inputs, {len(outputs)} outputs"
             )
         if any(fixed(n) not in (None, m) for n, m in zip(inputs[0].shape[1:], wanted, strict=True)):
             raise UserError(
@@ -63,7 +78,7 @@ class ArcFaceOnnx:
             raise UserError(f"{self.options.weights} answers with shape {probe.shape[1:]}, not dim={self.options.dim}")
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
-        """Embeddings of (b, H, W, 3) uint8 RGB crops.
+        """Return embeddings of (b, H, W, 3) uint8 RGB crops.
 
         Returns:
             "feature": (b, dim) float32, not normalised; "norm": (b,) its length. Rows in which the network answered
@@ -74,7 +89,7 @@ class ArcFaceOnnx:
 
 
 def with_norm(feature: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Embeddings with their lengths; a row that is not finite becomes NaN throughout.
+    """Return embeddings with their lengths; a row that is not finite becomes NaN throughout.
 
     >>> with_norm(np.array([[3, 4], [np.inf, 0]], np.float32))["norm"].tolist()
     [5.0, nan]
@@ -86,7 +101,7 @@ def with_norm(feature: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
 def blob(
     images: Sequence[NDArray[np.uint8]] | Crops, size: tuple[int, int], colour: str, mean: Grey, std: Grey
 ) -> NDArray[np.float32]:
-    """What a recogniser reads: (b, 3, height, width) float32.
+    """Return what a recogniser reads: (b, 3, height, width) float32.
 
     To the last bit as OpenCV's `blobFromImages` makes it: a subtraction, then a multiplication by 1 / std, in float32.
 

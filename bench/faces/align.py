@@ -31,10 +31,15 @@ FACEXLIB = np.array(
 )
 """The key points of a face in facexlib's 512 x 512 crop."""
 
-FACEXLIB_BORDER = (132, 133, 135)  # RGB; facexlib says it in BGR
+FACEXLIB_BORDER = (132, 133, 135)
+"""RGB; facexlib's code has it in BGR."""
 
 FLAME_SIZE = 224
-STRIP, TILE = 16, 256  # columns of the FFHQ crop, and samples of its height, at a time: they stay in the cache
+STRIP = 16
+"""Columns of the FFHQ crop at a time: they stay in the processor's cache."""
+
+TILE = 256
+"""Samples of its height at a time."""
 
 
 def _points(points: ArrayLike, count: int) -> Points:
@@ -45,7 +50,7 @@ def _points(points: ArrayLike, count: int) -> Points:
 
 
 def move(points: ArrayLike, matrix: Matrix) -> Points:
-    """The images (k, 2) of points (k, 2) under a matrix.
+    """Return the images (k, 2) of points (k, 2) under a matrix.
 
     >>> move([[1, 2]], np.array([[2.0, 0, 10], [0, 2, 20]])).tolist()
     [[12.0, 24.0]]
@@ -54,7 +59,7 @@ def move(points: ArrayLike, matrix: Matrix) -> Points:
 
 
 def umeyama(src: ArrayLike, dst: ArrayLike) -> Matrix:
-    """The similarity (rotation, one scale, shift; never a reflection) that takes `src` nearest to `dst`.
+    """Return the similarity (rotation, one scale, shift; never a reflection) that takes `src` nearest to `dst`.
 
     Least squares as in Umeyama (PAMI 1991). In the plane, similarities without reflection are the complex functions
     a z + b, and the best a is a regression coefficient: no singular value decomposition is needed.
@@ -79,7 +84,12 @@ def umeyama(src: ArrayLike, dst: ArrayLike) -> Matrix:
 
 
 def arcface_matrix(keypoints: ArrayLike, size: int = 112) -> Matrix:
-    """Image to insightface's crop of `size`: a multiple of 112, else of 128 (the template stands 8/128 more right)."""
+    """Return the matrix from image to insightface's crop.
+
+    Args:
+        keypoints: (5, 2).
+        size: of the crop: a multiple of 112, else of 128, where the template is 8/128 further right.
+    """
     if size % 112 and size % 128:
         raise ValueError(f"{size} is a multiple neither of 112 nor of 128")
     unit, right = (112, 0.0) if size % 112 == 0 else (128, 8.0)
@@ -87,7 +97,7 @@ def arcface_matrix(keypoints: ArrayLike, size: int = 112) -> Matrix:
 
 
 def arcface112(image: Image, keypoints: ArrayLike, size: int = 112) -> Image:
-    """insightface's `norm_crop`: (size, size, 3) uint8 RGB, bilinear, black outside the image.
+    """Cut insightface's `norm_crop`: (size, size, 3) uint8 RGB, bilinear, black outside the image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -100,7 +110,7 @@ def arcface112(image: Image, keypoints: ArrayLike, size: int = 112) -> Image:
 
 
 def facexlib_matrix(keypoints: ArrayLike) -> Matrix:
-    """Image to facexlib's 512 crop: OpenCV's least median of squares, which may leave out points (not `umeyama`)."""
+    """Return the matrix from image to facexlib's 512 crop: OpenCV's least median of squares may leave out points."""
     import cv2
 
     matrix = cv2.estimateAffinePartial2D(_points(keypoints, 5), FACEXLIB, method=cv2.LMEDS)[0]
@@ -110,7 +120,7 @@ def facexlib_matrix(keypoints: ArrayLike) -> Matrix:
 
 
 def facexlib512(image: Image, keypoints: ArrayLike) -> Image:
-    """facexlib's aligned face (as for GFPGAN): (512, 512, 3) uint8 RGB, bilinear, grey outside."""
+    """Cut facexlib's aligned face (as for GFPGAN): (512, 512, 3) uint8 RGB, bilinear, grey outside."""
     import cv2
 
     return cv2.warpAffine(image, facexlib_matrix(keypoints), (512, 512), borderValue=FACEXLIB_BORDER)
@@ -140,7 +150,7 @@ class _Source(NamedTuple):
 
 
 def ffhq512(image: Image, landmarks: ArrayLike, output: int = 512, transform: int = 4096) -> FfhqCrop:
-    """The FFHQ crop (Karras et al., CVPR 2019; NVlabs/ffhq-dataset, with padding) as Arc2Face cuts it.
+    """Cut the FFHQ crop (Karras et al., CVPR 2019; NVlabs/ffhq-dataset, with padding) as Arc2Face does.
 
     Shrink large faces (Lanczos), crop, pad by blurred reflection where the square leaves the image, sample at
     `transform` pixels (bilinear), reduce to `output` (Lanczos). Against Pillow's QUAD transform under 1 % of the values
@@ -160,7 +170,7 @@ def ffhq512(image: Image, landmarks: ArrayLike, output: int = 512, transform: in
 
 
 def ffhq_quad(landmarks: ArrayLike) -> Points:
-    """(4, 2) corners of the FFHQ square in the image: upper left, lower left, lower right, upper right."""
+    """Return (4, 2) corners of the FFHQ square in the image: upper left, lower left, lower right, upper right."""
     points = _points(landmarks, 68)
     left, right = points[36:42].mean(0), points[42:48].mean(0)
     eyes, mouth = (left + right) / 2, (points[48] + points[54]) / 2
@@ -188,7 +198,7 @@ def _extent(quad: Points) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _outside(quad: Points, image: Image) -> float:
-    """Share of the quad's area that lies outside the image."""
+    """Return the share of the quad's area that lies outside the image."""
     import cv2
 
     height, width = image.shape[:2]
@@ -200,7 +210,7 @@ def _outside(quad: Points, image: Image) -> float:
 
 
 def _cut(image: Image, quad: Points, output: int) -> _Source:
-    """The neighbourhood of the quad, shrunk by a whole factor where the face is more than twice too large."""
+    """Return the neighbourhood of the quad, shrunk by a whole factor where the face is more than twice too large."""
     size = np.array(image.shape[1::-1])
     factor = max(int(np.floor(_side(quad) / output * 0.5)), 1)
     small = np.maximum(np.rint(size / factor), 1).astype(np.int64)
@@ -212,18 +222,20 @@ def _cut(image: Image, quad: Points, output: int) -> _Source:
 
 
 def _shrink(image: Image, low: NDArray[np.int64], high: NDArray[np.int64], scale: Points) -> Image:
-    """The rectangle from `low` to `high` of the image shrunk to `scale`, by Lanczos as Pillow does it."""
+    """Return the rectangle from `low` to `high` of the image shrunk to `scale`, by Lanczos as Pillow does it."""
     from PIL import Image as Pillow
 
     if (scale == 1).all():
         return image[low[1] : high[1], low[0] : high[0]]
-    box, lanczos = (*(low / scale), *(high / scale)), Pillow.Resampling.LANCZOS
-    box = (*box[:2], *np.minimum(box[2:], image.shape[1::-1]))  # the division may round past the edge
+    box = (*(low / scale), *(high / scale))
+    lanczos = Pillow.Resampling.LANCZOS
+    # The division may round past the edge.
+    box = (*box[:2], *np.minimum(box[2:], image.shape[1::-1]))
     return np.asarray(Pillow.fromarray(image).resize(tuple(high - low), lanczos, box=box))
 
 
 def _pad(source: _Source) -> _Source:
-    """Reflected and blurred surroundings on all sides, if the quad comes too near to one."""
+    """Pad by reflected and blurred surroundings on all sides, if the quad comes too near to one."""
     import cv2
 
     (low, high), border = _extent(source.quad), _border(source.quad)
@@ -240,7 +252,7 @@ def _pad(source: _Source) -> _Source:
 
 
 def _fade(image: NDArray[np.float32], before: NDArray, after: NDArray, blur: float) -> Image:
-    """The padded image, blurred towards its edge, and there faded to its median colour."""
+    """Return the padded image, blurred towards its edge, and there faded to its median colour."""
     import cv2
 
     depth = _depth(image.shape[1::-1], before, after)[:, :, None]
@@ -252,7 +264,7 @@ def _fade(image: NDArray[np.float32], before: NDArray, after: NDArray, blur: flo
 
 
 def _depth(size: tuple[int, ...], before: NDArray, after: NDArray) -> Points:
-    """How deep in the padding a pixel lies: 1 at the image's edge, 0 where the padding begins, negative inside."""
+    """Return how deep in the padding a pixel lies: 1 at the edge, 0 where the padding begins, negative inside."""
     along = [
         1 - np.minimum(np.arange(n) / first, np.arange(n)[::-1] / last)
         for n, first, last in zip(size, before, after, strict=True)
@@ -268,7 +280,8 @@ def _gaussian(sigma: float) -> Points:
 
 def _ffhq_matrix(source: _Source, output: int) -> Matrix:
     right, down = (source.quad[[3, 1]] - source.quad[0]) / output
-    back = np.eye(3)  # crop to source
+    # From crop to source.
+    back = np.eye(3)
     back[:2] = np.column_stack([right, down, source.quad[0] + (right + down) / 2])
     there = np.diag([*source.scale, 1.0])
     there[:2, 2] = source.shift
@@ -276,14 +289,15 @@ def _ffhq_matrix(source: _Source, output: int) -> Matrix:
 
 
 def _supersample(image: Image, quad: Points, output: int, transform: int) -> Image:
-    """Pillow's QUAD transform (bilinear) to `transform` pixels, then its Lanczos reduction to `output`.
+    """Apply Pillow's QUAD transform (bilinear) to `transform` pixels, then its Lanczos reduction to `output`.
 
     Pillow cuts samples down to whole grey levels and rounds again between the reduction's two passes; both shift
     results and are repeated here. The big image exists in tiles only, transposed: the first pass is a matrix product.
     """
     import cv2
 
-    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).astype(np.float32)  # three channels warp three times slower
+    # Three channels warp three times slower.
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).astype(np.float32)
     weights = _lanczos(transform, output)
     crop = np.empty((output, output, 3), np.uint8)
     for start in range(0, output, STRIP):
@@ -293,13 +307,15 @@ def _supersample(image: Image, quad: Points, output: int, transform: int) -> Ima
 
 
 def _first_pass(pixels: NDArray[np.float32], quad: Points, weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(k, transform, 4): k columns of the crop, still at full height, given their (k, transform) weights."""
+    """Return (k, transform, 4): k columns of the crop, still at full height, given their (k, transform) weights."""
     import cv2
 
-    transform, flags = weights.shape[1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    transform = weights.shape[1]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     right, down = (quad[[3, 1]] - quad[0]) / transform
     taps = np.flatnonzero(weights.any(0))
-    count, near = len(taps), np.ascontiguousarray(weights[:, taps])
+    count = len(taps)
+    near = np.ascontiguousarray(weights[:, taps])
     corner = quad[0] + (right + down) / 2 + taps[0] * right
     tiles = []
     for top in range(0, transform, TILE):
@@ -310,7 +326,7 @@ def _first_pass(pixels: NDArray[np.float32], quad: Points, weights: NDArray[np.f
 
 
 def _second_pass(half: NDArray[np.float32], output: int) -> Image:
-    """(k, transform, 4) columns of the crop, reduced in one direction -> (output, k, 3)."""
+    """Return (k, transform, 4) columns of the crop, reduced in one direction -> (output, k, 3)."""
     from PIL import Image as Pillow
 
     np.clip(half + np.float32(0.5), 0, 255, out=half)
@@ -321,7 +337,7 @@ def _second_pass(half: NDArray[np.float32], output: int) -> Image:
 
 @lru_cache(maxsize=4)
 def _lanczos(samples: int, output: int) -> NDArray[np.float32]:
-    """(output, samples): Pillow's weights of the samples in each pixel (Lanczos window of 3 output pixels)."""
+    """Return (output, samples): Pillow's weights of the samples in each pixel (Lanczos window of 3 output pixels)."""
     scale = samples / output
     offset = (np.arange(samples) + 0.5) / scale - (np.arange(output)[:, None] + 0.5)
     weights = np.where(np.abs(offset) < 3, np.sinc(offset) * np.sinc(offset / 3), 0)
@@ -329,7 +345,7 @@ def _lanczos(samples: int, output: int) -> NDArray[np.float32]:
 
 
 def flame_matrix(landmarks: ArrayLike, scale: float = 1.25, enlarge: float = 1.1) -> Matrix:
-    """Image to the 224 crop of DECA and EMOCA: an upright square around the landmarks' box.
+    """Return the matrix from image to the 224 crop of DECA and EMOCA: an upright square around the landmarks' box.
 
     Its side is the mean side of the box times `enlarge` (DECA's "kpt68") times `scale`, cut to a whole number; its
     corners go to 0 and 223.
@@ -345,7 +361,7 @@ def flame_matrix(landmarks: ArrayLike, scale: float = 1.25, enlarge: float = 1.1
 
 
 def flame224(image: Image, landmarks: ArrayLike, scale: float = 1.25) -> NDArray[np.float32]:
-    """The crop that DECA and EMOCA read: (224, 224, 3) float32 RGB in [0, 1], bilinear, black outside.
+    """Cut the crop that DECA and EMOCA read: (224, 224, 3) float32 RGB in [0, 1], bilinear, black outside.
 
     As their test-time data sets cut it (scikit-image's warp, order 1). To cut it from an aligned crop, give the
     landmarks in that crop (`move`).
@@ -354,7 +370,7 @@ def flame224(image: Image, landmarks: ArrayLike, scale: float = 1.25) -> NDArray
 
 
 def smirk224(image: Image, landmarks: ArrayLike, scale: float = 1.4) -> Image:
-    """The crop that SMIRK reads: (224, 224, 3) uint8 RGB, cut down to whole grey levels as in its demo."""
+    """Cut the crop that SMIRK reads: (224, 224, 3) uint8 RGB, cut down to whole grey levels as in its demo."""
     return np.clip(_warp(image, flame_matrix(landmarks, scale, enlarge=1.0)), 0, 255).astype(np.uint8)
 
 

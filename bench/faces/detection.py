@@ -39,14 +39,19 @@ Cell = Annotated[int, Field(gt=0, multiple_of=32)]
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """The faces of an image, the largest first, and the detection size at which they were found (0: none was)."""
+    """The faces of an image.
+
+    Attributes:
+        faces: the largest first.
+        size: the detection size at which they were found; 0 where there is none.
+    """
 
     faces: list[Face]
     size: int
 
 
 def _first(canvases: Iterable[Canvas], find: Callable[[Canvas], Found]) -> Detection:
-    """What is found at the first size at which anything is found."""
+    """Return what is found at the first size at which anything is found."""
     for canvas in canvases:
         faces = _ordered(*find(canvas))
         if faces:
@@ -55,7 +60,7 @@ def _first(canvases: Iterable[Canvas], find: Callable[[Canvas], Found]) -> Detec
 
 
 def _ordered(boxes: NDArray[np.float32], scores: NDArray[np.float32], keypoints: NDArray[np.float32]) -> list[Face]:
-    """Faces by area, the largest first; equal ones by score, then by place."""
+    """Return the faces by area, the largest first; equal ones by score, then by place."""
     faces = [Face(box, float(score), points) for box, score, points in zip(boxes, scores, keypoints, strict=True)]
     return sorted(faces, key=lambda face: (-face.area, -face.score, *face.box.tolist()))
 
@@ -71,10 +76,15 @@ class Scrfd:
     """
 
     class Options(Spec):
-        """The file is an official ONNX with key points; `threshold` and `nms` are insightface's.
+        """Options of SCRFD.
 
-        `det_size` is the canvas (width, height). Where it shows no face, square ones of `fallback_sizes` are tried in
-        order: a face that fills the image is too large for the network at 640.
+        Attributes:
+            weights: an official ONNX with key points.
+            det_size: the canvas, width and height in pixels.
+            threshold: least confidence, as insightface's.
+            nms: overlap above which the weaker of two boxes is dropped, as insightface's.
+            fallback_sizes: sides of square canvases that are tried in order where the first shows no face: a face that
+                fills the image is too large for the network at 640.
         """
 
         weights: WeightFile
@@ -89,17 +99,19 @@ class Scrfd:
         self.session = open_session(options.weights, runtime)
         self._canvases = [options.det_size, *((side, side) for side in options.fallback_sizes)]
         _check_scrfd(options.weights, self.session, self._canvases)
-        self._model = SCRFD(session=self.session)  # told no file, it keeps to the open network at every size
+        # Without a file, it keeps to the open network at every size.
+        self._model = SCRFD(session=self.session)
         self._model.det_thresh, self._model.nms_thresh = options.threshold, options.nms
 
     def detect(self, image: Image) -> Detection:
-        """All faces of an (H, W, 3) uint8 RGB image; `size` is the longer side of the canvas."""
+        """Find all faces of an (H, W, 3) uint8 RGB image; `size` is the longer side of the canvas."""
         bgr = np.ascontiguousarray(image[:, :, ::-1])
         return _first(self._canvases, lambda canvas: self._find(bgr, canvas))
 
     def _find(self, bgr: Image, canvas: Canvas) -> Found:
         height, width = bgr.shape[:2]
-        if min(height, width) * min(canvas[0] / width, canvas[1] / height) < 2:  # scaled down to nothing
+        # An image that is scaled down to nothing shows no face.
+        if min(height, width) * min(canvas[0] / width, canvas[1] / height) < 2:
             return _nothing()
         found, keypoints = self._model.detect(bgr, input_size=canvas)
         return found[:, :4], found[:, 4], keypoints
@@ -124,10 +136,16 @@ class RetinaFace:
     """
 
     class Options(Spec):
-        """`threshold` and `nms` are facexlib's.
+        """Options of RetinaFace.
 
-        An image whose longer side exceeds `max_side` is scaled down to it (area averaging). Where there is no face, it
-        is scaled down to each of `fallback_sizes` in order: a face larger than the anchors, 512, is not found.
+        Attributes:
+            weights: a state dict of facexlib.
+            network: its trunk.
+            threshold: least confidence, as facexlib's.
+            nms: overlap above which the weaker of two boxes is dropped, as facexlib's.
+            max_side: an image whose longer side exceeds it is scaled down to it (area averaging).
+            fallback_sizes: sides that the image is scaled down to in order where no face was found: a face larger than
+                the anchors, 512, is not found.
         """
 
         weights: WeightFile
@@ -148,7 +166,7 @@ class RetinaFace:
         self._network.to(runtime.device)
 
     def detect(self, image: Image) -> Detection:
-        """All faces of an (H, W, 3) uint8 RGB image; `size` is the longer side that the network saw."""
+        """Find all faces of an (H, W, 3) uint8 RGB image; `size` is the longer side that the network saw."""
         side = min(max(image.shape[:2]), self.options.max_side)
         sides = [side, *(smaller for smaller in self.options.fallback_sizes if smaller < side)]
         return _first([(side, side) for side in sides], lambda canvas: self._find(image, canvas[0]))
@@ -166,7 +184,7 @@ class RetinaFace:
         return boxes[kept] * np.tile(scale, 2), scores[kept], keypoints[kept].reshape(-1, 5, 2) * scale
 
     def _decoded(self, image: Image) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes (a, 4), scores (a,) and key points (a, 10) of all anchors, in pixels."""
+        """Return the boxes (a, 4), scores (a,) and key points (a, 10) of all anchors, in pixels."""
         import torch
         from facexlib.detection.retinaface_utils import decode, decode_landm
 
@@ -174,14 +192,15 @@ class RetinaFace:
         bgr = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))).to(self._device).float()
         boxes, scores, keypoints = self._network(bgr[None] - self._network.mean_tensor.to(self._device))
         anchors = torch.from_numpy(_anchors(height, width)).to(self._device)
-        variance, size = self._network.cfg["variance"], torch.tensor([width, height], device=self._device)
+        variance = self._network.cfg["variance"]
+        size = torch.tensor([width, height], device=self._device)
         boxes = decode(boxes[0], anchors, variance) * size.repeat(2)
         return boxes, scores[0, :, 1], decode_landm(keypoints[0], anchors, variance) * size.repeat(5)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps torchvision's remark on an argument that facexlib still uses to itself."""
+    """Silence torchvision's remark on an argument that facexlib still uses."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
@@ -199,7 +218,7 @@ def _shrunk(image: Image, side: int) -> Image:
 
 
 def _suppressed(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> NDArray[np.int64]:
-    """Indices that are kept by non-maximum suppression."""
+    """Return the indices that are kept by non-maximum suppression."""
     import torch
     from torchvision.ops import nms
 
@@ -208,7 +227,7 @@ def _suppressed(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap
 
 @lru_cache(maxsize=16)
 def _anchors(height: int, width: int) -> NDArray[np.float32]:
-    """(a, 4) facexlib's prior boxes: centre x, y, width and height as shares of the image."""
+    """Return (a, 4) facexlib's prior boxes: centre x, y, width and height as shares of the image."""
     levels = ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))
     return np.concatenate([_level(height, width, step, sides) for step, sides in levels]).astype(np.float32)
 

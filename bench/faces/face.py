@@ -27,6 +27,6 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Area of the box in square pixels."""
+        """Return the area of the box in square pixels."""
         width, height = self.box[2:] - self.box[:2]
         return float(max(width, 0) * max(height, 0))

@@ -25,7 +25,8 @@ Landmarks = NDArray[np.float32]
 """(n, 68, 2) pixels of the image, iBUG order."""
 
 COUNT = 68
-SIDE = 192  # of insightface's crop
+SIDE = 192
+"""Pixels of a side of insightface's crop."""
 
 
 class Insightface68:
@@ -35,7 +36,12 @@ class Insightface68:
     """
 
     class Options(Spec):
-        """The file; `batch` faces run at a time where the file leaves its batch free."""
+        """Options of insightface's landmark networks.
+
+        Attributes:
+            weights: the ONNX file.
+            batch: faces at a time, where the file leaves its batch free.
+        """
 
         weights: WeightFile
         batch: Annotated[int, Field(gt=0), RECORDED] = 1
@@ -50,11 +56,11 @@ class Insightface68:
         self._mean, self._std = reader.input_mean, reader.input_std
 
     def landmarks(self, image: Image, faces: Sequence[Face]) -> Landmarks:
-        """(n, 68, 2) landmarks of n faces in one (H, W, 3) uint8 RGB image."""
+        """Return (n, 68, 2) landmarks of n faces in one (H, W, 3) uint8 RGB image."""
         return self.landmarks_many([image] * len(faces), faces)
 
     def landmarks_many(self, images: Sequence[Image], faces: Sequence[Face]) -> Landmarks:
-        """(n, 68, 2) landmarks of n faces, each in its own (H, W, 3) uint8 RGB image."""
+        """Return (n, 68, 2) landmarks of n faces, each in its own (H, W, 3) uint8 RGB image."""
         import cv2
 
         if not faces:
@@ -69,25 +75,25 @@ class Insightface68:
 
 
 def _insightface_matrix(face: Face) -> NDArray[np.float64]:
-    """Image to crop; scale and centre in float32, as insightface has them: they decide how pixels are rounded."""
+    """Return the matrix from image to crop; scale and centre in float32, as insightface rounds them."""
     centre, size = _box(face.box)
     scale = SIDE / (size.max() * 1.5)
     return np.column_stack([np.eye(2) * scale, SIDE / 2 - (centre * scale).astype(np.float64)])
 
 
 def _dimensions(file: Path, session: InferenceSession) -> int:
-    """How many numbers a point has in the output of an insightface network for 68 landmarks."""
+    """Return how many numbers a point has in the output of an insightface network for 68 landmarks."""
     shapes = [[fixed(size) for size in node.shape] for node in (*session.get_inputs(), *session.get_outputs())]
     if len(shapes) != 2 or shapes[0][1:] != [3, SIDE, SIDE] or shapes[1][1:] not in ([3309], [136]):
         raise UserError(
-            f"{file} is no network for 68 landmarks in insightface's format, which has input (n, 3, 192, 192) and "
+            f"{file} is not a network for 68 landmarks in insightface's format, which has input (n, 3, 192, 192) and "
             f"output (n, 3309), as 1k3d68.onnx, or (n, 136); it has {shapes}"
         )
     return 3 if shapes[1][1] == 3309 else 2
 
 
 def _box(box: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Centre and size of a face's box."""
+    """Return the centre and size of a face's box."""
     low, high = box[:2], box[2:]
     if not (high > low).all():
         raise ValueError(f"the face's box is empty: {box.tolist()}")
@@ -101,10 +107,13 @@ class Fan:
     """
 
     class Options(Spec):
-        """The file is 2DFAN4-11f355bf06.pth.tar of the package's releases.
+        """Options of FAN.
 
-        With `flip_input` the heat maps of the mirror image are added: the default of the package since 1.5, not of the
-        versions that EMOCA and Arc2Face were written for.
+        Attributes:
+            weights: `2DFAN4-11f355bf06.pth.tar` of the package's releases.
+            flip_input: whether the heat maps of the mirror image are added: the package's default since 1.5, not in
+                the versions that EMOCA and Arc2Face were written for.
+            batch: faces at a time.
         """
 
         weights: WeightFile
@@ -122,11 +131,11 @@ class Fan:
         self._network = channels_last(network, runtime.device)
 
     def landmarks(self, image: Image, faces: Sequence[Face]) -> Landmarks:
-        """(n, 68, 2) landmarks of n faces in one (H, W, 3) uint8 RGB image."""
+        """Return (n, 68, 2) landmarks of n faces in one (H, W, 3) uint8 RGB image."""
         return self.landmarks_many([image] * len(faces), faces)
 
     def landmarks_many(self, images: Sequence[Image], faces: Sequence[Face]) -> Landmarks:
-        """(n, 68, 2) landmarks of n faces, each in its own (H, W, 3) uint8 RGB image."""
+        """Return (n, 68, 2) landmarks of n faces, each in its own (H, W, 3) uint8 RGB image."""
         from face_alignment.utils import crop
 
         if not faces:
@@ -138,7 +147,7 @@ class Fan:
         return _in_image(_peaks(np.concatenate(maps)), places)
 
     def _heatmaps(self, crops: Sequence[Image]) -> NDArray[np.float32]:
-        """(k, 68, 64, 64) of k crops, at most a batch, which is filled up with black."""
+        """Return (k, 68, 64, 64) of k crops, at most a batch, which is filled up with black."""
         import torch
         from face_alignment.utils import flip
 
@@ -153,7 +162,7 @@ class Fan:
 
 
 def _fan_place(face: Face) -> tuple[NDArray[np.float64], float]:
-    """Centre and scale of the package's crop, which is 200 pixels times the scale wide."""
+    """Return the centre and scale of the package's crop, which is 200 pixels times the scale wide."""
     from face_alignment.utils import CENTER_Y_OFFSET, REFERENCE_SCALE
 
     centre, size = _box(face.box.astype(np.float64))
@@ -161,12 +170,13 @@ def _fan_place(face: Face) -> tuple[NDArray[np.float64], float]:
 
 
 def _peaks(maps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(n, 68, 2) places of the maxima of (n, 68, 64, 64) heat maps as shares of their width, 0 to 1.
+    """Return (n, 68, 2) places of the maxima of (n, 68, 64, 64) heat maps as shares of their width, 0 to 1.
 
     As the package's `get_preds_fromhm`, whose compilation takes longer than most runs: the middle of the highest cell,
     a quarter of a cell towards the higher neighbour unless it lies at the edge.
     """
-    flat, side = maps.reshape(*maps.shape[:2], -1), maps.shape[-1]
+    flat = maps.reshape(*maps.shape[:2], -1)
+    side = maps.shape[-1]
     y, x = np.divmod(flat.argmax(-1), side)
     inner = (x % (side - 1) > 0) & (y % (side - 1) > 0)
     cell = np.where(inner, y * side + x, side + 1)
@@ -180,7 +190,7 @@ def _peaks(maps: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _in_image(peaks: NDArray[np.float64], places: Sequence[tuple[NDArray[np.float64], float]]) -> Landmarks:
-    """Landmarks in the image, cut down to whole pixels as the package does."""
+    """Return the landmarks in the image, cut down to whole pixels as the package does."""
     from face_alignment.utils import SCALE_FACTOR
 
     points = [(p - 0.5) * SCALE_FACTOR * scale + centre for p, (centre, scale) in zip(peaks, places, strict=True)]

@@ -98,18 +98,19 @@ class BiSeNet:
         self.network.to(self.device)
 
     def labels(self, crops: Crops) -> NDArray[np.uint8]:
-        """(b, 512, 512) `Label` values of (b, 512, 512, 3) uint8 RGB crops."""
+        """Return (b, 512, 512) `Label` values of (b, 512, 512, 3) uint8 RGB crops."""
         import torch
 
         with torch.inference_mode():
             return _argmax(self.logits(pixels(crops, self.device)))
 
     def logits(self, images: Tensor) -> Tensor:
-        """(b, 19, H, W), in the order of `Label`, of (b, 3, H, W) float32 RGB in [0, 1]."""
+        """Return (b, 19, H, W), in the order of `Label`, of (b, 3, H, W) float32 RGB in [0, 1]."""
         from torch.nn.functional import interpolate
 
         context = self.network.cp(standardise(images, IMAGENET_MEAN, IMAGENET_STD))
-        coarse, _ = self.network.conv_out(self.network.ffm(*context[:2]))  # the other two outputs are for training
+        # The other two outputs are for training.
+        coarse, _ = self.network.conv_out(self.network.ffm(*context[:2]))
         return interpolate(coarse, images.shape[2:], mode="bilinear", align_corners=True)
 
 
@@ -139,7 +140,7 @@ class ParseNet:
         self.device, self.size = runtime.device, options.size
 
     def labels(self, crops: Crops) -> NDArray[np.uint8]:
-        """(b, 512, 512) `Label` values of (b, 512, 512, 3) uint8 RGB crops."""
+        """Return (b, 512, 512) `Label` values of (b, 512, 512, 3) uint8 RGB crops."""
         import torch
 
         with torch.inference_mode():
@@ -147,10 +148,11 @@ class ParseNet:
         return np.array(PARSENET_ORDER, dtype=np.uint8)[own]
 
     def logits(self, images: Tensor) -> Tensor:
-        """(b, 19, H, W), in ParseNet's own order, of (b, 3, H, W) float32 RGB in [0, 1]."""
+        """Return (b, 19, H, W), in ParseNet's own order, of (b, 3, H, W) float32 RGB in [0, 1]."""
         from torch.nn.functional import interpolate
 
-        square, side = (self.size, self.size), images.shape[2:]
+        square = (self.size, self.size)
+        side = images.shape[2:]
         if side != square:
             images = interpolate(images, square, mode="bilinear", align_corners=False, antialias=True)
         logits: Tensor = self.network(images * 2 - 1)[0]
@@ -158,7 +160,7 @@ class ParseNet:
 
 
 def parsenet(state: State, source: str) -> nn.Module:
-    """facexlib's ParseNet in the configuration that the shapes of `state` tell, filled with it.
+    """Return facexlib's ParseNet in the configuration that the shapes of `state` give, filled with it.
 
     Raises:
         UserError: not a ParseNet; `source` names it.
@@ -188,7 +190,8 @@ def _blocks(state: State, part: str) -> int:
 def _argmax(logits: Tensor) -> NDArray[np.uint8]:
     import torch
 
-    return logits.max(dim=1).indices.to(torch.uint8).cpu().numpy()  # five times as fast as argmax over channels
+    # Five times as fast as argmax over channels.
+    return logits.max(dim=1).indices.to(torch.uint8).cpu().numpy()
 
 
 def mask_background(
@@ -197,7 +200,7 @@ def mask_background(
     background: frozenset[Label] = frozenset({Label.BACKGROUND}),
     fill: tuple[int, int, int] = (0, 0, 0),
 ) -> tuple[NDArray[np.uint8], float]:
-    """The crop with every background pixel replaced, and the fraction of pixels that are foreground.
+    """Return the crop with every background pixel replaced, and the fraction of pixels that are foreground.
 
     Args:
         crop: (H, W, 3) uint8 RGB.

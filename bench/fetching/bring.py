@@ -41,7 +41,7 @@ class Place:
     progress: Progress = field(default=lambda count: None)
 
     def scratch(self, name: str, ending: str = "part") -> Path:
-        """Where something called `name` grows."""
+        """Return where something called `name` grows."""
         folder = self.root / SCRATCH
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{re.sub(r'[^A-Za-z0-9._=-]+', '__', name.strip('/'))}.{ending}"
@@ -52,7 +52,7 @@ Job = tuple[Asset, ...]
 
 
 def jobs_of(assets: Iterable[Asset]) -> list[Job]:
-    """Groups files that one download brings."""
+    """Group files that one download brings."""
     groups: dict[str, list[Asset]] = {}
     for asset in assets:
         groups.setdefault(asset.archive.url if asset.archive else asset.path, []).append(asset)
@@ -60,13 +60,13 @@ def jobs_of(assets: Iterable[Asset]) -> list[Job]:
 
 
 def bring(job: Job, place: Place) -> list[str]:
-    """Brings the files of a job, unless they are there; processes that want the same wait for each other.
+    """Bring the files of a job, unless they are there; processes that want the same wait for each other.
 
     Returns:
         Paths, under the weights folder, of the files that came.
 
     Raises:
-        DownloadError: one could not be got or was not what it must be; it has no name then.
+        DownloadError: one could not be got or was not what it must be; it was not given its name.
     """
     from filelock import FileLock
 
@@ -79,11 +79,12 @@ def bring(job: Job, place: Place) -> list[str]:
 
 
 def _settled(asset: Asset, place: Place) -> bool:
-    """Whether the right file is there. One that was put there by hand is read once, and recorded."""
+    """Return whether the right file is there; one that was put there by hand is read once, and recorded."""
     path = find(asset, place.root)
     if path is None or asset.is_folder:
         return path is not None
-    name, stat = path.relative_to(place.root).as_posix(), path.stat()
+    name = path.relative_to(place.root).as_posix()
+    stat = path.stat()
     entry = read_lock(place.root).get(name, {})
     if (entry.get("size"), entry.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
         return asset.sha256 in (None, entry.get("sha256"))
@@ -98,9 +99,9 @@ def _settled(asset: Asset, place: Place) -> bool:
 
 
 def _check(asset: Asset, file: Path, name: str, place: Place, announced: str | None) -> str:
-    """The sha256 of a file that is to be called `name`, once its size, kind and sha256 were found right.
+    """Return the sha256 of a file that is to be called `name`, once its size, kind and sha256 were found right.
 
-    `announced` is the sha256 that its server told; it counts where nobody published one and none was recorded.
+    `announced` is the sha256 that its server gave; it counts where nobody published one and none was recorded.
     """
     if asset.size is not None and file.stat().st_size != asset.size:
         raise DownloadError(f"{name}: {file.stat().st_size} bytes, not {asset.size}")
@@ -114,7 +115,7 @@ def _check(asset: Asset, file: Path, name: str, place: Place, announced: str | N
 
 
 def _accept(asset: Asset, staged: Path, name: str, place: Place, origin: dict[str, Any], announced: str | None) -> str:
-    """Gives a file that arrived its name, if it is the right one; else removes it."""
+    """Give a file that arrived its name, if it is the right one; else remove it."""
     target = place.root / name
     if asset.is_folder:
         publish(staged, target)
@@ -131,12 +132,13 @@ def _accept(asset: Asset, staged: Path, name: str, place: Place, origin: dict[st
 
 
 def publish(staged: Path, target: Path) -> None:
-    """Renames a finished file or folder to its name, so that it is there whole or not at all, even after a crash."""
+    """Rename a finished file or folder to its name, so that it is there whole or not at all, even after a crash."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for path in [staged, *staged.rglob("*")] if staged.is_dir() else [staged]:
         _sync(path)
     if target.is_dir():
-        target.rmdir()  # an empty one: what holds files counts as there
+        # An empty folder: one that holds files counts as there.
+        target.rmdir()
     os.replace(staged, target)
     _sync(target.parent)
 
@@ -162,7 +164,7 @@ def _record(place: Place, path: Path, known: dict[str, Any]) -> None:
 
 
 def _from_mirror(asset: Asset, place: Place) -> str | None:
-    """A copy of the mirror's file; a wrong one there is an error, not a reason to go on."""
+    """Copy the mirror's file; a wrong one there is an error, not a reason to go on."""
     if place.mirror is None:
         return None
     source = find(asset, place.mirror)
@@ -183,7 +185,7 @@ def _from_mirror(asset: Asset, place: Place) -> str | None:
 
 
 def _from_cache(asset: Asset, place: Place) -> str | None:
-    """The file of Hugging Face's own cache (HF_HOME), by a second name for the same bytes where the disk allows."""
+    """Take the file of Hugging Face's own cache (HF_HOME), by a second name for its bytes where the disk allows."""
     if asset.hub is None:
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -198,7 +200,8 @@ def _from_cache(asset: Asset, place: Place) -> str | None:
             try:
                 return _accept(asset, staged, name, place, {"origin": f"hub:{asset.hub}", "revision": commit}, None)
             except DownloadError:
-                return None  # a bad copy there is no reason to have none here
+                # A bad copy in the cache does not keep a good one from coming.
+                return None
     return None
 
 
@@ -211,7 +214,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _revision(asset: Asset, place: Place) -> str:
-    """The commit of the table, else the one that an earlier file of that repository came from, else main."""
+    """Return the commit of the table, else the one that an earlier file of that repository came from, else main."""
     origin = f"hub:{asset.hub}"
     entries = [entry for entry in read_lock(place.root).values() if entry.get("origin") == origin]
     locked = [entry["revision"] for entry in entries if entry.get("revision")]

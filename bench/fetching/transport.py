@@ -26,7 +26,8 @@ from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_o
 CHUNK = 1 << 20
 ATTEMPTS = 5
 """Tries in a row that bring nothing before it gives up."""
-PAUSE, LONGEST_PAUSE = 0.5, 30.0
+PAUSE = 0.5
+LONGEST_PAUSE = 30.0
 """Seconds before the second try, doubled each time, and their bound."""
 TIMEOUT = 30.0
 """Seconds without a byte."""
@@ -84,11 +85,11 @@ class Remote:
 
 
 Progress = Callable[[int], None]
-"""Told of every stretch of bytes that was written; a negative number takes back what was lost."""
+"""Called with the length of every stretch of bytes that was written; a negative number takes back what was lost."""
 
 
 def check_url(url: str, from_loopback: bool = True) -> None:
-    """Refuses what is neither https nor http to this machine.
+    """Refuse what is neither https nor http to this machine.
 
     Args:
         url: where a request is about to go.
@@ -104,7 +105,7 @@ def check_url(url: str, from_loopback: bool = True) -> None:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is this very machine's.
+    """Return whether an address is this very machine's.
 
     >>> is_loopback("http://127.0.0.1:80/x"), is_loopback("http://localhost/"), is_loopback("http://10.0.0.1/")
     (True, True, False)
@@ -117,7 +118,7 @@ def is_loopback(url: str) -> bool:
 
 
 def bare(url: str) -> str:
-    """The address without what may be secret: a query holds a signature, the host's part a password.
+    """Return the address without what may be secret: a query holds a signature, the host's part a password.
 
     >>> bare("https://me:pw@cdn.org:8443/a/b.bin?Signature=s")
     'https://cdn.org:8443/a/b.bin'
@@ -147,7 +148,7 @@ def _hub_headers(headers: Message) -> dict[str, str]:
 
 @contextmanager
 def _open(remote: Remote, extra: Mapping[str, str]) -> Iterator[tuple[Any, dict[str, str]]]:
-    """The reply (also where it says that nothing is left to send) and a Hub's headers; errors in our words."""
+    """Yield the reply (also where it says that nothing is left to send) and a Hub's headers; errors in our words."""
     check_url(remote.url)
     redirects = _Redirects()
     request = Request(remote.url, headers={"User-Agent": "idbench", **remote.headers, **extra})
@@ -188,13 +189,13 @@ def _seconds(text: str | None) -> float:
 
 
 def download(remote: Remote, part: Path, name: str, progress: Progress = lambda count: None) -> dict[str, str]:
-    """Brings a whole file to `part`, continuing what already lies there.
+    """Bring a whole file to `part`, continuing what already lies there.
 
     Args:
         remote: where from, and its size where known.
-        part: where it grows; `part`.etag beside it holds the server's mark of the version.
+        part: where it grows; `part`.etag next to it holds the server's mark of the version.
         name: of the file, for messages.
-        progress: told of bytes as they are written.
+        progress: called with the number of bytes that were written.
 
     Returns:
         What a Hub said of the file: headers `x-repo-commit`, `x-linked-etag`, in small letters.
@@ -215,7 +216,7 @@ def download(remote: Remote, part: Path, name: str, progress: Progress = lambda 
 
 
 def _pause(seconds: float, progress: Progress) -> None:
-    """Waits in short steps, for `progress` may raise to end it all."""
+    """Wait in short steps, for `progress` may raise to end it all."""
     while seconds > 0:
         progress(0)
         time.sleep(min(seconds, 0.2))
@@ -245,7 +246,7 @@ def _attempt(remote: Remote, part: Path, name: str, progress: Progress) -> dict[
 
 
 def _extent(reply: Any, have: int) -> tuple[int | None, int | None]:
-    """Where the reply's bytes begin (None: of no use) and how long the whole file is (None: the server doesn't say)."""
+    """Return where the reply's bytes begin (None: of no use) and the file's length (None: the server doesn't say)."""
     if reply.status == HTTPStatus.OK:
         length = reply.headers["Content-Length"]
         return 0, int(length) if length and length.isdecimal() else None
@@ -272,13 +273,13 @@ def _mark(part: Path) -> Path:
 
 
 def discard(part: Path) -> None:
-    """Removes what arrived so far."""
+    """Remove what arrived so far."""
     part.unlink(missing_ok=True)
     _mark(part).unlink(missing_ok=True)
 
 
 def _continuation(part: Path, have: int) -> dict[str, str]:
-    """Asks for the rest, but only if the server can tell that it is the rest of the same file."""
+    """Ask for the rest, but only if the server can know that it is the rest of the same file."""
     if not have or not _mark(part).exists():
         return {}
     return {"Range": f"bytes={have}-", "If-Range": _mark(part).read_text("utf-8")}
@@ -295,7 +296,7 @@ def _write(reply: Any, part: Path, start: int, progress: Progress) -> None:
 
 
 def _remember(part: Path, headers: Message) -> None:
-    """Keeps the strongest mark of this version that the server gives; a weak ETag may not be used for ranges."""
+    """Keep the strongest mark of this version that the server gives; a weak ETag may not be used for ranges."""
     etag = headers["ETag"]
     mark = etag if etag and not etag.startswith("W/") else headers["Last-Modified"]
     if mark:
@@ -309,7 +310,7 @@ def _check_space(part: Path, needed: int) -> None:
 
 
 def check_content(path: Path, name: str) -> None:
-    """Refuses a web page, and what does not begin as a file with this ending does.
+    """Refuse a web page, and what does not begin as a file with this ending does.
 
     Args:
         path: the file.
@@ -324,9 +325,9 @@ def check_content(path: Path, name: str) -> None:
         raise DownloadError(f"{name}: a web page came instead of the file")
     starts = _STARTS.get(Path(name).suffix, ())
     if not head or (starts and not head.lstrip(b"\xef\xbb\xbf").startswith(starts)):
-        raise DownloadError(f"{name}: what came is no {Path(name).suffix} file (it begins {head[:16]!r})")
+        raise DownloadError(f"{name}: what came is not a {Path(name).suffix} file (it begins {head[:16]!r})")
     if name.endswith(".safetensors") and not _is_safetensors(head, path.stat().st_size):
-        raise DownloadError(f"{name}: what came is no .safetensors file (it begins {head[:16]!r})")
+        raise DownloadError(f"{name}: what came is not a .safetensors file (it begins {head[:16]!r})")
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:

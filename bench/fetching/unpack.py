@@ -18,7 +18,7 @@ LIMIT = 32 << 30
 
 @contextmanager
 def _entries(archive: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
-    """The archive and its files, all of them found to be harmless."""
+    """Yield the archive and its files, all of them found to be harmless."""
     try:
         with zipfile.ZipFile(archive) as opened:
             files = [info for info in opened.infolist() if not info.is_dir()]
@@ -39,7 +39,7 @@ def _check(archive: Path, files: list[zipfile.ZipInfo]) -> None:
 
 
 def extract_file(archive: Path, name: str, target: Path) -> None:
-    """Writes one file of a zip to `target`.
+    """Write one file of a zip to `target`.
 
     Args:
         archive: the zip.
@@ -59,7 +59,7 @@ def extract_file(archive: Path, name: str, target: Path) -> None:
 
 
 def extract_folder(archive: Path, name: str, target: Path) -> None:
-    """Writes all files under one top folder of a zip to the folder `target`, which is made.
+    """Write all files under one top folder of a zip to the folder `target`, which is made.
 
     Args:
         archive: the zip.

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.cosine import unit
-from bench.metrics.frechet_scores import ranking
-from bench.metrics.kid import excluded_score
-from bench.metrics.mmd import Terms, terms
-from bench.metrics.population import real_side
-from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
-from bench.metrics.scores import absent, named, notes, number
-from bench.metrics.standing import directed, standing, subjects
-from bench.metrics.subset import LIMIT, subset
+from bench.metrics.functional.cosine import unit
+from bench.metrics.functional.mmd import Terms, terms
+from bench.metrics.protocol import Evaluation, Metric, Number, Pairing, Result, Score, Statistic
+from bench.metrics.shared.eligibility import eligibility_of, nonzero, subjects
+from bench.metrics.shared.frechet_scores import ranking
+from bench.metrics.shared.kernel_scores import excluded_score
+from bench.metrics.shared.population import real_side
+from bench.metrics.shared.scores import absent, notes, plain
+from bench.metrics.shared.subset import LIMIT, subset
 
 NAME = "cmmd"
 SIGMA = 10.0
@@ -23,7 +23,7 @@ SCALE = 1000.0
 
 
 def cmmd_terms(x: NDArray[Any], y: NDArray[Any], subjects_x: NDArray[Any], subjects_y: NDArray[Any]) -> Terms:
-    """The terms of CMMD before scaling: kernel exp(-|a - b|^2 / (2 sigma^2)) on rows of length 1, sigma 10.
+    """Return the terms of CMMD before scaling: kernel exp(-|a - b|^2 / (2 sigma^2)) on rows of length 1, sigma 10.
 
     >>> x, y, names = np.array([[2.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 1.0], [0.0, 3.0]]), np.array([0, 1])
     >>> float(round(SCALE * cmmd_terms(x, y, names, names).biased(), 6))  # 2000 (1 - exp(-0.01))
@@ -33,33 +33,43 @@ def cmmd_terms(x: NDArray[Any], y: NDArray[Any], subjects_x: NDArray[Any], subje
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """CMMD as published (`distance`, all pairs) and without pairs of the same subject (`excluded`)."""
+    """Return CMMD as published (`distance`, all pairs) and without pairs of the same subject (`excluded`)."""
     scores: list[Score] = []
-    for variant in named(evaluation.features, "clip"):
-        part, _, note = subset(evaluation, [variant])
-        scores += _variant(part, variant, part.features[variant], note)
-    return Result(tuple(scores) or (absent((NAME, "", "distance"), "no CLIP extractor was run"),))
+    for variant in evaluation.of_role("clip", evaluation.features):
+        part, rows, note = subset(evaluation, [variant])
+        drawn = len(rows) < len(evaluation.samples)
+        scores += _variant(part, Number(NAME, variant, "distance"), note, drawn)
+    return Result(tuple(scores) or (absent(Number(NAME, "", "distance"), "no CLIP extractor was run"),))
 
 
-def _variant(evaluation: Evaluation, variant: str, features: Features, note: str) -> list[Score]:
-    who, real = standing(evaluation, features, usable=directed), real_side(evaluation, variant, directed, LIMIT)
-    counts = {"n": int(who.valid.sum()), "n_items": len(real.rows), **who.counts()}
-    note = notes(note, ranking(who), who.note, real.note)
+def _variant(evaluation: Evaluation, number: Number, note: str, drawn: bool) -> list[Score]:
+    features = evaluation.features[number.variant]
+    eligibility = eligibility_of(evaluation, features, usable=nonzero)
+    real = real_side(evaluation, number.variant, nonzero, LIMIT)
+    counts = {"n": int(eligibility.valid.sum()), "n_items": len(real.rows), **eligibility.counts()}
+    note = notes(note, ranking(eligibility), eligibility.note, real.note)
     if min(counts["n"], counts["n_items"]) < 2:
-        return [absent((NAME, variant, "distance"), notes("needs 2 samples and 2 references", note), **counts)]
-    people = subjects(evaluation.samples)[who.valid]
-    sums = cmmd_terms(real.rows, features.samples[who.valid], real.owners, people)
-    published = Score(NAME, variant, "distance", number(SCALE * max(0.0, sums.biased())), note=note, **counts)
-    return [published, excluded_score((NAME, variant, "excluded"), sums, note, counts, SCALE)]
+        return [absent(number, notes("needs 2 samples and 2 references", note), drawn=drawn, **counts)]
+    people = subjects(evaluation.samples)[eligibility.valid]
+    sums = cmmd_terms(real.rows, features.samples[eligibility.valid], real.owners, people)
+    published = Score(number, plain(SCALE * max(0.0, sums.biased())), drawn=drawn, note=note, **counts)
+    return [published, excluded_score(number._replace(statistic="excluded"), sums, note, counts, SCALE, drawn)]
 
 
 METRIC = Metric(
     name=NAME,
     version=1,
+    title="CMMD",
     unit="MMD^2 x 1000",
     higher_is_better=False,
     range=(0.0, None),
-    reference="Jayasumana et al., CVPR 2024 (CLIP ViT-L/14@336, sigma 10)",
+    source="Jayasumana et al., CVPR 2024 (CLIP ViT-L/14@336, sigma 10)",
     needs=("clip",),
+    statistics=(
+        Statistic("distance", "distance"),
+        Statistic("excluded", "without same subjects", range=(None, None)),
+    ),
     compute=compute,
+    pairing=Pairing.NONE,
+    distribution=True,
 )

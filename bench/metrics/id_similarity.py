@@ -5,128 +5,100 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bench.metrics.cosine import Floats, cosines
-from bench.metrics.memory import once
-from bench.metrics.protocol import Evaluation, Metric, Result, Score
-from bench.metrics.scores import absent, item_values, mean_score, notes, recognisers, together, with_interval
-from bench.metrics.standing import Standing, directed, standing, subjects
-from bench.statistics import clustered_rate
+from bench.metrics.functional.arrays import Floats
+from bench.metrics.protocol import Evaluation, Metric, Number, Recomputed, Result, Score, Statistic, Tables
+from bench.metrics.shared.eligibility import Eligibility
+from bench.metrics.shared.recompute import ALL, eligibility_from, values_of
+from bench.metrics.shared.scores import absent, concat, notes, recognisers
+from bench.metrics.shared.similarity import aggregates, detection_rate, item_tables, similarities
 
 NAME = "id_similarity"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 
 
-@once
-def similarities(evaluation: Evaluation, recogniser: str) -> tuple[Floats, Standing]:
-    """(n_samples,) cosine of each valid sample with its own reference, NaN for all others; and who counts."""
-    features = evaluation.features[recogniser]
-    who = standing(evaluation, features, against_reference=True, usable=directed)
-    values = np.full(len(evaluation.samples), np.nan)
-    rows = np.flatnonzero(who.valid)
-    values[rows] = cosines(features.samples, rows, features.references, who.item[rows])
-    values.setflags(write=False)
-    return values, who
-
-
-def aggregates(
-    evaluation: Evaluation, values: Floats, who: Standing, metric: str, recogniser: str
-) -> tuple[Score, Score]:
-    """The two means: over samples that have a value, and over all trials with a failure as 0."""
-    people, counts = subjects(evaluation.samples), who.counts()
-    detected = mean_score(
-        (metric, recogniser, "mean_detected"),
-        values[who.valid],
-        people[who.valid],
-        evaluation.seed,
-        empty="no valid sample",
-        note=who.note,
-        **counts,
-    )
-    zeroed = mean_score(
-        (metric, recogniser, "mean_failures_as_zero"),
-        np.where(who.valid, values, 0.0)[who.eligible],
-        people[who.eligible],
-        evaluation.seed,
-        empty="no eligible sample",
-        note=who.note,
-        **counts,
-    )
-    return detected, zeroed
-
-
-def _distribution(values: Floats, who: Standing, recogniser: str) -> list[Score]:
-    """The quantiles of the samples that have a value."""
-    counts = {"n": int(who.valid.sum())} | who.counts()
-    if not who.valid.any():
-        return [absent((NAME, recogniser, name), notes("no valid sample", who.note), **counts) for name in QUANTILES]
-    levels = np.quantile(values[who.valid], list(QUANTILES.values()))
+def _distribution(values: Floats, eligibility: Eligibility, recogniser: str) -> list[Score]:
+    """Return the quantiles of the samples that have a value."""
+    counts = {"n": int(eligibility.valid.sum())} | eligibility.counts()
+    if not eligibility.valid.any():
+        return [
+            absent(Number(NAME, recogniser, name), notes("no valid sample", eligibility.note), **counts)
+            for name in QUANTILES
+        ]
+    levels = np.quantile(values[eligibility.valid], list(QUANTILES.values()))
     return [
-        Score(NAME, recogniser, name, float(level), note=who.note, **counts)
+        Score(Number(NAME, recogniser, name), float(level), note=eligibility.note, **counts)
         for name, level in zip(QUANTILES, levels, strict=True)
     ]
 
 
-def detection_rate(evaluation: Evaluation, who: Standing, metric: str, variant: str) -> Score:
-    """Share of the trials in which the sample has a face (and an embedding), with its clustered score interval."""
-    name, counts = (metric, variant, "detection_rate"), {"n": int(who.eligible.sum())} | who.counts()
-    if not who.eligible.any():
-        return absent(name, notes("no eligible sample", who.note), **counts)
-    valid = who.valid[who.eligible]
-    interval = clustered_rate(valid, subjects(evaluation.samples)[who.eligible])
-    return with_interval(name, valid.mean(), interval, note=who.note, **counts)
-
-
-def _ineligible(evaluation: Evaluation, who: Standing, recogniser: str) -> Score:
+def _ineligible(evaluation: Evaluation, eligibility: Eligibility, recogniser: str) -> Score:
     size = len(evaluation.references)
-    return Score(NAME, recogniser, "ineligible_items", float(who.ineligible_items), n=size, n_items=size)
+    return Score(
+        Number(NAME, recogniser, "ineligible_items"), float(eligibility.ineligible_items), n=size, n_items=size
+    )
 
 
-def scores_of(evaluation: Evaluation, values: Floats, who: Standing, recogniser: str) -> list[Score]:
-    """All aggregates under one recogniser, from the similarity of each sample alone."""
+def scores_of(evaluation: Evaluation, values: Floats, eligibility: Eligibility, recogniser: str) -> list[Score]:
+    """Return all aggregates under one recogniser, from the similarity of each sample alone."""
     return [
-        *aggregates(evaluation, values, who, NAME, recogniser),
-        *_distribution(values, who, recogniser),
-        detection_rate(evaluation, who, NAME, recogniser),
-        _ineligible(evaluation, who, recogniser),
+        *aggregates(evaluation, values, eligibility, NAME, recogniser),
+        *_distribution(values, eligibility, recogniser),
+        detection_rate(evaluation, eligibility, NAME, recogniser),
+        _ineligible(evaluation, eligibility, recogniser),
     ]
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """ID similarity under every recogniser of the panel: means, quantiles, detection rate.
+    """Return ID similarity under every recogniser of the panel: means, quantiles, detection rate.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "mean_detected", "mean_failures_as_zero", "detection_rate")
     [0.8667, 0.65, 0.75]
     """
     panel, scores = recognisers(evaluation, NAME, "mean_detected")
-    columns, tables = {}, []
+    columns: dict[str, Floats] = {}
+    tables: list[pd.DataFrame] = []
     for recogniser in panel:
-        values, who = similarities(evaluation, recogniser)
-        scores += scores_of(evaluation, values, who, recogniser)
+        values, eligibility = similarities(evaluation, recogniser)
+        scores += scores_of(evaluation, values, eligibility, recogniser)
         columns[f"{NAME}[{recogniser}]"] = values
-        tables += item_tables(evaluation, values, who, NAME, recogniser)
-    return Result(tuple(scores), pd.DataFrame(columns) if columns else None, together(tables))
+        tables += item_tables(evaluation, values, eligibility, NAME, recogniser)
+    return Result(tuple(scores), pd.DataFrame(columns) if columns else None, concat(tables))
 
 
-def item_tables(
-    evaluation: Evaluation, values: Floats, who: Standing, metric: str, recogniser: str
-) -> list[pd.DataFrame]:
-    """What `compare` pairs: both means per item."""
-    trial = who.eligible
-    zeroed = np.where(who.valid, values, 0.0)
-    return [
-        item_values(evaluation, who.item[trial], values[trial], (metric, recogniser, "mean_detected")),
-        item_values(evaluation, who.item[trial], zeroed[trial], (metric, recogniser, "mean_failures_as_zero")),
-    ]
+def recompute(tables: Tables) -> Recomputed:
+    """Compute every aggregate again from the similarity of each sample.
+
+    Raises:
+        Contradiction: a sample that counts has no similarity, or another one has.
+    """
+    eligibility = eligibility_from(tables, tables.variant, against_reference=True)
+    values = values_of(tables, tables.column, eligibility)
+    scores = scores_of(tables.evaluation, values, eligibility, tables.variant)
+    items = concat(item_tables(tables.evaluation, values, eligibility, NAME, tables.variant))
+    return Recomputed(scores, ALL, items)
 
 
 METRIC = Metric(
     name=NAME,
     version=1,
+    title="ID similarity",
     unit="cosine",
     higher_is_better=True,
     range=(-1.0, 1.0),
-    reference="Papantoniou et al., Arc2Face, ECCV 2024, section 4.1.3; ArcFace cosine",
+    source="Papantoniou et al., Arc2Face, ECCV 2024, section 4.1.3; ArcFace cosine",
     needs=("recognition",),
+    statistics=(
+        Statistic("mean_detected", "mean", headline=True, tile=True),
+        Statistic("mean_failures_as_zero", "failures as 0", headline=True, tile=True),
+        Statistic("q05", "5th percentile"),
+        Statistic("q25", "25th percentile"),
+        Statistic("q50", "median"),
+        Statistic("q75", "75th percentile"),
+        Statistic("q95", "95th percentile"),
+        Statistic("detection_rate", "detected", headline=True, range=(0.0, 1.0)),
+        Statistic("ineligible_items", "references without a face", range=(0.0, None)),
+    ),
     compute=compute,
+    recompute=recompute,
 )

@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.metrics.cosine import Floats
-from bench.metrics.frechet_scores import folds, ranking, replicate_table
-from bench.metrics.mmd import Terms, terms
-from bench.metrics.population import real_side
-from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
-from bench.metrics.scores import absent, named, notes, number, together
-from bench.metrics.standing import standing, subjects
-from bench.metrics.subset import LIMIT, subset
-from bench.statistics import few
+from bench.metrics.functional.arrays import Floats
+from bench.metrics.functional.mmd import Terms, terms
+from bench.metrics.protocol import (
+    REPLICATE,
+    Evaluation,
+    Metric,
+    Number,
+    Pairing,
+    Recomputed,
+    Result,
+    Score,
+    Statistic,
+    Tables,
+)
+from bench.metrics.shared.eligibility import eligibility_of, subjects
+from bench.metrics.shared.frechet_scores import check_place, folds, ranking, replicate_table
+from bench.metrics.shared.kernel_scores import excluded_score
+from bench.metrics.shared.population import real_side
+from bench.metrics.shared.scores import absent, concat, notes, plain
+from bench.metrics.shared.subset import LIMIT, subset
 
 NAME = "kid"
 
@@ -28,7 +40,7 @@ def kid_terms(
     subjects_y: NDArray[Any],
     groups: Mapping[Any, int] | None = None,
 ) -> Terms:
-    """The terms of KID, with the kernel (x.y / d + 1)^3.
+    """Return the terms of KID, with the kernel (x.y / d + 1)^3.
 
     >>> import numpy as np
     >>> x, y = np.array([[0.0], [1.0]]), np.array([[1.0], [1.0]])
@@ -45,57 +57,68 @@ def kid_terms(
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """KID without pairs of the same subject (`excluded`, with its interval) and over all pairs (`plain`).
+    """Return KID without pairs of the same subject (`excluded`, with its interval) and over all pairs (`plain`).
 
     As `per_item`, one row per group of subjects with `excluded` without them ("replicate"): two methods on one dataset
     share the groups, so that their difference can be tested.
     """
     scores: list[Score] = []
     tables: list[pd.DataFrame] = []
-    for variant in named(evaluation.features, "inception"):
-        part, _, note = subset(evaluation, [variant])
-        more, table = _variant(part, variant, part.features[variant], note)
+    for variant in evaluation.of_role("inception", evaluation.features):
+        part, rows, note = subset(evaluation, [variant])
+        drawn = len(rows) < len(evaluation.samples)
+        more, table = _variant(part, Number(NAME, variant, "excluded"), note, drawn)
         scores += more
         tables.append(table)
     if not scores:
-        scores = [absent((NAME, "", "excluded"), "no inception extractor was run")]
-    return Result(tuple(scores), None, together(tables))
+        scores = [absent(Number(NAME, "", "excluded"), "no inception extractor was run")]
+    return Result(tuple(scores), None, concat(tables))
 
 
-def _variant(evaluation: Evaluation, variant: str, features: Features, note: str) -> tuple[list[Score], pd.DataFrame]:
-    who, real = standing(evaluation, features), real_side(evaluation, variant, limit=LIMIT)
-    counts = {"n": int(who.valid.sum()), "n_items": len(real.rows), **who.counts()}
-    note = notes(note, ranking(who), who.note, real.note)
+def _variant(evaluation: Evaluation, number: Number, note: str, drawn: bool) -> tuple[list[Score], pd.DataFrame]:
+    features = evaluation.features[number.variant]
+    eligibility = eligibility_of(evaluation, features)
+    real = real_side(evaluation, number.variant, limit=LIMIT)
+    counts = {"n": int(eligibility.valid.sum()), "n_items": len(real.rows), **eligibility.counts()}
+    note = notes(note, ranking(eligibility), eligibility.note, real.note)
     if min(counts["n"], counts["n_items"]) < 2:
         missing = notes("needs 2 samples and 2 references", note)
-        return [absent((NAME, variant, "excluded"), missing, **counts)], replicate_table()
-    people = subjects(evaluation.samples)[who.valid]
-    sums = kid_terms(real.rows, features.samples[who.valid], real.owners, people, folds(evaluation))
-    excluded = excluded_score((NAME, variant, "excluded"), sums, note, counts)
-    plain = Score(NAME, variant, "plain", number(sums.plain()), note=note, **counts)
-    return [excluded, plain], replicate_table((NAME, variant), sums.without_groups())
+        return [absent(number, missing, drawn=drawn, **counts)], replicate_table(number)
+    people = subjects(evaluation.samples)[eligibility.valid]
+    sums = kid_terms(real.rows, features.samples[eligibility.valid], real.owners, people, folds(evaluation))
+    excluded = excluded_score(number, sums, note, counts, drawn=drawn)
+    value = plain(sums.plain())
+    every_pair = Score(number._replace(statistic="plain"), value, drawn=drawn, note=note, **counts)
+    return [excluded, every_pair], replicate_table(number, sums.without_groups())
 
 
-def excluded_score(
-    name: tuple[str, str, str], sums: Terms, note: str, counts: dict[str, Any], scale: float = 1.0
-) -> Score:
-    """The distance without pairs of the same subject, its interval from leaving out one subject at a time."""
-    value, result = number(sums.excluded()), sums.jackknife()
-    if value is None:
-        return absent(name, notes("needs 2 subjects among samples and among references", note), **counts)
-    if result is None:
-        return Score(*name, scale * value, note=notes(note, "no interval: too few subjects"), **counts)
-    note = notes(note, few(result.n_groups))
-    return Score(*name, scale * value, scale * result.low, scale * result.high, note=note, **counts)
+def recompute(tables: Tables) -> Recomputed | None:
+    """Check that the distance lies where its replicates allow it; nothing of it can be computed again.
+
+    Raises:
+        Contradiction: it does not.
+    """
+    number = Number(NAME, tables.variant, "excluded")
+    replicates = tables.items.loc[tables.items["statistic"] == REPLICATE, "value"].to_numpy(dtype=np.float64)
+    check_place(number, float(tables.scores[number]["value"]), replicates)
+    return None
 
 
 METRIC = Metric(
     name=NAME,
     version=1,
+    title="KID",
     unit="",
     higher_is_better=False,
     range=(None, None),
-    reference="Binkowski et al., ICLR 2018; exclusion of same-subject pairs: ours",
+    source="Binkowski et al., ICLR 2018; exclusion of same-subject pairs: ours",
     needs=("inception",),
+    statistics=(
+        Statistic("excluded", "without same subjects", headline=True, replicated=True),
+        Statistic("plain", "all pairs"),
+    ),
     compute=compute,
+    pairing=Pairing.JACKKNIFE,
+    distribution=True,
+    recompute=recompute,
 )

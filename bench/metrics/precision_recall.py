@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.cosine import Floats, blocks
-from bench.metrics.frechet_scores import ranking
-from bench.metrics.population import real_side
-from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
-from bench.metrics.scores import absent, named, notes
-from bench.metrics.standing import standing
-from bench.metrics.subset import LIMIT, subset
+from bench.metrics.functional.arrays import Floats
+from bench.metrics.functional.cosine import blocks
+from bench.metrics.protocol import Evaluation, Metric, Number, Pairing, Result, Score, Statistic
+from bench.metrics.shared.eligibility import eligibility_of
+from bench.metrics.shared.frechet_scores import ranking
+from bench.metrics.shared.population import real_side
+from bench.metrics.shared.scores import absent, notes
+from bench.metrics.shared.subset import LIMIT, subset
 
 NAME = "precision_recall"
 NEIGHBOURS = 3
@@ -24,7 +25,7 @@ _SLACK = 1e-9  # relative: a distance equal to a radius is inside, whichever way
 
 
 def neighbourhoods(references: NDArray[Any], samples: NDArray[Any]) -> dict[str, float]:
-    """Precision, recall, density and coverage of two feature sets, by Euclidean balls.
+    """Return precision, recall, density and coverage of two feature sets, by Euclidean balls.
 
     The radius of a row is its distance to the k-th nearest other row of its own set. Precision: share of the samples
     in the ball of some reference; recall: share of the references in the ball of some sample (k 3). Density: number
@@ -80,32 +81,47 @@ def _radii(rows: Floats, neighbours: tuple[int, ...]) -> list[Floats]:
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """Precision, recall, density and coverage of the detected samples against the references, on DINOv2 features."""
+    """Return precision, recall, density and coverage of the detected samples, on DINOv2 features."""
     scores: list[Score] = []
-    for variant in named(evaluation.features, "dinov2"):
-        part, _, note = subset(evaluation, [variant])
-        scores += _variant(part, variant, part.features[variant], note)
-    return Result(tuple(scores) or (absent((NAME, "", "precision"), "no dinov2 extractor was run"),))
+    for variant in evaluation.of_role("dinov2", evaluation.features):
+        part, rows, note = subset(evaluation, [variant])
+        drawn = len(rows) < len(evaluation.samples)
+        scores += _variant(part, Number(NAME, variant, "precision"), note, drawn)
+    return Result(tuple(scores) or (absent(Number(NAME, "", "precision"), "no dinov2 extractor was run"),))
 
 
-def _variant(evaluation: Evaluation, variant: str, features: Features, note: str) -> list[Score]:
-    who, real = standing(evaluation, features), real_side(evaluation, variant, limit=LIMIT)
-    counts = {"n": int(who.valid.sum()), "n_items": len(real.rows), **who.counts()}
-    note = notes(note, ranking(who), who.note, real.note)
+def _variant(evaluation: Evaluation, number: Number, note: str, drawn: bool) -> list[Score]:
+    features = evaluation.features[number.variant]
+    eligibility = eligibility_of(evaluation, features)
+    real = real_side(evaluation, number.variant, limit=LIMIT)
+    counts = {"n": int(eligibility.valid.sum()), "n_items": len(real.rows), **eligibility.counts()}
+    note = notes(note, ranking(eligibility), eligibility.note, real.note)
     if counts["n"] <= NEIGHBOURS or counts["n_items"] <= DENSITY_NEIGHBOURS:
         reason = f"needs {NEIGHBOURS + 1} samples and {DENSITY_NEIGHBOURS + 1} references"
-        return [absent((NAME, variant, "precision"), notes(reason, note), **counts)]
-    shares = neighbourhoods(real.rows, features.samples[who.valid])
-    return [Score(NAME, variant, name, value, note=note, **counts) for name, value in shares.items()]
+        return [absent(number, notes(reason, note), drawn=drawn, **counts)]
+    shares = neighbourhoods(real.rows, features.samples[eligibility.valid])
+    return [
+        Score(number._replace(statistic=name), value, drawn=drawn, note=note, **counts)
+        for name, value in shares.items()
+    ]
 
 
 METRIC = Metric(
     name=NAME,
     version=1,
+    title="precision and recall",
     unit="share",
     higher_is_better=True,
     range=(0.0, None),
-    reference="Kynkaanniemi et al., NeurIPS 2019 (k 3); Naeem et al., ICML 2020 (k 5)",
+    source="Kynkaanniemi et al., NeurIPS 2019 (k 3); Naeem et al., ICML 2020 (k 5)",
     needs=("dinov2",),
+    statistics=(
+        Statistic("precision"),
+        Statistic("recall"),
+        Statistic("density"),
+        Statistic("coverage"),
+    ),
     compute=compute,
+    pairing=Pairing.NONE,
+    distribution=True,
 )

@@ -4,41 +4,49 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.metrics.cosine import cosines
-from bench.metrics.diversity import Pairs, diversity_scores, item_table, pairs_within
-from bench.metrics.protocol import Evaluation, Metric, Result
-from bench.metrics.scores import recognisers, together
-from bench.metrics.standing import directed, standing
+from bench.metrics.functional.similarity import alike
+from bench.metrics.protocol import Evaluation, Metric, Number, Result, Statistic
+from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, pairs_within
+from bench.metrics.shared.eligibility import eligibility_of, nonzero
+from bench.metrics.shared.recompute import item_means
+from bench.metrics.shared.scores import concat, recognisers
 
 NAME = "within_similarity"
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """Mean cosine between the embeddings of an item's samples, under every recogniser.
+    """Return the mean cosine between the embeddings of an item's samples, under every recogniser.
 
-    >>> from bench.metrics.example import example, numbers
+    >>> from bench.metrics.shared.example import example, numbers
     >>> numbers(compute(example()), "mean_items")
     [0.6]
     """
     panel, scores = recognisers(evaluation, NAME, "mean_items")
     tables: list[pd.DataFrame] = []
     for recogniser in panel:
+        number = Number(NAME, recogniser)
         features = evaluation.features[recogniser]
-        who = standing(evaluation, features, usable=directed)
-        first, second = pairs_within(who.item, who.valid)
-        pairs = Pairs(first, second, cosines(features.samples, first, features.samples, second))
-        scores += diversity_scores(evaluation, who, pairs, (NAME, recogniser), note=who.note)
-        tables.append(item_table(evaluation, who, pairs, (NAME, recogniser)))
-    return Result(tuple(scores), None, together(tables))
+        eligibility = eligibility_of(evaluation, features, usable=nonzero)
+        first, second = pairs_within(eligibility.item, eligibility.valid)
+        pairs = Pairs(first, second, alike(features.samples, first, features.samples, second, features.distance))
+        scores += diversity_scores(evaluation, eligibility, pairs, number, note=eligibility.note)
+        tables.append(item_table(evaluation, eligibility, pairs, number))
+    return Result(tuple(scores), None, concat(tables))
 
 
 METRIC = Metric(
     name=NAME,
     version=1,
+    title="similarity within an item",
     unit="cosine",
     higher_is_better=None,
     range=(-1.0, 1.0),
-    reference="mean pairwise cosine of the embeddings of one item's samples",
+    source="mean pairwise cosine of the embeddings of one item's samples",
     needs=("recognition",),
+    statistics=(
+        Statistic("mean_items", "mean"),
+        Statistic("mean_pairs", "mean over all pairs"),
+    ),
     compute=compute,
+    recompute=item_means,
 )

@@ -35,7 +35,7 @@ COMMENT = "AI-generated: a synthetic face, rendered from parameters; this person
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture of a subject.
+    """One image of a subject.
 
     Attributes:
         name: its path in the dataset's folder, "s000/reference.png".
@@ -55,7 +55,7 @@ class Picture:
 
 
 def _truth(scene: Scene, result: Render, k: int) -> dict[str, float]:
-    """Row k's parameters and places, one number a name."""
+    """Return the parameters and places of row k, one number per name."""
     groups = [
         ([f"identity_{name}" for name in IDENTITY], scene.identity[k]),
         ([f"expression_{name}" for name in EXPRESSION], scene.expression[k]),
@@ -68,9 +68,9 @@ def _truth(scene: Scene, result: Render, k: int) -> dict[str, float]:
 
 
 def before_a_wall(scene: Scene) -> Scene:
-    """The same heads before a wall of one colour, as in a studio; the clothes stay.
+    """Return the same heads before a wall of one colour, as in a studio; the clothes stay.
 
-    Arc2Face-mini learned from such pictures. Against references full of blobs and stripes its FID would tell of walls.
+    Arc2Face-mini learned from such images. Against references full of blobs and stripes its FID would measure walls.
     """
     columns = {name: scene.background[:, k].copy() for k, name in enumerate(BACKGROUND)}
     for name in ("blob1_radius", "blob2_radius", "blob3_radius", "noise", "stripes"):
@@ -81,10 +81,10 @@ def before_a_wall(scene: Scene) -> Scene:
 
 
 def pictures(subjects: int = 16, targets: int = 3, size: int = 256) -> Iterator[Picture]:
-    """The dataset's pictures, subject by subject, the reference first.
+    """Yield the dataset's images, subject by subject, the reference first.
 
     References are near the front and near neutral, targets vary; light, camera and wall differ in each. The
-    pictures of subject k don't depend on how many subjects there are.
+    images of subject k don't depend on how many subjects there are.
 
     Raises:
         UserError: fewer than one subject, or fewer than no targets.
@@ -105,12 +105,12 @@ def pictures(subjects: int = 16, targets: int = 3, size: int = 256) -> Iterator[
 
 
 def row(picture: Picture) -> dict[str, str | float]:
-    """The picture's row of `truth.csv`."""
+    """Return the image's row of `truth.csv`."""
     return {"image": picture.name, "subject": picture.subject, "role": picture.role, **picture.truth}
 
 
 def make(out: Path, subjects: int = 16, targets: int = 3, size: int = 256) -> None:
-    """Writes `out/<subject>/{reference,target_1,...}.png` and `out/truth.csv`; the same bytes at every call.
+    """Write `out/<subject>/{reference,target_1,...}.png` and `out/truth.csv`; the same bytes at every call.
 
     Raises:
         UserError: the numbers are not possible, or `out` can't be written.

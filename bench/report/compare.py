@@ -1,4 +1,4 @@
-"""Runs side by side: what may be compared, on which items, and which differences are real."""
+"""Runs next to each other: what may be compared, on which items, and which differences are real."""
 
 from __future__ import annotations
 
@@ -10,15 +10,9 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UserError
-from bench.listing import runs as list_runs
-from bench.report import figures, tables
 from bench.report.differences import differences
-from bench.report.frames import MUST_AGREE, Run, common_items, load_run
-from bench.report.model import Table
-from bench.report.page import write_comparison_page
-from bench.report.paper import overview, paper_table
-from bench.report.published import published_table
-from bench.store import write_atomic, write_table
+from bench.report.frames import MUST_AGREE, Run, common_items, headline, load_run
+from bench.report.runs import runs as list_runs
 
 SHOULD_AGREE = ("device", "threads")
 
@@ -31,11 +25,11 @@ class Comparison:
         runs: label -> run, in the order given.
         items: items that all runs have.
         scores: every run's aggregates below one another, with the run's label in column `run`.
-        differences: paired differences between every two runs: metric, variant, statistic, a, b, difference, low,
-            high, p_value, p_holm (adjusted within the number, for pairs of generators and for pairs with a control
-            apart), n (items, or groups of a jackknife), n_clusters, note.
+        differences: paired differences between every two runs: the columns of `bench.metrics.protocol.NUMBER`, a, b,
+            difference, low, high, p_value, p_holm (adjusted within the number, for pairs of generators and for pairs
+            with a control apart), n (items, or groups of a jackknife), n_clusters, note.
         warnings: what a reader should know before believing the table.
-        headline: the recogniser that is independent of all methods; None where there is none.
+        headline: the recogniser that is independent of all generators; None where there is none.
     """
 
     runs: dict[str, Run]
@@ -47,7 +41,7 @@ class Comparison:
 
 
 def compare(folders: Sequence[Path | str]) -> Comparison:
-    """Compares runs of one dataset under one protocol and evaluator.
+    """Compare runs of one dataset under one protocol and evaluator.
 
     Raises:
         UserError: fewer than two runs, or runs that differ in what makes them comparable; the field is named.
@@ -83,7 +77,7 @@ def _first_difference(path: str, a: Any, b: Any) -> tuple[str, Any, Any]:
 
 
 def _labelled(loaded: Sequence[Run]) -> dict[str, Run]:
-    """The runs by method, with the folder's digits where a method stands twice.
+    """Return the runs by method, with the folder's digits where a method occurs twice.
 
     Raises:
         UserError: one run is given twice.
@@ -110,49 +104,10 @@ def _warnings(loaded: Sequence[Run], items: Sequence[str]) -> list[str]:
     return warnings
 
 
-def headline(loaded: Sequence[Run]) -> str | None:
-    """The first recogniser whose relation to every run's method is "none" (controls count as such)."""
-    for recogniser in loaded[0].recognisers:
-        rows = [run.scores[run.scores["variant"] == recogniser]["relation"] for run in loaded]
-        if all((row == "none").all() for row in rows):
-            return recogniser
-    return None
-
-
 def newest(out: Path) -> dict[str, list[Path]]:
-    """The newest complete run of each method on each dataset (told apart by content, too)."""
+    """Return the newest complete run of each method on each list of a dataset."""
     found: dict[str, dict[str, Path]] = {}
     for row in list_runs(out):
         if row["state"] == "complete":
             found.setdefault(row["list"], {})[row["method"]] = Path(row["folder"])
     return {name: list(methods.values()) for name, methods in found.items()}
-
-
-def write_comparison(comparison: Comparison, out: Path) -> None:
-    """Writes scores, differences, the overview (`table`), the paper's Table 1 (`table1`) and figures into `out`."""
-    for name, frame in (("scores", comparison.scores), ("differences", comparison.differences)):
-        write_frame(out / name, frame)
-    main, table1 = overview(comparison), paper_table(comparison)
-    write_tables(out / "table", tables.turned(main))
-    write_tables(out / "table1", table1)
-    write_tables(out / "published", published_table(), published_table("arc2face_table2"))
-    figures.clear(out, ("similarity", "tradeoff", "differences", "identities"))
-    for name, figure in figures.of_comparison(comparison):
-        figures.save(figure, out / name)
-    write_comparison_page(comparison.runs, [main, table1], comparison.warnings, out)
-
-
-def write_frame(path: Path, frame: pd.DataFrame) -> None:
-    """Writes a data frame as `path`.csv and `path`.parquet."""
-    write_table(path.with_name(f"{path.name}.parquet"), frame)
-    text = frame.to_csv(index=False, lineterminator="\n")
-    write_atomic(path.with_name(f"{path.name}.csv"), text.encode())
-
-
-def write_tables(path: Path, *written: Table) -> None:
-    """Writes tables below one another as `path`.md and .tex, and in long form as .csv and .parquet."""
-    text = "\n".join(f"## {tables.escape_markdown(one.title)}\n\n{tables.markdown(one)}" for one in written)
-    write_atomic(path.with_name(f"{path.name}.md"), text.encode())
-    write_atomic(path.with_name(f"{path.name}.tex"), "\n".join(map(tables.latex, written)).encode())
-    frames = [tables.frame(one).assign(table=one.title) for one in written]
-    write_frame(path, pd.concat(frames, ignore_index=True))

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.metrics.frechet_scores import REPLICATE, replicated
-from bench.report.frames import Number, Run, common_items, of_number
+from bench.metrics import declared
+from bench.metrics.protocol import NUMBER, REPLICATE, Number, Pairing
+from bench.report.frames import Run, common_items, of_number
+from bench.report.numbers import numbers
 from bench.statistics import Paired, holm, jackknife_difference, paired_differences
 
-KEYS = ["metric", "variant", "statistic"]
-DIFFERENCES = [*KEYS, "a", "b", "difference", "low", "high", "p_value", "p_holm", "n", "n_clusters", "note"]
+DIFFERENCES = [*NUMBER, "a", "b", "difference", "low", "high", "p_value", "p_holm", "n", "n_clusters", "note"]
 Difference = tuple[Number, str, str, Paired]
 Floats = NDArray[np.float64]
 Distance = tuple[float | None, Floats]
@@ -22,10 +23,11 @@ Distance = tuple[float | None, Floats]
 
 
 def differences(runs: Mapping[str, Run]) -> pd.DataFrame:
-    """Differences a - b between every two runs, corrected by Holm within each number (`Comparison.differences`).
+    """Return the differences a - b between every two runs, corrected by Holm within each number.
 
-    Numbers that stand per item are paired on the items that all runs have; distances of distributions (FID, KID) by the
-    replicates of their jackknife, which leave out the same groups of subjects in every run.
+    How a metric is paired is its declaration (`bench.metrics.protocol.Pairing`): by the items that all runs have, or by
+    the replicates of a jackknife, which leave out the same groups of subjects in every run. The columns are those of
+    `Comparison.differences`.
 
     Args:
         runs: label -> run, on one list under one protocol and evaluator.
@@ -35,67 +37,94 @@ def differences(runs: Mapping[str, Run]) -> pd.DataFrame:
         (*number, a, b, p.difference, p.low, p.high, p.p_value, None, p.n, p.n_clusters, p.note)
         for number, a, b, p in found
     ]
-    numbers = dict.fromkeys(("difference", "low", "high", "p_value"), float)
-    frame = pd.DataFrame(rows, columns=DIFFERENCES).astype(numbers)
+    as_floats = dict.fromkeys(("difference", "low", "high", "p_value"), float)
+    frame = pd.DataFrame(rows, columns=DIFFERENCES).astype(as_floats)
     controls = {name for name, run in runs.items() if run.is_control}
     family = frame["a"].isin(controls) | frame["b"].isin(controls)
     return frame.assign(p_holm=_adjusted(frame, family))
 
 
 def _adjusted(frame: pd.DataFrame, family: pd.Series) -> pd.Series:
-    """p-values adjusted by Holm within each number and family."""
+    """Return the p-values adjusted by Holm within each number and family."""
     adjusted = pd.Series(None, index=frame.index, dtype=object)
-    for _, rows in frame.groupby([*KEYS, family], sort=False):
+    for _, rows in frame.groupby([*NUMBER, family], sort=False):
         adjusted[rows.index] = holm([None if pd.isna(p) else p for p in rows["p_value"]])
     return adjusted.astype(float)
 
 
+def _pairing(metric: str) -> Pairing:
+    """Return how methods are compared on a metric; by items where the metric is not installed here."""
+    found = declared.metric(metric)
+    return found.pairing if found else Pairing.ITEMS
+
+
+def _paired_by(frame: pd.DataFrame, pairing: Pairing) -> pd.DataFrame:
+    """Return the rows of the metrics that are compared in a way."""
+    names = [name for name in frame["metric"].unique() if _pairing(name) is pairing]
+    return frame[frame["metric"].isin(names)]
+
+
 def _of_items(runs: Mapping[str, Run], common: Sequence[str]) -> list[Difference]:
-    """What stands per item, every two runs paired on the items that both have a value for."""
+    """Return the numbers per item, every two runs paired on the items that both have a value for."""
     frame = pd.concat([run.items.assign(run=place) for place, run in enumerate(runs.values())], ignore_index=True)
-    frame = frame[frame["item"].isin(common) & (frame["statistic"] != REPLICATE)]
-    numbers, values, subjects = _values(frame, len(runs))
-    names = [
-        (number, place, i, j) for place, number in enumerate(numbers) for i, j in combinations(range(len(runs)), 2)
-    ]
-    pairs = [(values[place, i] - values[place, j], subjects) for _, place, i, j in names]
-    labels, paired = list(runs), paired_differences(pairs, seed=0)
-    return [(number, labels[i], labels[j], one) for (number, _, i, j), one in zip(names, paired, strict=True)]
+    frame = _paired_by(frame[frame["item"].isin(common) & (frame["statistic"] != REPLICATE)], Pairing.ITEMS)
+    names, values, subjects = _values(frame, len(runs))
+    places = [(number, place, i, j) for place, number in enumerate(names) for i, j in combinations(range(len(runs)), 2)]
+    pairs = [(values[place, i] - values[place, j], subjects) for _, place, i, j in places]
+    labels = list(runs)
+    paired = paired_differences(pairs, seed=0)
+    return [(number, labels[i], labels[j], one) for (number, _, i, j), one in zip(places, paired, strict=True)]
 
 
 def _values(frame: pd.DataFrame, runs: int) -> tuple[list[Number], Floats, NDArray[np.int64]]:
-    """The numbers, their (numbers, runs, items) values (NaN where there is none), and a code of each item's subject."""
-    number, numbers = pd.factorize(pd.MultiIndex.from_frame(frame[KEYS]), sort=True)
+    """Return the numbers, their (numbers, runs, items) values (NaN where there is none), and codes of subjects.
+
+    A subject's code is that of each item, (items,).
+    """
+    number = frame.groupby(NUMBER, sort=True).ngroup().to_numpy()
+    names = numbers(frame.iloc[np.unique(number, return_index=True)[1]])
     item, items = pd.factorize(frame["item"])
-    values = np.full((len(numbers), runs, len(items)), np.nan)
-    back = slice(None, None, -1)  # of rows that say the same twice the first one stands
+    values = np.full((len(names), runs, len(items)), np.nan)
+    # Of rows that say the same twice the first one counts: it is written last.
+    back = slice(None, None, -1)
     place = (number[back], frame["run"].to_numpy()[back], item[back])
     values[place] = frame["value"].to_numpy(dtype=float)[back]
     subjects = pd.factorize(frame["subject"].to_numpy()[~frame["item"].duplicated().to_numpy()])[0]
-    return [(str(m), str(v), str(s)) for m, v, s in numbers], values, subjects
+    return names, values, subjects
 
 
 def _of_distances(runs: Mapping[str, Run]) -> list[Difference]:
-    """Distances of distributions, every two runs paired by their jackknife."""
+    """Return the distances of distributions, every two runs paired by their jackknife."""
     replicates = {name: _replicates(run) for name, run in runs.items()}
-    numbers = sorted(set().union(*replicates.values()))
-    found = {name: [_distance(run, number, replicates[name]) for number in numbers] for name, run in runs.items()}
+    names = sorted(set().union(*replicates.values()))
+    found = {name: [_distance(run, number, replicates[name]) for number in names] for name, run in runs.items()}
     items = {name: frozenset(run.samples["item"]) for name, run in runs.items()}
     same = {(a, b): items[a] == items[b] for a, b in combinations(runs, 2)}
     return [
         (number, a, b, _pair_replicates(found[a][place], found[b][place], same_items=same_items))
-        for place, number in enumerate(numbers)
+        for place, number in enumerate(names)
         for (a, b), same_items in same.items()
     ]
 
 
 def _replicates(run: Run) -> dict[Number, Floats]:
-    """Number -> the values that leave out one group of subjects each, ordered by group."""
-    rows = run.items[run.items["statistic"] == REPLICATE].sort_values("item")
+    """Return each number's values that leave out one group of subjects each, ordered by group."""
+    rows = _paired_by(run.items[run.items["statistic"] == REPLICATE], Pairing.JACKKNIFE).sort_values("item")
     return {
-        (str(metric), str(variant), replicated(str(metric))): part["value"].to_numpy(dtype=float)
-        for (metric, variant), part in rows.groupby(["metric", "variant"])
+        Number(*map(str, name))._replace(statistic=_replicated(str(name[0]))): part["value"].to_numpy(dtype=float)
+        for name, part in rows.groupby(NUMBER)
     }
+
+
+def _replicated(metric: str) -> str:
+    """Return the statistic of which the replicates of a metric are values.
+
+    >>> _replicated("fid"), _replicated("kid")
+    ('distance', 'excluded')
+    """
+    found = declared.metric(metric)
+    assert found is not None, "only installed metrics are paired by their jackknife"
+    return next(one.name for one in found.statistics if one.replicated)
 
 
 def _distance(run: Run, number: Number, replicates: Mapping[Number, Floats]) -> Distance:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
@@ -14,9 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.report.frames import Number, Run, of_number
-from bench.report.paper import METRICS, PAPER, STATISTICS, title, variants
-from bench.report.published import METRICS as PUBLISHED
+from bench.metrics.protocol import Number
+from bench.report.compare import Comparison
+from bench.report.frames import SIMILARITY, Run, item_means, of_number, similarity_of
+from bench.report.model import Kind, Written
+from bench.report.numbers import Better, better, label, main_numbers, reads_recognisers
 from bench.report.ranking import ALPHA
 from bench.report.tables import short
 from bench.store import write_atomic
@@ -25,33 +28,78 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bench.report.compare import Comparison
-
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#B2A100")
-"""Okabe and Ito's palette (its yellow darkened for white paper): told apart by colour-blind readers too."""
+"""Okabe and Ito's palette (its yellow darkened for white paper): colour-blind readers can distinguish them too."""
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 GREY = "#707070"
-BANDWIDTH = 0.015  # least, in units of cosine: a method that always answers the same is a narrow bump, not a spike
-MOST = 30  # lines of a forest plot: with more, only the differences to the best method are drawn
+BANDWIDTH = 0.015
+"""The least, in units of cosine: a method that always answers the same is a narrow bump, not a spike."""
+MOST = 30
+"""Lines of a forest plot: with more, only the differences to the best method are drawn."""
+SIMILARITIES = Kind(
+    "similarity",
+    "Distribution of ID similarity",
+    "A curve per method over its samples with a face; controls are thin.",
+)
+TRADEOFF = Kind(
+    "tradeoff",
+    "ID similarity against another number",
+    "A point per method with both 95 % intervals; the arrows point to the better side, controls are hollow.",
+)
+DIFFERENCES = Kind(
+    "differences",
+    "Paired differences",
+    "The larger number minus the smaller, with its 95 % interval; filled where significant (Holm, 5 %).",
+)
+IDENTITIES = Kind(
+    "identities",
+    "Identity by identity",
+    "A point per item: its mean similarity under one method against that under the other.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure that is not written yet.
+
+    Attributes:
+        kind: see `bench.report.model.Kind`.
+        parts: names that distinguish its files from others of its kind: a network, a number, two methods.
+        variant: the same in a reader's words; "" where there is only one of its kind.
+        figure: the chart.
+    """
+
+    kind: Kind
+    parts: tuple[str, ...]
+    variant: str
+    figure: Figure
+
+    @property
+    def stem(self) -> str:
+        """The name of its files, without ending."""
+        return "-".join([self.kind.name, *map(file_name, self.parts)])
 
 
 def density(values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian kernel density with Silverman's bandwidth, at least `BANDWIDTH`."""
+    """Return the Gaussian kernel density with Silverman's bandwidth, at least `BANDWIDTH`."""
     width = max(1.06 * float(values.std()) * len(values) ** -0.2, BANDWIDTH)
     return np.exp(-0.5 * ((at[:, None] - values) / width) ** 2).mean(axis=1) / (width * np.sqrt(2 * np.pi))
 
 
 def similarity(runs: Mapping[str, Run], recogniser: str) -> Figure:
-    """The distribution of ID similarity, one curve per method, as the paper's Fig. 5 draws it; controls are thin."""
+    """Draw the distribution of ID similarity, one curve per method, as the paper's Fig. 5 does; controls are thin."""
     figure, axes = new((6.4, 3.6))
-    at, lines, peaks = np.linspace(-0.4, 1.05, 600), [], []
+    at = np.linspace(-0.4, 1.05, 600)
+    lines: list[tuple[Any, str, str]] = []
+    peaks: list[float] = []
     for number, (name, run) in enumerate(runs.items()):
-        values = run.samples[f"id_similarity[{recogniser}]"].dropna().to_numpy(np.float64)
+        values = similarity_of(run, recogniser).dropna().to_numpy(np.float64)
         if len(values) == 0:
             lines.append((axes.plot([], [], color="none")[0], name, "no face in any sample"))
             continue
-        curve, (colour, dash, _) = density(values, at), style(number)
+        curve = density(values, at)
+        colour, dash, _ = style(number)
         peaks.append(float(curve.max()))
         [line] = axes.plot(at, curve, color=colour, linestyle=dash, linewidth=1 if run.is_control else 1.8)
         axes.fill_between(at, curve, color=colour, alpha=0.04 if run.is_control else 0.14, linewidth=0)
@@ -65,7 +113,7 @@ def similarity(runs: Mapping[str, Run], recogniser: str) -> Figure:
 
 
 def style(number: int) -> tuple[str, str, str]:
-    """Colour, dash and marker of the n-th method: no two of 32 are the same."""
+    """Return colour, dash and marker of the n-th method: no two of 32 are the same."""
     return (
         COLOURS[number % len(COLOURS)],
         DASHES[number // len(COLOURS) % len(DASHES)],
@@ -74,7 +122,7 @@ def style(number: int) -> tuple[str, str, str]:
 
 
 def new(size: tuple[float, float]) -> tuple[Figure, Axes]:
-    """An empty figure with one quiet pair of axes; sizes in inches."""
+    """Return an empty figure with one quiet pair of axes; sizes in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(size, dpi=200, layout="constrained")
@@ -85,22 +133,24 @@ def new(size: tuple[float, float]) -> tuple[Figure, Axes]:
 
 
 def legend(axes: Axes, lines: Sequence[tuple[Any, str]]) -> None:
-    """A legend in which a name may begin with "_" or hold "$"; beside the axes where it is long."""
-    beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(lines) > 6 else {}
-    box = axes.legend([line for line, _ in lines], ["."] * len(lines), frameon=False, fontsize=8, **beside)
+    """Draw a legend in which a name may begin with "_" or hold "$"; next to the axes where it is long."""
+    outside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(lines) > 6 else {}
+    box = axes.legend([line for line, _ in lines], ["."] * len(lines), frameon=False, fontsize=8, **outside)
     for text, (_, name) in zip(box.get_texts(), lines, strict=True):
         text.set(parse_math=False, text=name)
 
 
-def tradeoff(comparison: Comparison, recogniser: str, diversity: Number) -> Figure:
-    """ID similarity against diversity, a point per method with both 95 % intervals; the best are above and right.
+def tradeoff(comparison: Comparison, recogniser: str, other: Number) -> Figure:
+    """Draw ID similarity against another number, a point per method with both 95 % intervals.
 
     Controls are hollow: `copy` is the corner of perfect identity without diversity, `shuffle` that of the opposite.
     """
     figure, axes = new((5.6, 4.2))
+    upright = Number(SIMILARITY, recogniser, "mean_detected")
     points = []
     for number, (name, run) in enumerate(comparison.runs.items()):
-        x, y = _point(run, diversity), _point(run, ("id_similarity", recogniser, "mean_detected"))
+        x = _point(run, other)
+        y = _point(run, upright)
         if x is None or y is None:
             continue
         colour, _, marker = style(number)
@@ -113,13 +163,13 @@ def tradeoff(comparison: Comparison, recogniser: str, diversity: Number) -> Figu
     legend(axes, points)
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.set_axisbelow(True)
-    axes.set_xlabel(label(diversity) + " →", parse_math=False)
-    axes.set_ylabel(label(("id_similarity", recogniser, "mean_detected")) + " →", parse_math=False)
+    axes.set_xlabel(pointed(other, better(comparison.scores, other)), parse_math=False)
+    axes.set_ylabel(pointed(upright, better(comparison.scores, upright)), parse_math=False)
     return figure
 
 
 def _point(run: Run, number: Number) -> tuple[float, float, float] | None:
-    """A number and the lengths of its interval below and above it (0 where it has none)."""
+    """Return a number and the lengths of its interval below and above it (0 where it has none)."""
     rows = of_number(run.scores, number)
     if rows.empty or pd.isna(rows.iloc[0]["value"]):
         return None
@@ -129,22 +179,26 @@ def _point(run: Run, number: Number) -> tuple[float, float, float] | None:
     return float(value), max(float(value - low), 0.0), max(float(high - value), 0.0)
 
 
-def label(number: Number) -> str:
-    """A number as a reader calls it, for an axis.
+def axis(number: Number) -> str:
+    """Return a number as a reader calls it, for an axis.
 
-    >>> label(("lpips_diversity", "lpips", "mean_items"))
+    >>> axis(Number("lpips_diversity", "lpips", "mean_items"))
     'LPIPS diversity (lpips)'
-    >>> label(("retrieval", "arcface", "rank1"))
-    'retrieval, rank 1 (arcface)'
     """
-    metric, variant, statistic = number
-    words = title(statistic, STATISTICS)
-    name = title(metric, METRICS) + (f", {words}" if words not in ("mean", "distance") else "")
-    return name + (f" ({short(variant, 40)})" if variant else "")
+    return label(number) + (f" ({short(number.variant, 40)})" if number.variant else "")
+
+
+def pointed(number: Number, direction: Better) -> str:
+    """Return the label of an axis with an arrow to the better side.
+
+    >>> pointed(Number("fid", "inception", "distance"), "lower")
+    '← FID (inception)'
+    """
+    return {"higher": f"{axis(number)} →", "lower": f"← {axis(number)}", "": axis(number)}[direction]
 
 
 def forest(comparison: Comparison, number: Number) -> Figure:
-    """Paired differences of one number with their 95 % intervals, the largest first; filled where significant.
+    """Draw the paired differences of one number with their 95 % intervals, the largest first; filled where significant.
 
     Each line is the better method minus the other in the sense of the number. With more than `MOST` pairs only those
     with the best method are drawn. Pairs with a control are left out where there are two generators.
@@ -164,20 +218,20 @@ def forest(comparison: Comparison, number: Number) -> Figure:
     axes.set_yticks(range(len(rows)), [f"{short(row['a'], 24)} − {short(row['b'], 24)}" for row in rows])
     for text in axes.get_yticklabels():
         text.set_parse_math(False)
-    told = f"difference of {label(number)}" + ("; p by Holm" if rows else ": no pair to test")
-    axes.set_xlabel(told, parse_math=False, fontsize=9)
+    said = f"difference of {axis(number)}" + ("; p by Holm" if rows else ": no pair to test")
+    axes.set_xlabel(said, parse_math=False, fontsize=9)
     return figure
 
 
 def _p(value: float | None) -> str:
-    """An adjusted p-value as it is read."""
+    """Return an adjusted p-value as it is read."""
     if value is None or pd.isna(value):
         return "no test"
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _drawn(comparison: Comparison, number: Number) -> list[dict[str, Any]]:
-    """The pairs of a forest plot, each turned so that its difference is positive, the largest first."""
+    """Return the pairs of a forest plot, each turned so that its difference is positive, the largest first."""
     rows = of_number(comparison.differences, number).dropna(subset=["difference"])
     generators = [name for name, run in comparison.runs.items() if not run.is_control]
     if len(generators) > 1:
@@ -190,7 +244,7 @@ def _drawn(comparison: Comparison, number: Number) -> list[dict[str, Any]]:
 
 
 def _turned(row: dict[Any, Any]) -> dict[str, Any]:
-    """The difference as a number that is not negative: of the larger minus the smaller."""
+    """Return the difference as a number that is not negative: the larger minus the smaller."""
     if row["difference"] >= 0:
         return dict(row)
     swapped = {"a": row["b"], "b": row["a"], "difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
@@ -198,96 +252,98 @@ def _turned(row: dict[Any, Any]) -> dict[str, Any]:
 
 
 def scatter(first: tuple[str, Run], second: tuple[str, Run], recogniser: str) -> Figure:
-    """A point per identity: its mean similarity under one method against that under another.
+    """Draw a point per identity: its mean similarity under one method against that under another.
 
     Above the diagonal the second method keeps the person better; the counts say how often.
     """
     (name_a, a), (name_b, b) = first, second
-    both = pd.concat({"a": _item_means(a, recogniser), "b": _item_means(b, recogniser)}, axis=1).dropna()
+    both = pd.concat({"a": item_means(a, recogniser), "b": item_means(b, recogniser)}, axis=1).dropna()
     figure, axes = new((4.4, 4.4))
-    x, y = both["a"].to_numpy(np.float64), both["b"].to_numpy(np.float64)
+    x = both["a"].to_numpy(np.float64)
+    y = both["b"].to_numpy(np.float64)
     low, high = _limits(np.concatenate([x, y]))
     axes.plot([low, high], [low, high], color=GREY, linewidth=0.8)
     axes.scatter(x, y, s=14, color=COLOURS[0], alpha=0.35 if len(x) > 100 else 0.6, linewidths=0)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     sides = (("above", name_b, int((y > x).sum())), ("below", name_a, int((x > y).sum())))
-    told = "\n".join(
+    counted = "\n".join(
         f"{side} the line, {short(name, 24)} better: {count} of {len(both)}" for side, name, count in sides
     )
-    axes.set_title(told, loc="left", fontsize=8, parse_math=False)
+    axes.set_title(counted, loc="left", fontsize=8, parse_math=False)
     for name, put in ((name_a, axes.set_xlabel), (name_b, axes.set_ylabel)):
         put(f"mean similarity of {short(name, 24)} ({short(recogniser, 24)})", parse_math=False, fontsize=8)
     return figure
 
 
-def _item_means(run: Run, recogniser: str) -> pd.Series:
-    return run.samples.groupby("item", sort=False)[f"id_similarity[{recogniser}]"].mean()
-
-
 def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Round ends of an axis around values of similarity."""
+    """Return round ends of an axis around values of similarity."""
     if not len(values):
         return 0.0, 1.0
     return max(-1.0, np.floor(values.min() * 10 - 0.2) / 10), min(1.05, np.ceil(values.max() * 10 + 0.2) / 10)
 
 
-def of_comparison(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
-    """Every chart of a comparison with the name of its file, one at a time."""
-    recognisers = next(iter(comparison.runs.values())).recognisers
-    diversity = [n for n in table1(comparison) if n[0] in ("lpips_diversity", "expression_diversity", "pose_diversity")]
-    for recogniser in recognisers:
-        yield f"similarity-{file_name(recogniser)}", similarity(comparison.runs, recogniser)
-        for number in diversity[:1]:
-            yield f"tradeoff-{file_name(recogniser)}", tradeoff(comparison, recogniser, number)
-    for number in table1(comparison):
-        if not of_number(comparison.differences, number)["difference"].dropna().empty:
-            yield f"differences-{file_name(number[0])}-{file_name(number[1])}", forest(comparison, number)
-    for a, b in _faced(comparison):
-        recogniser = comparison.headline or recognisers[0]
-        yield (
-            f"identities-{file_name(a)}-{file_name(b)}",
-            scatter((a, comparison.runs[a]), (b, comparison.runs[b]), recogniser),
-        )
+def of_comparison(comparison: Comparison) -> Iterator[Drawing]:
+    """Yield every chart of a comparison, one at a time.
 
-
-def table1(comparison: Comparison) -> list[Number]:
-    """The numbers of the paper's Table 1, and ID similarity under every recogniser."""
-    found = []
-    for metric, name in PAPER.items():
-        networks = [variant for variant in variants(comparison.scores, metric) if variant]
-        chosen = networks if metric == "id_similarity" else networks[:1]
-        found += [(metric, variant, PUBLISHED[name][1]) for variant in chosen]
-    return found
-
-
-def _faced(comparison: Comparison, most: int = 3) -> Iterable[tuple[str, str]]:
-    """Pairs for the scatter of identities: all of up to three generators, else the best against every other one.
-
-    A generator alone is put against every control, and controls alone against one another.
+    ID similarity is drawn under every recogniser, what else reads recognisers under the headline one (the first where
+    there is none). Trade-offs are against every number that reads no recogniser and has a better side.
     """
     recognisers = next(iter(comparison.runs.values())).recognisers
-    if not recognisers:
-        return []
+    chief = comparison.headline or next(iter(recognisers), None)
+    shown = [number for number in main_numbers(comparison.scores) if _is_drawn(number, chief)]
+    for recogniser in recognisers:
+        yield Drawing(SIMILARITIES, (recogniser,), recogniser, similarity(comparison.runs, recogniser))
+    for number in shown if chief else ():
+        if better(comparison.scores, number) and not reads_recognisers(number):
+            variant = f"{axis(number)}, by {chief}"
+            yield Drawing(TRADEOFF, (str(chief), *_parts(number)), variant, tradeoff(comparison, str(chief), number))
+    for number in shown:
+        if not of_number(comparison.differences, number)["difference"].dropna().empty:
+            yield Drawing(DIFFERENCES, _parts(number), axis(number), forest(comparison, number))
+    for a, b in _faced(comparison, chief) if chief else ():
+        figure = scatter((a, comparison.runs[a]), (b, comparison.runs[b]), str(chief))
+        yield Drawing(IDENTITIES, (a, b), f"{a} and {b}, by {chief}", figure)
+
+
+def _is_drawn(number: Number, chief: str | None) -> bool:
+    """Return whether a number has figures of its own, given the recogniser under which numbers are drawn."""
+    return number.metric == SIMILARITY or not reads_recognisers(number) or chief in (None, number.variant)
+
+
+def _parts(number: Number) -> tuple[str, ...]:
+    """Return what distinguishes a main number from the others, for the name of a file.
+
+    >>> _parts(Number("fid", "inception", "distance")), _parts(Number("verification", "judge", "fnmr", "1e-3"))
+    (('fid', 'inception'), ('verification', 'judge', '1e-3'))
+    """
+    return tuple(filter(None, (number.metric, number.variant, number.level)))
+
+
+def _faced(comparison: Comparison, recogniser: str, most: int = 3) -> Iterable[tuple[str, str]]:
+    """Return pairs for the scatter of identities: all of up to three generators, else the best against every other one.
+
+    A generator alone is drawn against every control, and controls alone against one another.
+    """
     generators = [name for name, run in comparison.runs.items() if not run.is_control]
     if len(generators) == 1:
         return [(generators[0], name) for name in comparison.runs if name != generators[0]]
     names = generators or list(comparison.runs)
     if len(names) <= most:
         return combinations(names, 2)
-    means = {n: _item_means(comparison.runs[n], comparison.headline or recognisers[0]).mean() for n in names}
+    means = {name: item_means(comparison.runs[name], recogniser).mean() for name in names}
     best = max(names, key=lambda name: -1.0 if np.isnan(means[name]) else means[name])
     return [(name, best) for name in names if name != best]
 
 
-def clear(folder: Path, kinds: Iterable[str]) -> None:
-    """Drops the figures of some kinds (the first word of their files) that an earlier report left in a folder."""
-    for path in [found for kind in kinds for found in folder.glob(f"{kind}-*")]:
+def clear(folder: Path, kinds: Iterable[Kind]) -> None:
+    """Delete the figures of some kinds that an earlier report left in a folder."""
+    for path in [found for kind in kinds for found in folder.glob(f"{kind.name}-*")]:
         if path.suffix in (".png", ".pdf"):
             path.unlink()
 
 
 def file_name(text: str) -> str:
-    """A part of a file's name from any text.
+    """Return a part of a file's name from any text.
 
     >>> file_name("../a b.c")
     '.._a_b.c'
@@ -295,8 +351,14 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", text)[:60].replace("/", "_")
 
 
+def write(drawing: Drawing, folder: Path, fonts: int = 42) -> Written:
+    """Write a figure into a folder as PNG and PDF and return where it lies; `fonts` as in `save`."""
+    save(drawing.figure, folder / drawing.stem, fonts)
+    return Written(drawing.kind, drawing.variant, f"{drawing.stem}.png", f"{drawing.stem}.pdf")
+
+
 def save(figure: Figure, path: Path, fonts: int = 42) -> None:
-    """Writes a figure as `path`.png and `path`.pdf, without a time stamp.
+    """Write a figure as `path`.png and `path`.pdf, without a time stamp.
 
     Args:
         figure: to write.
@@ -308,6 +370,7 @@ def save(figure: Figure, path: Path, fonts: int = 42) -> None:
     for kind, metadata in (("png", {"Software": "idbench"}), ("pdf", {"CreationDate": None})):
         data = BytesIO()
         with rc_context({"pdf.fonttype": fonts}), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # such a letter is drawn as a box
+            # A letter that the font lacks is drawn as a box.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             figure.savefig(data, format=kind, metadata=metadata)
         write_atomic(path.with_name(f"{path.name}.{kind}"), data.getvalue())

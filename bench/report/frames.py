@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from bench import registry
 from bench.errors import UserError
+from bench.metrics.protocol import NUMBER, Number
 from bench.store import read_json, read_table
 
-CONTROLS = ("copy", "shuffle", "real")
-"""Methods that show photos and generate nothing; they calibrate a table and are never ranked in it."""
-Number = tuple[str, str, str]
-"""Metric, variant and statistic."""
 MUST_AGREE = ("dataset", "protocol", "detector", "extractors", "metrics")
 """Fields of `Run.comparable` without which runs are not compared."""
+SIMILARITY = "id_similarity"
+"""The metric by which single samples and items are ordered, drawn and searched."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +28,14 @@ class Run:
     """A scored run.
 
     Attributes:
-        folder: where it lies. record: its `run.json`. comparable: its `scores/scores.json`.
-        scores: a row per number: metric, variant, statistic, value, low, high, n, n_failed, n_unavailable, n_items,
-            n_pairs, note, version, unit, higher_is_better, relation.
+        folder: its folder.
+        record: its `run.json`.
+        comparable: its `scores/scores.json`.
+        scores: a row per number: the columns of `bench.metrics.protocol.NUMBER`, value, low, high, n, n_failed,
+            n_unavailable, n_items, n_pairs, drawn, note, version, unit, higher_is_better, relation.
         samples: a row per sample: item, subject, index, seed, path, sha256, status, reason, box, keypoints, … and a
             column `<metric>[<variant>]` for every per-sample number.
-        items: long table item, subject, metric, variant, statistic, value.
+        items: long table item, subject, the columns of `NUMBER`, value.
         photos: the dataset's photos: item, subject, role, image, path, sha256, ….
     """
 
@@ -49,8 +54,9 @@ class Run:
 
     @property
     def is_control(self) -> bool:
-        """Whether its method is a control."""
-        return self.method in CONTROLS
+        """Whether its method shows photos and generates nothing: it calibrates a table and is never ranked in it."""
+        recorded = self.record.get("generates")
+        return not (_generates(self.method) if recorded is None else recorded)
 
     @property
     def warnings(self) -> list[str]:
@@ -59,40 +65,101 @@ class Run:
 
     @property
     def recognisers(self) -> list[str]:
-        """Recognisers by which its similarity was scored."""
-        rows = self.scores[self.scores["metric"] == "id_similarity"]
-        return list(dict.fromkeys(rows["variant"]))
+        """Recognisers by which the similarity of its samples was scored, in the evaluator's order."""
+        names = dict.fromkeys(self.scores.loc[self.scores["metric"] == SIMILARITY, "variant"])
+        return [name for name in names if sample_column(SIMILARITY, name) in self.samples]
+
+
+@lru_cache(maxsize=256)
+def _generates(method: str) -> bool:
+    """Return what a method's class declares; a method that is not installed here counts as a generator.
+
+    >>> _generates("copy"), _generates("arc2face"), _generates("of_a_package_that_is_gone")
+    (False, True, True)
+    """
+    if method not in registry.targets("methods"):
+        return True
+    return bool(getattr(registry.get("methods", method), "generates", True))
 
 
 def of_number(frame: pd.DataFrame, number: Number) -> pd.DataFrame:
-    """The rows of one number in a table of scores, items or differences."""
-    metric, variant, statistic = number
-    return frame[(frame["metric"] == metric) & (frame["variant"] == variant) & (frame["statistic"] == statistic)]
+    """Return the rows of one number in a table of scores, items or differences."""
+    chosen = np.ones(len(frame), dtype=bool)
+    for column, text in zip(NUMBER, number, strict=True):
+        chosen &= (frame[column] == text).to_numpy(dtype=bool)
+    return frame[chosen]
+
+
+def sample_column(metric: str, variant: str) -> str:
+    """Return the name of the column of `Run.samples` that holds a metric's number of each sample.
+
+    >>> sample_column("id_similarity", "arcface")
+    'id_similarity[arcface]'
+    """
+    return f"{metric}[{variant}]"
+
+
+def similarity_of(run: Run, recogniser: str) -> pd.Series:
+    """Return the similarity of each sample of a run to its reference; NaN where it has none."""
+    column: pd.Series = run.samples[sample_column(SIMILARITY, recogniser)]
+    return column
+
+
+def item_means(run: Run, recogniser: str) -> pd.Series:
+    """Return the mean similarity of each item of a run, in the list's order; NaN where no sample has one."""
+    return similarity_of(run, recogniser).groupby(run.samples["item"], sort=False).mean()
 
 
 def common_items(runs: Sequence[Run]) -> list[str]:
-    """The items that all runs have, in the order of the first one's."""
+    """Return the items that all runs have, in the order of the first run's."""
     common = set.intersection(*(set(run.samples["item"]) for run in runs))
     return [item for item in dict.fromkeys(runs[0].samples["item"]) if item in common]
 
 
+def headline(runs: Sequence[Run]) -> str | None:
+    """Return the first recogniser of the evaluator whose relation to every generator of the runs is "none".
+
+    Controls generate nothing, so that they depend on no recogniser. None where there is no such recogniser.
+    """
+    generators = [run for run in runs if not run.is_control]
+    for recogniser in runs[0].recognisers:
+        relations = [run.scores.loc[run.scores["variant"] == recogniser, "relation"] for run in generators]
+        if all((relation == "none").all() for relation in relations):
+            return recogniser
+    return None
+
+
 def load_run(folder: Path | str) -> Run:
-    """Reads a scored run.
+    """Read a scored run.
 
     Raises:
-        UserError: there is no run, or it is not scored yet.
+        UserError: there is no run, it is not scored yet, or an older version scored it.
     """
     folder = Path(folder)
     if not (folder / "run.json").exists():
-        raise UserError(f"{folder} is no run (it has no run.json); `python -m bench ls runs` lists them")
+        raise UserError(f"{folder} is not the folder of a run (no run.json); `python -m bench ls runs` lists them")
+    record = read_json(folder / "run.json")
     if not (folder / "scores" / "scores.json").exists():
         raise UserError(f"{folder} is not scored yet; run its command again")
+    scores = read_table(folder / "scores" / "scores.parquet")
+    if not {*NUMBER} <= {*scores.columns}:
+        raise UserError(f"{folder} was scored by an older version; score it again: {score_command(record)}")
     return Run(
         folder,
-        read_json(folder / "run.json"),
+        record,
         read_json(folder / "scores" / "scores.json"),
-        read_table(folder / "scores" / "scores.parquet"),
+        scores,
         read_table(folder / "scores" / "samples.parquet"),
         read_table(folder / "scores" / "items.parquet"),
         read_table(folder / "photos.parquet"),
     )
+
+
+def score_command(record: Mapping[str, Any]) -> str:
+    """Return the command that scores a run again, from the command in its `run.json`.
+
+    >>> score_command({"command": ["python -m bench run", "method=copy", "hydra.sweep.dir=/tmp/x/sweep"]})
+    'python -m bench score method=copy'
+    """
+    given = [str(word) for word in record.get("command", [])[1:]]
+    return shlex.join(["python", "-m", "bench", "score", *(w for w in given if not w.startswith("hydra.sweep.dir="))])

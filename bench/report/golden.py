@@ -1,24 +1,31 @@
-"""Golden files: the numbers of a run that later runs are held against, and the verdict on each of them."""
+"""Golden files: the numbers of a run with which later runs are compared, and the verdict on each of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench import registry
 from bench.errors import UserError
-from bench.report.frames import Run
+from bench.metrics import declared, protocol
+from bench.metrics.protocol import NUMBER
+from bench.report.frames import Run, score_command
 from bench.store import read_json, write_json
 
 SEED = "protocol.seed"
 COUNTS = ("n", "n_failed", "n_unavailable", "n_items", "n_pairs")
-DIGITS = 9  # significant ones in the file: finer than every tolerance
-MARGIN = 3  # times the measured spread
+DIGITS = 9
+"""Significant digits in the file: finer than every tolerance."""
+MARGIN = 3
+"""How many times the measured spread is allowed."""
 
 
 class Record(BaseModel):
@@ -34,7 +41,7 @@ class Tolerance(Record):
     relative: Annotated[float, Field(ge=0)] = 0.0
 
     def around(self, value: float) -> float:
-        """The distance that is allowed from `value`.
+        """Return the distance that is allowed from `value`.
 
         >>> Tolerance(absolute=0.1, relative=0.01).around(-20)
         0.30000000000000004
@@ -59,29 +66,37 @@ class Tolerances(Record):
     given: dict[str, Tolerance] = Field(default_factory=dict)
 
     def named(self, name: str) -> Tolerance | None:
-        """The tolerance that was given for a number or for its metric; None where none was."""
+        """Return the tolerance that was given for a number or for its metric; None where none was."""
         return self.given.get(name) or self.given.get(metric_of(name))
 
     def of(self, name: str) -> Tolerance:
-        """The tolerance of a number."""
+        """Return the tolerance of a number."""
         return self.named(name) or self.metrics.get(metric_of(name), self.default)
 
 
-SPREAD = Tolerances(
-    measured="3 times the difference between AVX-512, AVX2 and SSE on one Xeon, 12 samples: docs/howto/check.md",
-    default=Tolerance(absolute=2e-4, relative=2e-4),
-    metrics={
-        "copying_lpips": Tolerance(absolute=2e-4, relative=3e-3),
-        "expression_diversity": Tolerance(absolute=2e-4, relative=5e-2),
-        "lpips_diversity": Tolerance(absolute=2e-4, relative=2e-3),
-        "pose_diversity": Tolerance(absolute=2e-4, relative=4e-2),
-    },
-)
-"""What a new golden file starts with."""
+def metric_of(name: str) -> str:
+    """Return the metric of a number as a golden file names it.
+
+    >>> metric_of("id_similarity[arcface].q05"), metric_of("failure_to_acquire.rate")
+    ('id_similarity', 'failure_to_acquire')
+    """
+    return name.partition("[")[0].partition(".")[0]
 
 
-class Number(Record):
-    """A number of the report with its interval and its counts; `value` is None for n/a."""
+@lru_cache(maxsize=1)
+def spread() -> Tolerances:
+    """Return what a new golden file starts with: the tolerances that the registered metrics declare."""
+    default = protocol.Tolerance()
+    metrics = filter(None, map(declared.metric, sorted(registry.targets("metrics"))))
+    return Tolerances(
+        measured="3 times the difference between AVX-512, AVX2 and SSE on one Xeon, 12 samples: docs/howto/check.md",
+        default=Tolerance(**asdict(default)),
+        metrics={one.name: Tolerance(**asdict(one.tolerance)) for one in metrics if one.tolerance != default},
+    )
+
+
+class Recorded(Record):
+    """A number of the report as the file holds it, with its interval and its counts; `value` is None for n/a."""
 
     value: float | None
     low: float | None = None
@@ -101,20 +116,27 @@ class Golden(Record):
         identity: what makes numbers comparable: method, dataset with the sha256 of its list's contents, protocol,
             evaluator with the sha256 of its weights, versions of the metrics.
         made: where the numbers were made; shown, never judged.
-        tolerances: see there.
-        scores: "<metric>[<variant>].<statistic>" -> number.
+        tolerances: see `Tolerances`.
+        scores: the text of a number's name (`bench.metrics.protocol.Number`) -> number.
     """
 
     format: Literal[1] = 1
     identity: dict[str, Any]
     made: dict[str, Any]
     tolerances: Tolerances
-    scores: dict[str, Number]
+    scores: dict[str, Recorded]
 
 
 @dataclass(frozen=True)
 class Change:
-    """A setting that is not what it was; `golden` or `now` is None where it did not exist."""
+    """A setting that is not what it was.
+
+    Attributes:
+        kind: what a reader calls such a setting ("weights", "protocol").
+        path: its dotted name.
+        golden: its value in the golden file; None where it did not exist.
+        now: its value in the run; None where it does not exist.
+    """
 
     kind: str
     path: str
@@ -122,65 +144,84 @@ class Change:
     now: Any
 
 
+class Verdict(StrEnum):
+    """What `check` says of a number."""
+
+    OK = "ok"
+    CHANGED = "changed"
+    """The value is outside its tolerance."""
+    INTERVAL = "interval"
+    """The value holds, its interval does not."""
+    COUNTS = "counts"
+    """Value and interval hold, a count does not."""
+    WAS_ABSENT = "was n/a"
+    NOW_ABSENT = "now n/a"
+    MISSING = "missing"
+    """Only the golden file has the number."""
+    NEW = "new"
+    """Only the run has the number."""
+    OUTSIDE = "outside the interval"
+    """With another seed: the value is outside the golden interval."""
+    NOT_JUDGED = "not judged"
+    """With another seed: there is no interval to judge by."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong with the number."""
+        return self in (Verdict.OK, Verdict.NOT_JUDGED)
+
+
 @dataclass(frozen=True)
 class Row:
-    """The verdict on one number: "ok", "not judged: …", or what is wrong with it."""
+    """The verdict on one number.
+
+    Attributes:
+        number: the text of its name.
+        golden: its value in the golden file; None for n/a.
+        now: its value in the run; None for n/a.
+        tolerance: what was allowed, in words.
+        verdict: see `Verdict`.
+        detail: what the verdict is about, in words; "" where it says all.
+    """
 
     number: str
     golden: float | None
     now: float | None
     tolerance: str
-    verdict: str
+    verdict: Verdict
+    detail: str = ""
 
     @property
-    def good(self) -> bool:
-        """Whether nothing is wrong."""
-        return self.verdict == "ok" or self.verdict.startswith("not judged")
+    def said(self) -> str:
+        """The verdict in words."""
+        return self.detail or str(self.verdict)
 
 
-def metric_of(name: str) -> str:
-    """The metric of a number's name.
-
-    >>> metric_of("id_similarity[arcface].q05"), metric_of("failure_to_acquire.rate")
-    ('id_similarity', 'failure_to_acquire')
-    """
-    return name.partition("[")[0].partition(".")[0]
-
-
-def name_of(metric: str, variant: str, statistic: str) -> str:
-    """A number's name.
-
-    >>> name_of("fid", "inception", "distance"), name_of("failure_to_acquire", "", "rate")
-    ('fid[inception].distance', 'failure_to_acquire.rate')
-    """
-    return f"{metric}[{variant}].{statistic}" if variant else f"{metric}.{statistic}"
-
-
-def golden_of(run: Run, tolerances: Tolerances = SPREAD) -> Golden:
-    """What a golden file says of a run.
+def golden_of(run: Run) -> Golden:
+    """Return what a golden file says of a run.
 
     Raises:
         UserError: the run was scored before scores carried the identity of all settings.
     """
     if "identity" not in run.comparable:
-        raise UserError(f"{run.folder} was scored by an older version; run its command again")
+        raise UserError(f"{run.folder} was scored by an older version; score it again: {score_command(run.record)}")
     settings = dict(run.comparable["identity"])
     dataset = {**settings.pop("dataset"), "content": run.comparable["dataset"]["content"]}
     identity = {**settings, "dataset": dataset, "metrics": run.comparable["metrics"]}
-    return Golden(identity=_sorted(identity), made=_made(run.record), tolerances=tolerances, scores=_numbers(run))
+    return Golden(identity=_sorted(identity), made=_made(run.record), tolerances=spread(), scores=_numbers(run))
 
 
-def _numbers(run: Run) -> dict[str, Number]:
+def _numbers(run: Run) -> dict[str, Recorded]:
     found = {
-        name_of(str(row["metric"]), str(row["variant"]), str(row["statistic"])): _number(row)
+        str(protocol.Number(*(str(row[part]) for part in NUMBER))): _recorded(row)
         for row in run.scores.to_dict("records")
     }
     return dict(sorted(found.items()))
 
 
-def _number(row: Mapping[Any, Any]) -> Number:
+def _recorded(row: Mapping[Any, Any]) -> Recorded:
     counts = {name: None if pd.isna(row[name]) else int(row[name]) for name in COUNTS}
-    return Number.model_validate({name: _rounded(row[name]) for name in ("value", "low", "high")} | counts)
+    return Recorded.model_validate({name: _rounded(row[name]) for name in ("value", "low", "high")} | counts)
 
 
 def _rounded(value: Any) -> float | None:
@@ -203,10 +244,10 @@ def _sorted(value: Any) -> Any:
 
 
 def read_golden(path: Path) -> Golden:
-    """Reads a golden file.
+    """Read a golden file.
 
     Raises:
-        UserError: it is missing, no JSON, or not of this format; the field is named.
+        UserError: it is missing, not JSON, or not of this format; the field is named.
     """
     try:
         return Golden.model_validate(read_json(path))
@@ -214,19 +255,19 @@ def read_golden(path: Path) -> Golden:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UserError(
-            f"{path} is no golden file: {where}: {first['msg']}; mend it, or delete it and --update"
+            f"{path} is not a golden file: {where}: {first['msg']}; correct it, or delete it and use --update"
         ) from error
 
 
 def write_golden(path: Path, golden: Golden) -> None:
-    """Writes a golden file: sorted, a line a field."""
+    """Write a golden file: sorted, a line a field."""
     write_json(path, _sorted(golden.model_dump(mode="json")))
 
 
 def changes(golden: Golden, now: Golden) -> list[Change]:
-    """Every setting that differs, in the order of its name.
+    """Return every setting that differs, in the order of its name.
 
-    A metric that only one side has is no setting: its numbers are "new" or "missing".
+    A metric that only one side has does not count as a setting: its numbers are "new" or "missing".
     """
     old, new = dict(_flat(golden.identity)), dict(_flat(now.identity))
     alone = {path for path in {*old} ^ {*new} if path.startswith("metrics.")}
@@ -246,7 +287,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _kind(path: str, value: Any) -> str:
-    """What a reader calls a setting."""
+    """Return what a reader calls a setting."""
     if path == "dataset.content":
         return "photos or list"
     if isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"):
@@ -255,7 +296,7 @@ def _kind(path: str, value: Any) -> str:
 
 
 def judge(golden: Golden, now: Golden, tolerances: Tolerances) -> list[Row]:
-    """The verdict on every number of either side; by intervals where the seed is another one."""
+    """Return the verdict on every number of either side; by intervals where the seed is another one."""
     seeds = [dict(_flat(side.identity)).get(SEED) for side in (golden, now)]
     by = _by_tolerance if seeds[0] == seeds[1] else _by_interval
     return [
@@ -265,52 +306,58 @@ def judge(golden: Golden, now: Golden, tolerances: Tolerances) -> list[Row]:
     ]
 
 
-def _one_sided(name: str, old: Number | None, new: Number | None) -> Row | None:
-    """The row of a number of which one side has no value."""
-    was, now = old.value if old else None, new.value if new else None
+def _one_sided(name: str, old: Recorded | None, new: Recorded | None) -> Row | None:
+    """Return the row of a number of which one side has no value; None where both have one or neither has."""
+    was = old.value if old else None
+    now = new.value if new else None
     if old is None or new is None:
-        return Row(name, was, now, "", "new" if old is None else "missing")
+        return Row(name, was, now, "", Verdict.NEW if old is None else Verdict.MISSING)
     if (was is None) != (now is None):
-        return Row(name, was, now, "", "was n/a" if was is None else "now n/a")
+        return Row(name, was, now, "", Verdict.WAS_ABSENT if was is None else Verdict.NOW_ABSENT)
     return None
 
 
-def _by_tolerance(name: str, old: Number, new: Number, tolerances: Tolerances) -> Row:
+def _by_tolerance(name: str, old: Recorded, new: Recorded, tolerances: Tolerances) -> Row:
     allowed = 0.0 if old.value is None else tolerances.of(name).around(old.value)
-    verdict = "ok"
+    said = "" if old.value is None else f"±{allowed:.1e}"
+    return Row(name, old.value, new.value, said, *_within(old, new, allowed))
+
+
+def _within(old: Recorded, new: Recorded, allowed: float) -> tuple[Verdict, str]:
+    """Return the verdict on a number, its interval and its counts, and what it is about."""
     if not _near(old.value, new.value, allowed):
-        verdict = "changed"
-    elif not (_near(old.low, new.low, allowed) and _near(old.high, new.high, allowed)):
-        verdict = f"interval was {_interval(old)}, is {_interval(new)}"
-    elif other := [c for c in COUNTS if getattr(old, c) != getattr(new, c)]:
-        verdict = ", ".join(f"{c} was {getattr(old, c)}, is {getattr(new, c)}" for c in other)
-    return Row(name, old.value, new.value, "" if old.value is None else f"±{allowed:.1e}", verdict)
+        return Verdict.CHANGED, ""
+    if not (_near(old.low, new.low, allowed) and _near(old.high, new.high, allowed)):
+        return Verdict.INTERVAL, f"interval was {_interval(old)}, is {_interval(new)}"
+    if other := [c for c in COUNTS if getattr(old, c) != getattr(new, c)]:
+        return Verdict.COUNTS, ", ".join(f"{c} was {getattr(old, c)}, is {getattr(new, c)}" for c in other)
+    return Verdict.OK, ""
 
 
-def _by_interval(name: str, old: Number, new: Number, tolerances: Tolerances) -> Row:
-    """With another seed: within the golden interval (and what platforms differ by), or within what was given."""
+def _by_interval(name: str, old: Recorded, new: Recorded, tolerances: Tolerances) -> Row:
+    """Judge with another seed: by the golden interval (and what platforms differ by), or by what was given."""
     if old.value is None or new.value is None:
-        return Row(name, None, None, "", "ok")
+        return Row(name, None, None, "", Verdict.OK)
     around = tolerances.of(name).around(old.value)
     low, high = (old.low, old.high) if tolerances.named(name) is None else (old.value, old.value)
     if low is None or high is None:
-        return Row(name, old.value, new.value, "", "not judged: no interval")
+        return Row(name, old.value, new.value, "", Verdict.NOT_JUDGED, "not judged: no interval")
     inside = low - around <= new.value <= high + around
     allowed = f"[{low - around:.4g}, {high + around:.4g}]"
-    return Row(name, old.value, new.value, allowed, "ok" if inside else "outside the interval")
+    return Row(name, old.value, new.value, allowed, Verdict.OK if inside else Verdict.OUTSIDE)
 
 
 def _near(one: float | None, other: float | None, allowed: float) -> bool:
     return one == other if one is None or other is None else abs(one - other) <= allowed
 
 
-def _interval(number: Number) -> str:
+def _interval(number: Recorded) -> str:
     ends = ("n/a" if end is None else f"{end:.6g}" for end in (number.low, number.high))
     return f"[{', '.join(ends)}]"
 
 
 def measured(base: Golden, others: Sequence[Golden]) -> Tolerances:
-    """Tolerances from the same run made on several platforms.
+    """Return tolerances from the same run made on several platforms.
 
     By metric `MARGIN` times the largest difference of any of its values and interval ends from `base`, where that is
     more than the default.
@@ -321,26 +368,25 @@ def measured(base: Golden, others: Sequence[Golden]) -> Tolerances:
     for other in others:
         if other_settings := changes(base, other):
             raise UserError(f"--spread takes the same run made elsewhere: {other_settings[0].path} differs")
+    default = spread().default
     widest: dict[str, float] = {}
     for other in others:
-        for name in base.scores.keys() & other.scores.keys():
-            widest[metric_of(name)] = max(
-                widest.get(metric_of(name), 0.0), _distance(base.scores[name], other.scores[name])
-            )
-    floor = SPREAD.default.absolute
-    found = {m: Tolerance(absolute=_up(MARGIN * w)) for m, w in sorted(widest.items()) if MARGIN * w > floor}
+        for name in sorted(base.scores.keys() & other.scores.keys()):
+            distance = _distance(base.scores[name], other.scores[name])
+            widest[metric_of(name)] = max(widest.get(metric_of(name), 0.0), distance)
+    found = {m: Tolerance(absolute=_up(MARGIN * w)) for m, w in widest.items() if MARGIN * w > default.absolute}
     where = "; ".join(dict.fromkeys(_place(side.made) for side in (base, *others)))
     text = f"{MARGIN} times the largest difference between {where}"
-    return Tolerances(measured=text, default=SPREAD.default, metrics=found)
+    return Tolerances(measured=text, default=default, metrics=found)
 
 
-def _distance(one: Number, other: Number) -> float:
+def _distance(one: Recorded, other: Recorded) -> float:
     ends = ((getattr(one, end), getattr(other, end)) for end in ("value", "low", "high"))
     return max((abs(a - b) for a, b in ends if a is not None and b is not None), default=0.0)
 
 
 def _up(value: float) -> float:
-    """Rounded up to one significant digit.
+    """Return a number rounded up to one significant digit.
 
     >>> _up(0.00121)
     0.002

@@ -1,24 +1,34 @@
-"""Numbers that papers published: shown beside measured ones, never ranked with them."""
+"""Numbers that papers published: shown next to measured ones, never ranked with them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from bench import resources
-from bench.report.model import Cell, Column, Table
+from bench.metrics import declared
+from bench.metrics.protocol import Number
+from bench.report.model import Cell, Column, Mark, Table
+from bench.report.numbers import Better
 
 METRICS = {
-    "ID similarity": ("id_similarity", "mean_detected"),
-    "LPIPS": ("lpips_diversity", "mean_items"),
-    "Exp.": ("expression_diversity", "mean_items"),
-    "Pose": ("pose_diversity", "mean_items"),
-    "FID": ("fid", "distance"),
+    "LPIPS": Number("lpips_diversity", statistic="mean_items"),
+    "Exp.": Number("expression_diversity", statistic="mean_items"),
+    "Pose": Number("pose_diversity", statistic="mean_items"),
+    "FID": Number("fid", statistic="distance"),
+    "ID similarity": Number("id_similarity", statistic="mean_detected"),
 }
-"""The papers' name of a metric -> our metric and statistic. The paper averages LPIPS, Exp. and Pose over all pairs;
-where no sample failed, the mean over items is the same number."""
+"""The papers' name of a metric -> our number, in the order of the paper.
+
+The paper averages LPIPS, Exp. and Pose over all pairs; where no sample failed, the mean over items is the same number.
+"""
+OTHERS: dict[str, Better] = {
+    "training similarity": "",
+    "verification accuracy of a recogniser trained on it": "higher",
+}
+"""The papers' name of what we don't measure -> which direction is better."""
 DATASETS = {"Synth-500": "synth500", "AgeDB": "agedb"}
 """The papers' name of a dataset -> the name of our source of its photos."""
 COLUMNS = ["source", "method", "setting", "dataset", "metric", "value", "note", "secondary"]
@@ -30,7 +40,7 @@ STAR = "*: read where others repeat it, not in the paper itself."
 
 
 def published(name: str = "arc2face_table1") -> pd.DataFrame:
-    """A table of `reports/published/`, a row per number, in the order of the paper.
+    """Return a table of `reports/published/`, a row per number, in the order of the paper.
 
     Returns:
         Columns `source` (paper and table), `method`, `setting` (what else the row of the paper says), `dataset`,
@@ -40,19 +50,19 @@ def published(name: str = "arc2face_table1") -> pd.DataFrame:
     """
     path = resources.folder("reports/published") / f"{name}.csv"
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)[COLUMNS]
-    ours = [METRICS.get(metric, ("", "")) for metric in frame["metric"]]
+    ours = [METRICS.get(metric, Number("")) for metric in frame["metric"]]
     return frame.assign(
         text=frame["value"],
         value=frame["value"].astype(float),
         secondary=frame["secondary"] == "yes",
         ours_dataset=[DATASETS.get(dataset, "") for dataset in frame["dataset"]],
-        ours_metric=[metric for metric, _ in ours],
-        ours_statistic=[statistic for _, statistic in ours],
+        ours_metric=[number.metric for number in ours],
+        ours_statistic=[number.statistic for number in ours],
     )
 
 
 def published_table(name: str = "arc2face_table1") -> Table:
-    """A published table as its paper lays it out: methods as rows, metrics over datasets as columns."""
+    """Return a published table as its paper lays it out: methods as rows, metrics over datasets as columns."""
     frame = published(name)
     metrics = list(dict.fromkeys(frame["metric"]))
     found = dict.fromkeys(zip(frame["metric"], frame["dataset"], strict=True))
@@ -64,25 +74,41 @@ def published_table(name: str = "arc2face_table1") -> Table:
     return Table(TITLES[name], columns, published_rows(frame, heads), [STAR] if frame["secondary"].any() else [])
 
 
-def better(metric: str) -> Literal["higher", "lower", ""]:
-    """Which direction of a published metric is better."""
-    if metric == "FID":
-        return "lower"
-    return "" if metric.startswith("training") else "higher"
+def better(metric: str) -> Better:
+    """Return which direction of a published metric is better: ours says it where the metric is ours.
+
+    >>> better("FID"), better("LPIPS"), better("training similarity")
+    ('lower', 'higher', '')
+    """
+    if metric not in METRICS:
+        return OTHERS[metric]
+    ours = declared.metric(METRICS[metric].metric)
+    if ours is None or ours.higher_is_better is None:
+        return ""
+    return "higher" if ours.higher_is_better else "lower"
 
 
 def published_rows(frame: pd.DataFrame, heads: Sequence[tuple[str, str] | None]) -> list[list[Cell]]:
-    """A row per published method: its name, then its numbers under (metric, dataset) heads, both in the paper's words.
+    """Return a row per published method: its name, then its numbers under (metric, dataset) heads.
 
-    No cell has a `value`, so that whoever sorts a table never ranks it among measured numbers. The note of the name is
-    the row's source; a number from elsewhere has its own. What was read at second hand has a star.
+    No cell has a `value`, so that a sorted table never ranks it among measured numbers. The note of the name is the
+    row's source; a number from elsewhere has its own. What was read where others repeat it is marked so.
+
+    Args:
+        frame: rows of `published`.
+        heads: metric and dataset of each column, both in the paper's words; None for a column without numbers.
     """
     rows = []
     for (method, setting), own in frame.groupby(["method", "setting"], sort=False):
-        name, source = f"{method}, {setting}" if setting else str(method), _source(own.iloc[0])
+        name = f"{method}, {setting}" if setting else str(method)
+        source = _source(own.iloc[0])
         cells = [_cell(own, head, source) for head in heads]
-        rows.append([Cell(name + "*" * bool(own.iloc[0]["secondary"]), note=source), *cells])
+        rows.append([Cell(name, mark=_mark(own.iloc[0]["secondary"]), note=source), *cells])
     return rows
+
+
+def _mark(secondary: Any) -> Mark:
+    return Mark.SECOND_HAND if secondary else Mark.NONE
 
 
 def _cell(own: pd.DataFrame, head: tuple[str, str] | None, source: str) -> Cell:
@@ -91,7 +117,7 @@ def _cell(own: pd.DataFrame, head: tuple[str, str] | None, source: str) -> Cell:
         return Cell("")
     row = found.iloc[0]
     elsewhere = _source(row) != source
-    return Cell(row["text"] + "*" * bool(elsewhere and row["secondary"]), note=_source(row) if elsewhere else "")
+    return Cell(row["text"], mark=_mark(elsewhere and row["secondary"]), note=_source(row) if elsewhere else "")
 
 
 def _source(row: pd.Series[Any]) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import pandas as pd
 
-from bench.metrics.frechet_scores import RANKING_NEEDS
-from bench.report.frames import Number, Run, of_number
+from bench.metrics import declared
+from bench.metrics.protocol import Number
+from bench.metrics.shared.frechet_scores import RANKING_NEEDS
+from bench.report.frames import Run, of_number
+from bench.report.model import Mark
 
 ALPHA = 0.05
-DISTRIBUTIONS = ("fid", "kid", "fd_dinov2", "cmmd", "precision_recall")
-"""Metrics of all detected samples together."""
-Mark = Literal["best", "second", ""]
+NOT_RANKED = "control, not ranked"
 
 
 class Compared(Protocol):
@@ -35,19 +36,23 @@ class Ranking:
 
 
 def ranking(comparison: Compared, number: Number) -> Ranking:
-    """Marks the best and the second best generator of one number, where the data tell them apart.
+    """Return the best and the second best generator of one number, where the data show a difference.
 
-    Ranked are the measured generators that have the number: no control, nothing published, and for a distance of
+    The measured generators that have the number are ranked: no control, nothing published, and for a distance of
     distributions only methods with a face in at least 99 % of their samples. Of two, one is significantly better if the
     paired difference says so at `ALPHA` = 0.05 (p-values adjusted by Holm over all pairs of generators in this column:
-    picking the top first and testing it against the rest would count the luck that brought it there) and its
+    to pick the top first and test it against the rest would count the luck that brought it there) and its
     own number is the better one. Then
 
-    - best is who is significantly better than every other ranked one; there is none where the top is shared,
-    - second is who is significantly better than every other ranked one but the best; there is none without a best, nor
+    - the best is significantly better than every other ranked one; there is none where the top is shared,
+    - the second is significantly better than every other ranked one but the best; there is none without a best, nor
       among only two.
 
     Numbers without a direction, or without a test (CMMD, rates over all samples), have no marks.
+
+    Args:
+        comparison: runs and differences.
+        number: the column.
     """
     rows = {name: row for name, run in comparison.runs.items() if (row := _row(run, number)) is not None}
     notes = {name: note for name, row in rows.items() if (note := _unranked(comparison.runs[name], row, number))}
@@ -66,27 +71,29 @@ def _row(run: Run, number: Number) -> pd.Series | None:
 
 
 def _unranked(run: Run, row: pd.Series, number: Number) -> str:
-    """Why a run takes no part in the ranking of a column."""
+    """Return why a run takes no part in the ranking of a column; "" where it does."""
     if run.is_control:
-        return "control, not ranked"
+        return NOT_RANKED
     made = int(row["n"]) + int(row["n_failed"])
     share = int(row["n"]) / made if made else 0.0
-    low = number[0] in DISTRIBUTIONS and share < RANKING_NEEDS
+    metric = declared.metric(number.metric)
+    low = metric is not None and metric.distribution and share < RANKING_NEEDS
     return f"no ranking: only {share:.1%} of the samples have a face" if low else ""
 
 
 def _significant(comparison: Compared, number: Number) -> set[frozenset[str]]:
-    """Pairs whose difference is significant after Holm's correction."""
+    """Return the pairs whose difference is significant after Holm's correction."""
     rows = of_number(comparison.differences, number)
     rows = rows[rows["p_holm"].astype(float) <= ALPHA]
     return {frozenset(pair) for pair in zip(rows["a"], rows["b"], strict=True)}
 
 
 def _marks(values: dict[str, float], significant: set[frozenset[str]]) -> dict[str, Mark]:
-    """Marks from values (higher is better) and the pairs that differ.
+    """Return marks from values (higher is better) and the pairs that differ.
 
-    >>> _marks({"a": 3.0, "b": 2.0, "c": 1.0}, {frozenset("ab"), frozenset("ac"), frozenset("bc")})
-    {'a': 'best', 'b': 'second'}
+    >>> found = _marks({"a": 3.0, "b": 2.0, "c": 1.0}, {frozenset("ab"), frozenset("ac"), frozenset("bc")})
+    >>> [f"{name}: {mark}" for name, mark in found.items()]
+    ['a: best', 'b: second']
     >>> _marks({"a": 3.0, "b": 2.0, "c": 1.0}, {frozenset("ac"), frozenset("bc")})
     {}
     """
@@ -97,7 +104,7 @@ def _marks(values: dict[str, float], significant: set[frozenset[str]]) -> dict[s
     order = sorted(values, key=lambda name: -values[name])
     if not beats_all(order[0], order[1:]):
         return {}
-    marks: dict[str, Mark] = {order[0]: "best"}
+    marks: dict[str, Mark] = {order[0]: Mark.BEST}
     if len(order) > 2 and beats_all(order[1], order[2:]):
-        marks[order[1]] = "second"
+        marks[order[1]] = Mark.SECOND
     return marks

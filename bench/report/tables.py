@@ -10,7 +10,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from bench.report.model import Cell, Column, Table
+from bench.report.model import Cell, Column, Mark, Table
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -25,29 +25,46 @@ ACCENTS = {
 }  # fmt: skip
 """Combining accent -> the LaTeX command that every font encoding has."""
 ARROWS = {"higher": "↑", "lower": "↓", "": ""}
-INTERVAL = re.compile(r"(.+?) (\[.+\])")
+SUFFIX = {Mark.SECOND_HAND: "*"}
+"""Mark -> what follows the text of a cell in every format."""
 NAME = 60
 """Characters of a name in LaTeX, above which it is cut in the middle."""
 
 
-def number(value: float | None, low: float | None = None, high: float | None = None, digits: int = 3) -> str:
-    """A value with its interval, "n/a" where there is none.
+def shown(cell: Cell) -> str:
+    """Return a cell without its interval; "n/a" where there is no number.
 
-    >>> number(0.61234, 0.58, 0.64)
-    '0.612 [0.580, 0.640]'
-    >>> number(None)
-    'n/a'
+    >>> shown(Cell(value=0.61234)), shown(Cell(value=80.0, digits=0)), shown(Cell()), shown(Cell("a"))
+    ('0.612', '80', 'n/a', 'a')
     """
-    if value is None or pd.isna(value):
+    if cell.is_absent:
         return "n/a"
-    text = f"{value:.{digits}f}"
-    if low is None or high is None or pd.isna(low) or pd.isna(high):
-        return text
-    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+    text = f"{cell.value:.{cell.digits}f}" if cell.text is None else cell.text
+    return text + SUFFIX.get(cell.mark, "")
+
+
+def interval(cell: Cell) -> str:
+    """Return the interval of a cell; "" where it has none.
+
+    >>> interval(Cell(value=0.61234, low=0.58, high=0.64))
+    '[0.580, 0.640]'
+    """
+    if cell.is_absent or cell.low is None or cell.high is None:
+        return ""
+    return f"[{cell.low:.{cell.digits}f}, {cell.high:.{cell.digits}f}]"
+
+
+def written(cell: Cell) -> str:
+    """Return a cell with its interval, as plain text.
+
+    >>> written(Cell(value=0.61234, low=0.58, high=0.64))
+    '0.612 [0.580, 0.640]'
+    """
+    return " ".join(filter(None, (shown(cell), interval(cell))))
 
 
 def plain(text: str) -> str:
-    """One line of printable text: white space becomes a space; what cannot be seen (bidi overrides, too) becomes �.
+    """Return one line of printable text: white space becomes a space, what cannot be seen (bidi overrides, too) �.
 
     >>> plain(" a\\n b\\u202e ")
     'a b�'
@@ -57,7 +74,7 @@ def plain(text: str) -> str:
 
 
 def short(text: str, length: int = 18) -> str:
-    """A name of at most `length` characters: one line, printable, cut in the middle.
+    """Return a name of at most `length` characters: one line, printable, cut in the middle.
 
     >>> short("a very long name of a method", 11)
     'a ver…ethod'
@@ -67,16 +84,16 @@ def short(text: str, length: int = 18) -> str:
 
 
 def simple(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> Table:
-    """A table of texts."""
+    """Return a table of texts."""
     return Table(
         title, [Column(name, numeric=False) for name in header], [[Cell(text) for text in row] for row in rows]
     )
 
 
 def turned(table: Table) -> Table:
-    """The table with its rows as columns: for few rows of many numbers. Groups and directions join the names."""
+    """Return the table with its rows as columns: for few rows of many numbers. Groups and directions join the names."""
     heads = [" ".join(filter(None, (c.group, c.title, ARROWS[c.better]))) for c in table.columns]
-    columns = [Column("", numeric=False), *(Column(row[0].text, note=row[0].note) for row in table.rows)]
+    columns = [Column("", numeric=False), *(Column(shown(row[0]), note=row[0].note) for row in table.rows)]
     rows = [
         [Cell(heads[at], note=table.columns[at].note), *(row[at] for row in table.rows)]
         for at in range(1, len(table.columns))
@@ -84,23 +101,20 @@ def turned(table: Table) -> Table:
     return Table(table.title, columns, rows, table.notes)
 
 
-def is_heading(row: Sequence[Cell]) -> bool:
-    """Whether a row only names the rows below it."""
-    return len(row) > 1 and not any(cell.text for cell in row[1:])
-
-
 def frame(table: Table) -> pd.DataFrame:
-    """The table in long form, for CSV and Parquet: section, row, group, column, text, value, mark, note."""
-    cells, section = [], ""
-    for row in table.rows:
-        if is_heading(row):
-            section = row[0].text
-            continue
-        for column, cell in zip(table.columns[1:], row[1:], strict=True):
-            head = (section, row[0].text, column.group, column.title)
-            cells.append((*head, cell.text, cell.value, cell.mark, "; ".join(filter(None, (column.note, cell.note)))))
-    names = ["section", "row", "group", "column", "text", "value", "mark", "note"]
-    return pd.DataFrame(cells, columns=names).astype({"value": float})
+    """Return the table in long form: section, row, group, column, text, value, low, high, mark, note."""
+    cells = [
+        {
+            "section": section, "row": shown(row[0]), "group": column.group, "column": column.title,
+            "text": written(cell), "value": cell.value, "low": cell.low, "high": cell.high, "mark": str(cell.mark),
+            "note": "; ".join(filter(None, (column.note, cell.note))),
+        }
+        for section, rows in table.sections()
+        for row in rows
+        for column, cell in zip(table.columns[1:], row[1:], strict=True)
+    ]  # fmt: skip
+    names = ["section", "row", "group", "column", "text", "value", "low", "high", "mark", "note"]
+    return pd.DataFrame(cells, columns=names).astype(dict.fromkeys(("value", "low", "high"), float))
 
 
 @dataclass(frozen=True)
@@ -110,22 +124,23 @@ class Footnotes:
     letters: dict[str, str]
 
     def mark(self, note: str) -> str:
-        """The letter of a note; "" for none."""
+        """Return the letter of a note; "" for none."""
         return self.letters.get(note, "")
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """(letter, note), in order."""
+        """Yield (letter, note), in order."""
         return ((letter, note) for note, letter in self.letters.items())
 
 
-def footnotes(table: Table) -> Footnotes:
-    """Letters for the different notes of columns and cells, in reading order."""
-    found = [*(column.note for column in table.columns), *(cell.note for row in table.rows for cell in row)]
+def footnotes(table: Table, *, of_columns: bool = True) -> Footnotes:
+    """Return letters for the different notes of cells, and of columns where asked for, in reading order."""
+    heads = [column.note for column in table.columns] if of_columns else []
+    found = [*heads, *(cell.note for row in table.rows for cell in row)]
     return Footnotes({note: _letter(place) for place, note in enumerate(dict.fromkeys(filter(None, found)))})
 
 
 def _letter(place: int) -> str:
-    """Letter of a place: a to z, then aa.
+    """Return the letter of a place: a to z, then aa.
 
     >>> _letter(0), _letter(25), _letter(26)
     ('a', 'z', 'aa')
@@ -134,14 +149,17 @@ def _letter(place: int) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A Markdown table with its notes; pipes, line breaks and HTML in cells do no harm.
+    """Return a Markdown table with its notes; pipes, line breaks and HTML in cells do no harm.
 
     The title is left to the caller. The best of a column is bold, the second best underlined.
     """
     notes = footnotes(table)
     head = [_markdown_head(column) + _sup(notes.mark(column.note)) for column in table.columns]
     rules = ["---:" if column.numeric else "---" for column in table.columns]
-    rows = [head, rules, *([_markdown_cell(cell, notes) for cell in row] for row in table.rows)]
+    rows = [head, rules]
+    for section, cells in table.sections():
+        rows += [[escape_markdown(section), *[""] * (len(head) - 1)]] if section else []
+        rows += [[_markdown_cell(cell, notes) for cell in row] for row in cells]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     below = [f"- {_sup(letter)} {escape_markdown(note)}" for letter, note in notes.lines()]
     below += [f"- {escape_markdown(note)}" for note in table.notes]
@@ -158,14 +176,13 @@ def _markdown_head(column: Column) -> str:
 
 
 def _markdown_cell(cell: Cell, notes: Footnotes) -> str:
-    text = escape_markdown(cell.text)
-    value, *interval = text.split(r" \[", 1)
-    marked = {"best": f"**{value}**", "second": f"<u>{value}</u>", "": value}[cell.mark]
-    return marked + "".join(rf" \[{part}" for part in interval) + _sup(notes.mark(cell.note))
+    text = escape_markdown(shown(cell))
+    marked = {Mark.BEST: f"**{text}**", Mark.SECOND: f"<u>{text}</u>"}.get(cell.mark, text)
+    return " ".join(filter(None, (marked, escape_markdown(interval(cell))))) + _sup(notes.mark(cell.note))
 
 
 def escape_markdown(text: str) -> str:
-    """Text in which Markdown finds no markup, no HTML and no second cell.
+    """Return text in which Markdown finds no markup, no HTML and no second cell.
 
     >>> escape_markdown("<b>|a_b")
     '&lt;b&gt;\\\\|a\\\\_b'
@@ -175,14 +192,14 @@ def escape_markdown(text: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """A booktabs table that is no wider than its line; intervals stand in small type below their values.
+    """Return a booktabs table that is no wider than its line; intervals are in small type below their values.
 
     The best of a column is bold, the second best underlined. It needs the packages booktabs and graphicx, and
     compiles with pdfTeX whatever the names hold: characters that its fonts lack are shown by their number.
     """
-    notes, size = footnotes(table), len(table.columns)
+    notes = footnotes(table)
     layout = "".join("r" if column.numeric else "l" for column in table.columns)
-    body = "\n".join(line for row in table.rows for line in _latex_row(row, notes, size))
+    body = "\n".join(_latex_body(table, notes))
     below = [rf"\textsuperscript{{{letter}}}\,{escape_latex(note)}" for letter, note in notes.lines()]
     below += [escape_latex(note) for note in table.notes]
     return "\n".join(
@@ -201,7 +218,7 @@ def latex(table: Table) -> str:
 
 
 def _latex_groups(columns: Sequence[Column]) -> list[str]:
-    """The line of group headings with its rules; nothing where there is no group."""
+    """Return the line of group headings with its rules; empty where there is no group."""
     cells, rules, at = [], [], 1
     for group, members in groupby(columns, key=lambda column: column.group):
         width = len(list(members))
@@ -220,28 +237,32 @@ def _latex_sup(letter: str) -> str:
     return rf"\textsuperscript{{{letter}}}" if letter else ""
 
 
-def _latex_row(row: Sequence[Cell], notes: Footnotes, size: int) -> list[str]:
-    """One line, a second one for the intervals where there are any; a heading row spans the table."""
-    if is_heading(row):
-        return [r"\midrule", rf"\multicolumn{{{size}}}{{l}}{{\emph{{{escape_latex(row[0].text)}}}}} \\"]
-    parts = [INTERVAL.fullmatch(cell.text) for cell in row]
-    values = [part[1] if part else short(cell.text, NAME) for cell, part in zip(row, parts, strict=True)]
-    first = [_latex_cell(cell, value, notes) for cell, value in zip(row, values, strict=True)]
-    lines = [" & ".join(first) + r" \\"]
-    if any(parts):
-        intervals = [rf"{{\scriptsize {escape_latex(part[2])}}}" if part else "" for part in parts]
-        lines.append(" & ".join(intervals) + r" \\")
-    return lines
+def _latex_body(table: Table, notes: Footnotes) -> Iterator[str]:
+    """Yield the lines of all rows; a heading spans the table."""
+    for section, rows in table.sections():
+        if section:
+            yield r"\midrule"
+            yield rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\emph{{{escape_latex(section)}}}}} \\"
+        for row in rows:
+            yield from _latex_row(row, notes)
 
 
-def _latex_cell(cell: Cell, value: str, notes: Footnotes) -> str:
-    text = escape_latex(value)
-    marked = {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}", "": text}[cell.mark]
+def _latex_row(row: Sequence[Cell], notes: Footnotes) -> Iterator[str]:
+    """Yield one line, and a second one for the intervals where there are any."""
+    yield " & ".join(_latex_cell(cell, notes) for cell in row) + r" \\"
+    intervals = [interval(cell) for cell in row]
+    if any(intervals):
+        yield " & ".join(rf"{{\scriptsize {escape_latex(text)}}}" if text else "" for text in intervals) + r" \\"
+
+
+def _latex_cell(cell: Cell, notes: Footnotes) -> str:
+    text = escape_latex(short(shown(cell), NAME))
+    marked = {Mark.BEST: rf"\textbf{{{text}}}", Mark.SECOND: rf"\underline{{{text}}}"}.get(cell.mark, text)
     return marked + _latex_sup(notes.mark(cell.note))
 
 
 def escape_latex(text: str) -> str:
-    r"""Text in which LaTeX finds no command, and no character that pdfTeX's standard fonts lack.
+    r"""Return text in which LaTeX finds no command, and no character that pdfTeX's standard fonts lack.
 
     A bracket or star at its start is put in braces: after a row's end it would be an option of that.
 

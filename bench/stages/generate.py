@@ -11,40 +11,44 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from baselines.protocol import Gallery, Method, Output, Reference, Request
+from baselines.protocol import Collection, Method, Output, Reference, Request
 from bench import registry
+from bench.data.photos import PhotoStatus
 from bench.execution.local import Advance, Work, run_shards
-from bench.faces.face import Face
 from bench.hashing import sha256_bytes
 from bench.images import encode_png, read_image
 from bench.runtime import Runtime
-from bench.seeds import sample_seed
-from bench.stages.extract import feature_table, read_faces, read_features
+from bench.spec import recognisers_needed
+from bench.stages.face_finder import face_of_row
 from bench.stages.plan import Job
-from bench.store import table, write_atomic
+from bench.stages.seeds import sample_seed
+from bench.stages.tables import feature_table, read_faces, read_features
+from bench.status import SampleStatus
+from bench.store import shard_table, write_atomic
 
 AI_GENERATED = {"Comment": "AI-generated", "Software": "idbench"}
-RECORDED = ["seconds", "note"]
+TIMING_COLUMNS = ["seconds", "note"]
 """Columns of the table `timings`: how a sample was made, which changes nothing in it."""
 
 
 def generate(job: Job) -> None:
-    """Makes every sample that is not there yet."""
-    samples = table(job.folder, "samples")
+    """Make every sample that is not there yet."""
+    samples = shard_table(job.folder, "samples")
     todo = [s for s in range(job.shards) if not samples.has(s)]
     sizes = [len(_requests_of(job, s)) for s in range(job.shards)]
     run_shards(partial(_setup, job), todo, sizes, job.spec.execution, f"generate {job.folder.name}")
 
 
 def _requests_of(job: Job, shard: int) -> list[tuple[int, int]]:
-    """(position of the item in the list, index of the sample) for every sample of a shard."""
+    """Return (position of the item in the list, index of the sample) for every sample of a shard."""
     size = job.spec.execution.shard_size
     items = range(shard * size, min((shard + 1) * size, len(job.items)))
     return [(item, index) for item in items for index in range(job.spec.protocol.samples_per_item)]
 
 
 def _setup(job: Job) -> Work:
-    execution, spec = job.spec.execution, job.spec.method
+    execution = job.spec.execution
+    spec = job.spec.method
     runtime = Runtime(execution.device, execution.threads, (job.spec.protocol.prompt,))
     method = registry.get("methods", spec.name)(spec.options, runtime)
     references = References(job)
@@ -52,22 +56,23 @@ def _setup(job: Job) -> Work:
 
 
 def _shard(job: Job, method: Method, references: References, shard: int, _: None, advance: Advance) -> None:
-    samples, places = table(job.folder, "samples"), _requests_of(job, shard)
+    samples = shard_table(job.folder, "samples")
+    places = _requests_of(job, shard)
     size = getattr(job.spec.method.options, "batch", None) or job.spec.protocol.samples_per_item
-    parts = []
+    batches = []
     for number, start in enumerate(range(0, len(places), size)):
         batch = places[start : start + size]
-        parts.append(samples.batch(shard, number, partial(_batch, job, method, references, batch)))
+        batches.append(samples.batch(shard, number, partial(_batch, job, method, references, batch)))
         advance(len(batch))
-    rows = pd.concat(parts, ignore_index=True)
-    table(job.folder, "timings").write(shard, rows[["row", "item", "subject", "index", *RECORDED]])
-    samples.write(shard, rows.drop(columns=RECORDED))
+    rows = pd.concat(batches, ignore_index=True)
+    shard_table(job.folder, "timings").write(shard, rows[["row", "item", "subject", "index", *TIMING_COLUMNS]])
+    samples.write(shard, rows.drop(columns=TIMING_COLUMNS))
 
 
 def _batch(job: Job, method: Method, references: References, places: Sequence[tuple[int, int]]) -> pd.DataFrame:
-    """Makes one batch: PNGs first, then (by the caller) the rows that vouch for them."""
+    """Make one batch: PNGs first, then (by the caller) the rows that vouch for them."""
     rows = [_row(job, references, item, index) for item, index in places]
-    asked = [row for row in rows if row["status"] == "ok"]
+    asked = [row for row in rows if row["status"] == SampleStatus.OK]
     requests = [
         Request(references[row["position"]], row["index"], row["seed"], job.spec.protocol.prompt) for row in asked
     ]
@@ -80,24 +85,38 @@ def _batch(job: Job, method: Method, references: References, places: Sequence[tu
 
 
 def _row(job: Job, references: References, item: int, index: int) -> dict[str, Any]:
-    spec, photo, k = job.spec, job.items.iloc[item], job.spec.protocol.samples_per_item
-    status = "ok" if references.status[item] == "ok" else "reference_failed"
+    spec = job.spec
+    photo = job.items.iloc[item]
+    eligible = references.status[item] == SampleStatus.OK
     seed = sample_seed(spec.protocol.seed, spec.dataset.label, photo["item"], index, spec.protocol.prompt)
     return {
-        "row": item * k + index, "item": photo["item"], "subject": photo["subject"], "index": index,
-        "prompt_id": spec.protocol.prompt_id, "seed": seed, "path": "", "sha256": "", "width": 0, "height": 0,
-        "status": status, "reason": "" if status == "ok" else f"reference: {references.status[item]}",
-        "seconds": 0.0, "note": "", "position": item, "key": photo["key"],
-    }  # fmt: skip
+        "row": item * spec.protocol.samples_per_item + index,
+        "item": photo["item"],
+        "subject": photo["subject"],
+        "index": index,
+        "prompt_id": spec.protocol.prompt_id,
+        "seed": seed,
+        "path": "",
+        "sha256": "",
+        "width": 0,
+        "height": 0,
+        "status": str(SampleStatus.OK if eligible else SampleStatus.REFERENCE_FAILED),
+        "reason": "" if eligible else f"reference: {references.status[item]}",
+        "seconds": 0.0,
+        "note": "",
+        "position": item,
+        "key": photo["key"],
+    }
 
 
 def _ask(method: Method, requests: Sequence[Request]) -> list[Output]:
-    """The method's outputs; whatever it raises becomes the reason of every sample of the batch."""
+    """Return the method's outputs; whatever it raises becomes the reason of every sample of the batch."""
     if not requests:
         return []
     try:
         outputs = method.generate(requests)
-    except Exception as error:  # noqa: BLE001  a method may fail in any way: each sample keeps the reason
+    # A method may fail in any way: each sample keeps the reason.
+    except Exception as error:  # noqa: BLE001
         return [Output(error=f"{type(error).__name__}: {error}")] * len(requests)
     if len(outputs) != len(requests):
         return [Output(error=f"the method gave {len(outputs)} outputs for {len(requests)} requests")] * len(requests)
@@ -105,14 +124,15 @@ def _ask(method: Method, requests: Sequence[Request]) -> list[Output]:
 
 
 def _commit(job: Job, row: dict[str, Any], output: Output) -> dict[str, Any]:
-    """Writes the picture; returns the fields of the row that tell what came out."""
+    """Write the image; return the fields of the row that say what came out."""
     if output.unavailable:
-        return {"status": "unavailable", "reason": output.error or ""}
-    image, wrong = output.image, output.error
-    if wrong is None and not _is_picture(image):
-        wrong = f"the method gave no (H, W, 3) uint8 picture but {_describe(image)}"
+        return {"status": str(SampleStatus.UNAVAILABLE), "reason": output.error or ""}
+    image = output.image
+    wrong = output.error
+    if wrong is None and not _is_image(image):
+        wrong = f"the method gave no (H, W, 3) uint8 image but {_describe(image)}"
     if wrong is not None or image is None:
-        return {"status": "generation_error", "reason": str(wrong)}
+        return {"status": str(SampleStatus.GENERATION_ERROR), "reason": str(wrong)}
     generates = getattr(registry.get("methods", job.spec.method.name), "generates", True)
     data = encode_png(image, AI_GENERATED if generates else {})
     path = Path("samples") / row["key"] / f"{row['index']}.png"
@@ -121,7 +141,7 @@ def _commit(job: Job, row: dict[str, Any], output: Output) -> dict[str, Any]:
     return {"path": path.as_posix(), "sha256": sha256_bytes(data), "width": width, "height": height}
 
 
-def _is_picture(image: Any) -> bool:
+def _is_image(image: Any) -> bool:
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
 
 
@@ -130,29 +150,28 @@ def _describe(image: Any) -> str:
 
 
 class References:
-    """What the method may see of each item, read when it is asked for."""
+    """The references as the method may see them, each read when it is asked for."""
 
     def __init__(self, job: Job) -> None:
-        self._job, pictures = job, job.photo_pictures()
-        faces = read_faces(pictures, job.spec)
+        images = job.photo_images()
+        self._job = job
         self._rows = np.flatnonzero((job.photos["role"] == "reference").to_numpy())
-        self.status = [str(s) for s in faces["status"].iloc[self._rows]]
-        self._faces = faces
+        self._faces = read_faces(images, job.spec)
+        self.status = [SampleStatus(status) for status in self._faces["status"].iloc[self._rows]]
         self._embeddings = {
-            need.removeprefix("embedding:"): read_features(
-                feature_table(pictures, job.spec, need.removeprefix("embedding:")), pictures.shards
-            )
-            for need in job.needs
-            if need.startswith("embedding:")
+            name: read_features(feature_table(images, job.spec, name), images.shards)
+            for name in recognisers_needed(job.needs)
         }
-        self._gallery = self._make_gallery() if "gallery" in job.needs else None
+        self._collection = self._make_collection() if "collection" in job.needs else None
         self._one = lru_cache(maxsize=64)(self._read)
 
     def __getitem__(self, item: int) -> Reference:
         return self._one(item)
 
     def _read(self, item: int) -> Reference:
-        job, photo, row = self._job, self._job.items.iloc[item], self._rows[item]
+        job = self._job
+        photo = job.items.iloc[item]
+        row = self._rows[item]
         path = Path(photo["path"])
         return Reference(
             item=photo["item"],
@@ -160,17 +179,18 @@ class References:
             key=photo["key"],
             path=path if "image" in job.needs else None,
             image=read_image(path) if "image" in job.needs else None,
-            face=face_of(self._faces.iloc[row]) if "face" in job.needs else None,
+            face=face_of_row(self._faces.iloc[row]) if "face" in job.needs else None,
             embeddings={name: features[row] for name, features in self._embeddings.items()},
-            gallery=self._gallery,
+            collection=self._collection,
         )
 
-    def _make_gallery(self) -> Gallery:
-        job, photos = self._job, self._job.photos
-        targets = photos[(photos["role"] == "target") & (photos["status"] == "ok")]
-        eligible = [i for i, status in enumerate(self.status) if status == "ok"]
+    def _make_collection(self) -> Collection:
+        job = self._job
+        photos = job.photos
+        targets = photos[(photos["role"] == "target") & (photos["status"] == PhotoStatus.OK)]
+        eligible = [i for i, status in enumerate(self.status) if status == SampleStatus.OK]
         rows = job.items.iloc[eligible]
-        return Gallery(
+        return Collection(
             references=[
                 (item, subject, Path(path))
                 for item, subject, path in zip(rows["item"], rows["subject"], rows["path"], strict=True)
@@ -180,12 +200,3 @@ class References:
             seed=job.spec.protocol.seed,
             samples_per_item=job.spec.protocol.samples_per_item,
         )
-
-
-def face_of(row: pd.Series) -> Face:
-    """The face of a row of the faces table whose status is ok."""
-    return Face(
-        box=np.asarray(row["box"], np.float32),
-        score=float(row["score"]),
-        keypoints=np.asarray(row["keypoints"], np.float32).reshape(5, 2),
-    )

@@ -16,16 +16,18 @@ from bench.errors import UserError
 from bench.identity import weights
 from bench.provenance import environment
 from bench.report.run import write_report
-from bench.spec import RunSpec
-from bench.stages.extract import Networks, extract, is_pairwise, parts
+from bench.spec import RunSpec, recognisers_needed
+from bench.stages.extract import extract
 from bench.stages.generate import generate
-from bench.stages.plan import Job, Pictures, plan, warnings
+from bench.stages.networks import Networks
+from bench.stages.plan import ImageList, Job, plan, warnings
 from bench.stages.score import population_names, score
+from bench.stages.tables import is_pairwise
 from bench.store import locked, read_json, sweep, write_json, write_table
 
 
 def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
-    """Runs stages of one run; what is already there is not made again (`execution.on_existing`).
+    """Run stages of one run; what is already there is not made again (`execution.on_existing`).
 
     Raises:
         UserError: see the stages; whatever ends a stage is also written to the run's `error.json`.
@@ -57,41 +59,42 @@ def _stages(job: Job, stages: Sequence[str]) -> None:
 
 
 def _generate(job: Job) -> None:
-    needed = [need.removeprefix("embedding:") for need in sorted(job.needs) if need.startswith("embedding:")]
-    extract_photos(job, needed, Networks(job.spec))
+    extract_photos(job, recognisers_needed(job.needs), Networks(job.spec))
     generate(job)
 
 
 def _extract(job: Job) -> None:
-    names, networks = list(parts(job.spec)), Networks(job.spec)
-    extract_photos(job, [name for name in names if not is_pairwise(parts(job.spec)[name])], networks)
+    extractors = job.spec.evaluator.all_extractors
+    networks = Networks(job.spec)
+    extract_photos(job, [name for name, part in extractors.items() if not is_pairwise(part)], networks)
     extract_reference_set(job, networks)
     what = f"extract {job.folder.name}"
-    extract(job.sample_pictures(), job.spec, names, what, networks, job.photo_pictures())
+    extract(job.sample_images(), job.spec, list(extractors), what, networks, job.photo_images())
 
 
 def extract_photos(job: Job, names: Sequence[str], networks: Networks) -> None:
-    """Faces and features of the dataset's photos, shared by every run on them."""
-    _extract_shared(job.photo_pictures(), job.spec, names, f"extract photos of {job.spec.dataset.label}", networks)
+    """Extract faces and features of the dataset's photos, which every run on them shares."""
+    _extract_shared(job.photo_images(), job.spec, names, f"extract photos of {job.spec.dataset.label}", networks)
 
 
 def extract_reference_set(job: Job, networks: Networks) -> None:
-    """What distances between distributions read of the protocol's reference set, if it has one."""
-    if (pictures := job.reference_set()) is not None:
-        _extract_shared(pictures, job.spec, population_names(job.spec), "extract the reference set", networks)
+    """Extract what distances between distributions read of the protocol's reference set, if it has one."""
+    if (images := job.reference_set()) is not None:
+        _extract_shared(images, job.spec, population_names(job.spec), "extract the reference set", networks)
 
 
-def _extract_shared(pictures: Pictures, spec: RunSpec, names: Sequence[str], what: str, networks: Networks) -> None:
-    with locked(pictures.folder):
-        sweep(pictures.folder)
-        if (pictures.folder / NOTE).exists():
-            _empty(pictures.folder)
-        extract(pictures, spec, names, what, networks)
+def _extract_shared(images: ImageList, spec: RunSpec, names: Sequence[str], what: str, networks: Networks) -> None:
+    with locked(images.folder):
+        sweep(images.folder)
+        if (images.folder / NOTE).exists():
+            _empty(images.folder)
+        extract(images, spec, names, what, networks)
 
 
 def _begin(job: Job) -> bool:
-    """Writes `run.json` of a new run; False where an existing one is to be left alone."""
-    path, policy = job.folder / "run.json", job.spec.execution.on_existing
+    """Write `run.json` of a new run; return False where an existing one is to be left alone."""
+    path = job.folder / "run.json"
+    policy = job.spec.execution.on_existing
     if path.exists() and policy == "never":
         say(f"{job.folder} exists and is left as it is (execution.on_existing=never)")
         return False
@@ -104,7 +107,7 @@ def _begin(job: Job) -> bool:
 
 
 def _empty(folder: Path) -> None:
-    """Drops all results; `run.json` goes first, so that a half-emptied folder is no run."""
+    """Delete all results; `run.json` goes first, so that a half-emptied folder is not taken for a run."""
     for name in ("run.json", "photos.parquet", "error.json"):
         (folder / name).unlink(missing_ok=True)
     for name in ("tables", "samples", "scores", "report"):
@@ -113,14 +116,14 @@ def _empty(folder: Path) -> None:
 
 
 def record(job: Job) -> dict[str, Any]:
-    """`run.json`: the spec as it was given, what it was worked out to, and where the run was begun."""
+    """Return `run.json`: the spec as it was given, what it was worked out to, and where the run was begun."""
     spec = job.spec
     return {
         "id": job.id,
         "method": spec.method.name,
         "dataset": spec.dataset.label,
         "content": job.content,
-        "gallery": job.gallery.name,
+        "gallery": job.photos_folder.name,
         "items": len(job.items),
         "shards": job.shards,
         "shard_size": spec.execution.shard_size,
@@ -134,7 +137,7 @@ def record(job: Job) -> dict[str, Any]:
 
 
 def _as_begun(job: Job) -> Job:
-    """The job with the shard size that the run was begun with: shards of another size would not fit."""
+    """Return the job with the shard size that the run was begun with: shards of another size would not fit."""
     size = read_json(job.folder / "run.json")["shard_size"]
     return job.with_shard_size(size)
 

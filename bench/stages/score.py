@@ -2,116 +2,202 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, fields
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from bench import registry
+from bench.data.photos import group_columns
+from bench.extractors.protocol import FEATURE, Distance, columns_of, distance_of
 from bench.identity import identity
-from bench.metrics.protocol import Evaluation, Features, Metric, Result, Score
-from bench.metrics.scores import named
-from bench.spec import RunSpec, detector_id, feature_id
-from bench.stages.extract import feature_table, is_pairwise, parts, read_faces, read_features, view_of
-from bench.stages.plan import Job
+from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Result, Score
+from bench.metrics.shared.eligibility import has_feature, subjects, usable_references
+from bench.metrics.shared.prompts import with_prompts
+from bench.metrics.shared.targets import usable_targets
+from bench.spec import Part, RunSpec, detector_id, feature_id
+from bench.stages.plan import ImageList, Job
+from bench.stages.tables import (
+    embeds_texts,
+    feature_matrix,
+    feature_table,
+    is_pairwise,
+    read_faces,
+    read_features,
+    role_of,
+    texts_table,
+)
+from bench.status import SampleStatus, ViewStatus
 from bench.store import write_atomic, write_json, write_table
 
-GROUP_COLUMNS = ("gender", "age", "ancestry")
-DISTRIBUTIONS = ("inception", "dinov2", "clip")
-"""Roles of extractors whose features are compared as distributions."""
+OF_METRIC = ("version", "unit", "higher_is_better")
+"""What a row of `scores.parquet` says of its metric."""
 
 
 def score(job: Job) -> None:
-    """Computes every metric whose networks are there and writes `scores/`."""
+    """Compute every metric whose networks are there and write `scores/`."""
     evaluation = assemble(job)
     metrics = wanted(job.spec)
-    results = {metric.name: metric.compute(evaluation) for metric in metrics}
+    results = {metric.name: with_prompts(metric, evaluation) for metric in metrics}
     folder = job.folder / "scores"
     table = scores_table(metrics, results, evaluation)
     write_table(folder / "scores.parquet", table)
     write_atomic(folder / "scores.csv", table.to_csv(index=False, lineterminator="\n").encode())
     write_table(folder / "samples.parquet", samples_table(evaluation, results))
     write_table(folder / "items.parquet", items_table(results))
+    write_table(folder / "references.parquet", references_table(evaluation))
     write_json(folder / "scores.json", provenance(job, metrics))
 
 
 def wanted(spec: RunSpec) -> list[Metric]:
-    """The protocol's metrics, or all whose networks the evaluator has."""
+    """Return the protocol's metrics, or all whose networks the evaluator has."""
     names = spec.protocol.metrics or sorted(registry.targets("metrics"))
-    metrics = [registry.get("metrics", name) for name in names]
-    roles = {*spec.evaluator.extractors, "recognition"}
-    return [m for m in metrics if spec.protocol.metrics or set(m.needs) <= roles]
+    metrics: list[Metric] = [registry.get("metrics", name) for name in names]
+    networks = (registry.get("extractors", part.name) for part in spec.evaluator.all_extractors.values())
+    roles = {role for network in networks for role in columns_of(network).values()}
+    return [metric for metric in metrics if spec.protocol.metrics or set(metric.needs) <= roles]
+
+
+def population_names(spec: RunSpec) -> list[str]:
+    """Return the extractors whose features some metric compares as distributions."""
+    roles = {role for metric in wanted(spec) if metric.distribution for role in metric.needs}
+    return [name for name, part in spec.evaluator.all_extractors.items() if role_of(part) in roles]
 
 
 def assemble(job: Job) -> Evaluation:
-    """The evaluation of a run, from its tables and those of its dataset's photos."""
-    spec, photos, targets = job.spec, job.photo_pictures(), _targets(job)
-    groups = tuple(c for c in GROUP_COLUMNS if c in job.photos)
-    samples = job.sample_pictures()
-    roles = photos.frame["role"].to_numpy()
-    photo_faces = read_faces(photos, spec)
-    photo_rows = photos.frame[["item", "subject", "image", *groups]].assign(status=photo_faces["status"].to_numpy())
-    references = photo_rows[roles == "reference"].reset_index(drop=True)
-    single = [name for name, part in parts(spec).items() if not is_pairwise(part)]
-    features = {name: _features(job, name, roles == "reference", targets) for name in single}
+    """Return the evaluation of a run, from its tables and those of its dataset's photos; each is read once."""
+    spec, photos, samples = job.spec, job.photo_images(), job.sample_images()
+    references = (photos.frame["role"] == "reference").to_numpy()
+    targets = _targets(job)
+    groups = _groups(job)
+    columns = photos.frame[["item", "subject", "image", *groups]]
+    rows = columns.assign(status=read_faces(photos, spec)["status"].to_numpy())
+    networks = spec.evaluator.all_extractors
+    distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
+    tables = _read(samples, spec)
+    of_photos = _read(photos, spec)
+    columns = [column for name in tables for column in _columns(name, networks[name], tables[name])]
     return Evaluation(
-        samples=_samples(samples.frame, read_faces(samples, spec), references, groups),
-        references=references,
-        targets=photo_rows[targets].reset_index(drop=True),
-        features=features,
-        pairs=_pairs(job, [name for name, part in parts(spec).items() if is_pairwise(part)]),
+        samples=_samples(samples.frame, read_faces(samples, spec), rows[references], groups),
+        references=rows[references].reset_index(drop=True),
+        targets=rows[targets].reset_index(drop=True),
+        features={c.name: _features(c, tables, of_photos, references, targets) for c in columns},
+        pairs={name: _good(table[table["j"] >= 0]) for name, table in distances.items()},
+        to_reference={name: _good(table[table["j"] < 0]).drop(columns="j") for name, table in distances.items()},
+        roles={c.name: c.role for c in columns} | {name: role_of(networks[name]) for name in distances},
         recognisers={name: spec.method.card.relation(name) for name in spec.evaluator.recognisers},
         groups=groups,
         seed=spec.protocol.seed,
         population=_population(job),
+        statuses={c.name: _statuses(_column(tables[c.extractor], c.column)) for c in columns}
+        | {name: _pair_statuses(samples.frame, table) for name, table in distances.items()},
+        texts={name: _texts(samples, spec, name) for name in tables if embeds_texts(networks[name])},
+        fmr_levels=spec.protocol.fmr_levels,
     )
 
 
-def population_names(spec: RunSpec) -> list[str]:
-    """The extractors whose features are compared as distributions."""
-    return [name for role in DISTRIBUTIONS for name in named(spec.evaluator.extractors, role)]
+class Column(NamedTuple):
+    """A column of a feature table that metrics read.
+
+    Attributes:
+        name: as metrics know it.
+        extractor: whose table it is in.
+        column: its name there.
+        role: what metrics ask for.
+        distance: how two of its features are compared.
+    """
+
+    name: str
+    extractor: str
+    column: str
+    role: str
+    distance: Distance
+
+
+def _columns(name: str, extractor: Part, table: pd.DataFrame) -> list[Column]:
+    """Return the columns of an extractor's table, the feature first; those that the network left out are not there."""
+    network = registry.get("extractors", extractor.name)
+    (_, role), *further = columns_of(network).items()
+    feature = Column(name, name, FEATURE, role, distance_of(network))
+    return [
+        feature,
+        *(Column(f"{name}:{column}", name, column, own, "cosine") for column, own in further if column in table),
+    ]
+
+
+def _read(images: ImageList, spec: RunSpec) -> dict[str, pd.DataFrame]:
+    """Return the feature table of every extractor that answers with features."""
+    networks = spec.evaluator.all_extractors.items()
+    return {n: feature_table(images, spec, n).read(images.shards) for n, part in networks if not is_pairwise(part)}
+
+
+def _column(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return status and feature of each image by one column; one that is missing has no feature of any image."""
+    if column == FEATURE:
+        return table[["status", FEATURE]]
+    numbers = table.get(column, pd.Series(np.nan, index=table.index))
+    return table[["status"]].assign(feature=[None if pd.isna(n) else np.array([n], np.float32) for n in numbers])
+
+
+def _texts(samples: ImageList, spec: RunSpec, name: str) -> dict[str, NDArray[np.float32]]:
+    """Return the embedding of each prompt by one extractor."""
+    table = texts_table(samples, spec, name).read(samples.shards)
+    return dict(zip(table["prompt_id"], table[FEATURE], strict=True))
+
+
+def _groups(job: Job) -> tuple[str, ...]:
+    """Return the list's columns that say something of a reference: by them numbers are also given apart."""
+    references = job.photos[job.photos["role"] == "reference"]
+    return tuple(column for column in group_columns(job.photos) if (references[column].astype(str) != "").any())
 
 
 def _population(job: Job) -> dict[str, NDArray[np.float32]]:
-    """Features of the protocol's reference set; those of pictures without a face are NaN."""
-    pictures = job.reference_set()
-    if pictures is None:
+    """Return the features of the protocol's reference set; those of images without a face are NaN."""
+    images = job.reference_set()
+    if images is None:
         return {}
-    tables = {name: feature_table(pictures, job.spec, name) for name in population_names(job.spec)}
-    return {name: read_features(table, pictures.shards) for name, table in tables.items()}
+    tables = {name: feature_table(images, job.spec, name) for name in population_names(job.spec)}
+    return {name: read_features(table, images.shards) for name, table in tables.items()}
 
 
 def _samples(
     made: pd.DataFrame, faces: pd.DataFrame, references: pd.DataFrame, groups: tuple[str, ...]
 ) -> pd.DataFrame:
-    """A row per sample with the status that it has in the end: the face's where a picture was made."""
+    """Return a row per sample with its final status: the face's where an image was made."""
     rows = made[["item", "subject", "index", "seed", "prompt_id", "sha256", "reason"]].assign(path=made["file"])
-    rows["status"] = np.where(made["status"] == "ok", faces["status"], made["status"])
-    rows["reason"] = np.where(made["status"] == "ok", faces["reason"], made["reason"])
+    is_made = made["status"] == SampleStatus.OK
+    rows["status"] = np.where(is_made, faces["status"], made["status"])
+    rows["reason"] = np.where(is_made, faces["reason"], made["reason"])
     for column in ("n_faces", "score", "box", "keypoints", "det_size"):
         rows[column] = faces[column].to_numpy()
     return rows.merge(references[["item", *groups]], on="item", how="left", validate="many_to_one")
 
 
 def _targets(job: Job) -> NDArray[np.bool_]:
-    """Which photos are targets that the method never saw."""
+    """Return which photos are targets that the method never saw."""
     targets: NDArray[np.bool_] = (job.photos["role"] == "target").to_numpy()
     return targets & (not job.spec.method.card.sees_targets)
 
 
-def _features(job: Job, name: str, references: NDArray[np.bool_], targets: NDArray[np.bool_]) -> Features:
-    photos, samples = job.photo_pictures(), job.sample_pictures()
-    of_photos = read_features(feature_table(photos, job.spec, name), photos.shards)
-    of_samples = read_features(feature_table(samples, job.spec, name), samples.shards)
-    of_samples, of_photos = equally_wide(of_samples, of_photos)
-    return Features(of_samples, of_photos[references], of_photos[targets])
+def _features(
+    column: Column,
+    samples: Mapping[str, pd.DataFrame],
+    photos: Mapping[str, pd.DataFrame],
+    references: NDArray[np.bool_],
+    targets: NDArray[np.bool_],
+) -> Features:
+    made, photographed = (
+        feature_matrix(_column(tables[column.extractor], column.column)[FEATURE]) for tables in (samples, photos)
+    )
+    of_samples, of_photos = equally_wide(made, photographed)
+    return Features(of_samples, of_photos[references], of_photos[targets], column.distance)
 
 
 def equally_wide(*tables: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """(n, d) tables of one network; one in which no row has a feature does not know its d, and takes the others'.
+    """Return (n, d) tables of one network; one in which no row has a feature takes the d of the others.
 
     >>> [table.shape for table in equally_wide(np.zeros((2, 56)), np.full((3, 1), np.nan))]
     [(2, 56), (3, 56)]
@@ -120,49 +206,84 @@ def equally_wide(*tables: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return [t if t.shape[1] == width else np.full((len(t), width), np.nan, np.float32) for t in tables]
 
 
-def _pairs(job: Job, names: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """By pair extractor: item, i, j, value among samples; as "<name>_reference": item, i, value to the reference."""
-    samples, found = job.sample_pictures(), {}
-    for name in names:
-        rows = feature_table(samples, job.spec, name).read(samples.shards)
-        rows = rows.loc[rows["status"] == "ok"].drop(columns=["row", "status"])
-        found[name] = rows[rows["j"] >= 0].reset_index(drop=True)
-        found[f"{name}_reference"] = rows[rows["j"] < 0].drop(columns="j").reset_index(drop=True)
-    return found
+def _distances(samples: ImageList, spec: RunSpec, name: str) -> pd.DataFrame:
+    """Return the distances that a pair extractor found: item, i, j (-1 for the item's reference), status, value."""
+    return feature_table(samples, spec, name).read(samples.shards).drop(columns="row")
 
 
-def scores_table(metrics: list[Metric], results: dict[str, Result], evaluation: Evaluation) -> pd.DataFrame:
-    """The aggregates: a row per number, with the metric's version, unit and direction and the recogniser's relation."""
+def _statuses(table: pd.DataFrame) -> NDArray[np.object_]:
+    """Return the status of each sample under an extractor; a feature without a direction is not a feature."""
+    usable = has_feature(feature_matrix(table["feature"]))
+    status = table["status"].to_numpy(dtype=object)
+    return np.where((status == ViewStatus.OK) & ~usable, str(ViewStatus.NOT_FINITE), status)
+
+
+def _good(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs that have a distance."""
+    return table[table["status"] == SampleStatus.OK].drop(columns="status").reset_index(drop=True)
+
+
+def _pair_statuses(samples: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.object_]:
+    """Return the status of each sample under a pair extractor: "ok" where it is in a pair that has a distance.
+
+    A sample that is in none has the status of its pair with the reference.
+    """
+    good = table[table["status"] == SampleStatus.OK]
+    paired = {*zip(good["item"], good["i"], strict=True), *zip(good["item"], good["j"], strict=True)}
+    own = table[table["j"] < 0]
+    otherwise = dict(zip(zip(own["item"], own["i"], strict=True), own["status"], strict=True))
+    keys = zip(samples["item"], samples["index"], strict=True)
+    return np.array([str(SampleStatus.OK) if key in paired else otherwise[key] for key in keys], dtype=object)
+
+
+def scores_table(metrics: Sequence[Metric], results: dict[str, Result], evaluation: Evaluation) -> pd.DataFrame:
+    """Return the aggregates: a row per number, with its metric's declaration and the recogniser's relation."""
     rows = [
         {
-            **asdict(one),
-            "version": metric.version,
-            "unit": metric.unit,
-            "higher_is_better": metric.higher_is_better,
-            "relation": evaluation.recognisers.get(one.variant, ""),
+            **one.row(),
+            **{name: getattr(metric, name) for name in OF_METRIC},
+            "relation": evaluation.recognisers.get(one.number.variant, ""),
         }
         for metric in metrics
         for one in results[metric.name].scores
     ]
-    columns = [field.name for field in fields(Score)] + ["version", "unit", "higher_is_better", "relation"]
-    return pd.DataFrame(rows, columns=columns)
+    of_score = [field.name for field in fields(Score) if field.name != "number"]
+    return pd.DataFrame(rows, columns=[*NUMBER, *of_score, *OF_METRIC, "relation"])
 
 
 def samples_table(evaluation: Evaluation, results: dict[str, Result]) -> pd.DataFrame:
-    """A row per sample: what it is, its status, and every per-sample number."""
+    """Return a row per sample: what it is, its status, its status under each network, and every per-sample number."""
     columns = [r.per_sample for r in results.values() if r.per_sample is not None]
-    return pd.concat([evaluation.samples.reset_index(drop=True), *columns], axis=1)
+    statuses = pd.DataFrame({f"status[{name}]": values for name, values in evaluation.statuses.items()})
+    return pd.concat([evaluation.samples.reset_index(drop=True), statuses, *columns], axis=1)
+
+
+def references_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return a row per item: its reference's status and groups, and what each network found of it and its targets.
+
+    `usable[<network>]` is whether the reference has a feature, `targets[<network>]` the number of the subject's targets
+    that have one.
+    """
+    columns: dict[str, Any] = {}
+    for name, features in evaluation.features.items():
+        columns[f"usable[{name}]"] = usable_references(evaluation, features, has_feature)
+        owners = subjects(evaluation.targets)[usable_targets(evaluation, features)]
+        numbers = pd.Series(owners, dtype=object).value_counts()
+        columns[f"targets[{name}]"] = evaluation.references["subject"].map(numbers).fillna(0).astype(int).to_numpy()
+    return pd.concat(
+        [evaluation.references[["item", "subject", "status", *evaluation.groups]], pd.DataFrame(columns)], axis=1
+    )
 
 
 def items_table(results: dict[str, Result]) -> pd.DataFrame:
-    """A row per item and number: what `compare` pairs."""
+    """Return a row per item and number: what `compare` pairs."""
     tables = [r.per_item for r in results.values() if r.per_item is not None]
-    empty = pd.DataFrame(columns=["item", "subject", "metric", "variant", "statistic", "value"])
+    empty = pd.DataFrame(columns=["item", "subject", *NUMBER, "value"])
     return pd.concat(tables, ignore_index=True) if tables else empty
 
 
-def provenance(job: Job, metrics: list[Metric]) -> dict[str, Any]:
-    """What makes these scores comparable with others: list, protocol, extractor identities, metric versions.
+def provenance(job: Job, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """Return what makes these scores comparable with others: list, protocol, extractor identities, metric versions.
 
     `identity` says the same at length, for `check`: every setting that changes a number, files by their sha256.
     """
@@ -173,7 +294,7 @@ def provenance(job: Job, metrics: list[Metric]) -> dict[str, Any]:
         "protocol": identity(spec.protocol),
         "evaluator": spec.evaluator.name,
         "detector": detector_id(spec),
-        "extractors": {name: feature_id(spec, name, view_of(part)) for name, part in parts(spec).items()},
+        "extractors": {name: feature_id(spec, name) for name in spec.evaluator.all_extractors},
         "metrics": {metric.name: metric.version for metric in metrics},
         "identity": identity(spec),
     }

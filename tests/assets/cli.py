@@ -4,13 +4,10 @@ import sys
 from pathlib import Path
 
 from bench import assets
+from bench.__main__ import main
 from bench.fetching import transport
 
 if __name__ == "__main__":
     assets.TABLE = Path(sys.argv[1])
     transport.PAUSE = 0.01
-    if sys.argv[2] == "fetch":
-        from bench.fetch import main
-    else:
-        from bench.doctor import main
-    sys.exit(main(sys.argv[3:]))
+    sys.exit(main(sys.argv[2:]))

@@ -14,7 +14,7 @@ import yaml
 from huggingface_hub import constants, file_download
 
 from bench import assets
-from bench.fetch import main
+from bench.__main__ import main
 from bench.fetching import transport
 from tests.assets.server import serving
 
@@ -84,7 +84,7 @@ class World:
         """The verb, in this process."""
         before = self.capture.readouterr()
         assert not before.err
-        code = main(["--dir", str(self.root), *words])
+        code = main(["fetch", "--dir", str(self.root), *words])
         return Done(code, *self.capture.readouterr())
 
     def process(self, *words: str, **environment: str) -> subprocess.CompletedProcess:

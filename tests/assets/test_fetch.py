@@ -152,7 +152,7 @@ def test_stopped_by_the_user_it_says_how_to_go_on(world):
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=40)
     assert running.returncode == 130
-    assert said.endswith("stopped; the same command goes on from here\n")
+    assert said.endswith("interrupted; the same command goes on where this one stopped\n")
 
 
 def test_two_at_a_time_fetch_once_and_corrupt_nothing(world):
@@ -313,7 +313,7 @@ def test_no_room_is_said_before_the_first_byte(world):
         (["method=one", "--jobs", "0"], "--jobs is 0"),
         (["method=one", "--jobs", "many"], "invalid int value"),
         (["method=one", "--json"], "--json goes with --list"),
-        (["method=one", "--mirror", "/nowhere"], "the mirror /nowhere is no folder"),
+        (["method=one", "--mirror", "/nowhere"], "the mirror /nowhere is not a folder"),
         (["method=one", "--frobnicate"], "unrecognized arguments: --frobnicate"),
     ],
 )

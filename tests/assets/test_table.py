@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from bench import assets
-from bench.fetch import KINDS, select
+from bench.cli.fetch import KINDS, select
 from bench.fetching.transport import check_url
 
 TABLE = assets.read_table(assets.TABLE)
@@ -32,8 +32,12 @@ METHODS = (
 OTHERS = re.findall(
     r"\w+",
     """arcface glintr100 w600k_r50 ir_se50 vec2face_r100 adaface_ir101_webface12m adaface_ir101_ms1mv3 scrfd_10g fan
-    insightface68 bisenet parsenet lpips lpips_vgg lpips_squeeze emoca deca smirk inception dinov2 clip synth500
-    agedb london""",
+    insightface68 bisenet
+    parsenet lpips lpips_vgg lpips_squeeze emoca deca smirk inception dinov2 clip synth500 agedb london
+    adaface_ir18_vggface2 cvlface_vit_base_webface12m facenet_vggface2 facenet_casia curricularface_glint360k
+    curricularface_ms1mv2 magface_r100 edgeface_base edgeface_s_gamma_05 edgeface_xs_gamma_06 edgeface_xxs
+    lvface_t_glint360k lvface_s_glint360k lvface_b_glint360k lvface_l_glint360k sface dlib crfiqa_l crfiqa_s
+    ediffiqa_t sscd sixdrepnet mica clip_text aesthetic""",
 )
 
 
@@ -140,8 +144,8 @@ def test_a_sound_table_is_read():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"files": [{"file": "a"}, {"file": "a"}]}, "f/a stands twice"),
-        ({"files": [{"file": "a"}, {"file": "b", "alternatives": ["a"]}]}, "f/a stands twice"),
+        ({"files": [{"file": "a"}, {"file": "a"}]}, "f/a is listed twice"),
+        ({"files": [{"file": "a"}, {"file": "b", "alternatives": ["a"]}]}, "f/a is listed twice"),
         ({"files": [{"file": "../a"}]}, "leaves the weights folder"),
         ({"files": [{"file": "a", "save_as": "../../a"}]}, "leaves the weights folder"),
         ({"folder": "/f"}, "leaves the weights folder"),
@@ -151,7 +155,7 @@ def test_a_sound_table_is_read():
         ({"used_by": ["tow"]}, "used by tow"),
         ({"profiles": {"p": ["tow"]}}, "tow is not among the names"),
         ({"names": {"methods": {"one": ["tow"]}}}, "tow is not among the names"),
-        ({"names": {"methods": {"one": []}, "extractors": {"one": []}}}, "stands under two kinds"),
+        ({"names": {"methods": {"one": []}, "extractors": {"one": []}}}, "is listed under two kinds"),
         ({"url": None}, "gate free does not go with its origin"),
         ({"gate": "manual"}, "gate manual does not go with its origin"),
         ({"hub": "a/b"}, "gate free does not go with its origin"),

@@ -245,12 +245,12 @@ def test_what_begins_as_its_ending_says_passes(tmp_path, name, data):
     [
         ("a.txt", b"  <html>", "web page"),
         ("a.bin", b"<!-- quota -->\n<!doctype HTML>", "web page"),
-        ("a.bin", b"You have reached the limit of downloads", "no .bin file"),
-        ("a.onnx", b'{"error": "rate limit"}', "no .onnx file"),
-        ("a.json", b"not json", "no .json file"),
-        ("a.safetensors", b"{}", "no .safetensors file"),
-        ("a.safetensors", (99).to_bytes(8, "little") + b"{}", "no .safetensors file"),
-        ("a.txt", b"", "no .txt file"),
+        ("a.bin", b"You have reached the limit of downloads", "not a .bin file"),
+        ("a.onnx", b'{"error": "rate limit"}', "not a .onnx file"),
+        ("a.json", b"not json", "not a .json file"),
+        ("a.safetensors", b"{}", "not a .safetensors file"),
+        ("a.safetensors", (99).to_bytes(8, "little") + b"{}", "not a .safetensors file"),
+        ("a.txt", b"", "not a .txt file"),
     ],
 )
 def test_what_is_something_else_is_refused(tmp_path, name, data, said):

@@ -38,7 +38,7 @@ def images(method, asked):
 def pixels(method, asked):
     """Final images in float, all in one batch."""
     with torch.inference_mode():
-        method._encode([method.condition(r) for r in asked])
+        method._encode(asked)
         return torch.stack([diffusion.decode_one(method.vae, row) for row in method.latents(asked)])
 
 
@@ -71,6 +71,19 @@ def test_an_identity_is_encoded_once(folder):
     images(method, asked[:3])
     images(method, asked[3:])
     assert len(calls) == 1
+
+
+def test_an_item_is_encoded_again_only_where_its_embedding_is_another(folder):
+    """The key is the item's name; a later call may bring another photo under it."""
+    method, calls = make(folder), []
+    method.prompts.encoder.register_forward_hook(lambda *_: calls.append(1))
+    one, other = (r.reference.embeddings for r in tiny.requests(2, 1))
+    found = []
+    for embeddings in (one, dict(one), other):
+        found += images(method, [Request(Reference("item", "s", embeddings=embeddings), 0, 3, "")])
+    assert len(calls) == 2
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[1] != found[2]).any()
 
 
 def test_seed_decides(folder):

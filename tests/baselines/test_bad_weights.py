@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from baselines import weights
 from baselines.arc2face import Arc2Face, Arc2FaceOptions
 from baselines.protocol import Reference, Request
+from bench import weights
 from bench.errors import UserError
 from tests.baselines import tiny
 

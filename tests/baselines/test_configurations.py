@@ -7,8 +7,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from bench import registry
-from bench.app import register_resolvers
+from bench import registry, relations
+from bench.cli.run import register_resolvers
 from bench.identity import mark_of
 from tests.shared import ROOT
 
@@ -30,7 +30,6 @@ METHODS = {
     "qwen_image_edit_plus": {"image"},
     "withanyone": {"embedding:glintr100", "image", "face"},
 }
-PANEL = {"arcface", "glintr100", "w600k_r50", "adaface_ir101_webface12m", "adaface_ir101_ms1mv3"}
 
 
 ONE_PRECISION = {"vec2face": {"embedding:vec2face_r100"}}
@@ -49,7 +48,7 @@ def test_the_embedded_world_brings_weights_and_card_of_its_own():
     assert mini["name"] == "arc2face"
     assert mini["model"] == str(ROOT / "bench" / "mini" / "weights" / "arc2face")
     assert mini["card"]["licence"] == "MIT"
-    assert mini["card"]["relations"] == {"arcface": "conditioned", "judge": "none"}
+    assert "relations" not in mini["card"]
     assert composed("profile=paper")["model"] == "weights/arc2face"
 
 
@@ -68,10 +67,9 @@ def test_configuration(name):
     assert getattr(options, "needs", registry.get("methods", name).needs) == needs
     assert options.needs <= registry.get("methods", name).needs if hasattr(options, "needs") else True
     assert plain["name"] == name
-    relations = plain["card"]["relations"]
+    assert "relations" not in plain["card"]
     asked = {need.removeprefix("embedding:") for need in needs if need.startswith("embedding:")}
-    assert set(relations) == PANEL | asked
-    assert {k for k, v in relations.items() if v == "conditioned"} == asked
+    assert set(relations.table().methods[name].conditioned_on) == asked
     assert plain["card"]["licence"]
     assert plain["card"]["training_sets"]
 

@@ -64,7 +64,7 @@ def pipeline(base):
     from diffusers import FluxPipeline
     from transformers import CLIPTextModel, T5EncoderModel
 
-    from baselines import weights
+    from bench import weights
 
     folder = base.options.base
     clip = weights.load(CLIPTextModel, folder / "text_encoder", torch.float32)
@@ -124,7 +124,7 @@ def test_layers_on_demand_change_nothing(good):
 
 
 def test_encoders_are_gone_before_the_transformer_comes(good, monkeypatch):
-    from baselines import weights
+    from bench import weights
 
     alive, load = [], weights.load
 
@@ -296,29 +296,10 @@ def test_sides(good):
         options(good, width=40)
 
 
-def test_a_gpu_that_is_too_small_is_refused_before_anything_is_loaded(good, monkeypatch):
-    given = options(good)
-    memory = flux.estimate(given, extra=3 * flux.GIB)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (memory.peak(1) - 1, 0))
-    with pytest.raises(UserError, match=r"about 5 GiB, cuda has 5 GiB free; say method.offload=sequential"):
-        flux.demand_memory(memory, given, "cuda")
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (memory.peak(1), 0))
-    flux.demand_memory(memory, given, "cuda")
+def test_weights_that_do_not_fit_say_what_helps():
+    class Large:
+        def to(self, _device):
+            raise torch.OutOfMemoryError("CUDA out of memory")
 
-
-def test_memory_counts_what_lies_on_the_device(good):
-    one, more = flux.estimate(options(good), 0), flux.estimate(options(good, width=96), 1000)
-    assert one.texts == 4 * sum(v.numel() for v in t5_state(good).values())
-    assert more.networks - one.networks == 1000
-    tokens = 32 * 96 // 256 + 16
-    assert more.sample == flux.MARGIN * flux.TOKEN_BYTES["fp32"] * tokens
-    assert more.decoding == 2 * one.decoding
-    assert one.peak(3) - one.peak(2) in (0, one.sample)
-
-
-def t5_state(folder):
-    found = {}
-    for path in (folder / "text_encoder_2").glob("*.safetensors"):
-        found |= load_file(path)
-    clip = load_file(folder / "text_encoder" / "model.safetensors")
-    return max(found, clip, key=lambda state: sum(v.numel() for v in state.values()))
+    with pytest.raises(UserError, match=r"cuda:0 has too little memory for the weights; say method.offload=sequential"):
+        flux.placed(Large(), "none", "cuda:0")

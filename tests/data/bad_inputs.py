@@ -22,8 +22,8 @@ class Expected(NamedTuple):
     Attributes:
         status: of its row in the table of photos.
         reason: how the row's reason begins.
-        decode: how the reason of `read_image` begins; "" where it gives a picture.
-        face: whether the picture shows a face: None where it depends on the portraits being here.
+        decode: how the reason of `read_image` begins; "" where it gives an image.
+        face: whether the image shows a face: None where it depends on the portraits being here.
     """
 
     status: str = "ok"
@@ -34,7 +34,7 @@ class Expected(NamedTuple):
 
 @lru_cache
 def portrait(which: int = 0, side: int = 256) -> Image.Image:
-    """A real face where the shared photos are here, else a picture with as much detail."""
+    """A real face where the shared photos are here, else an image with as much detail."""
     if PORTRAITS[which].exists():
         return Image.open(PORTRAITS[which]).convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
     noise = np.random.default_rng(which).integers(0, 256, (side // 8, side // 8), dtype=np.uint8)
@@ -131,7 +131,7 @@ def profile() -> bytes:
 
 
 def faceless_files() -> dict[str, bytes]:
-    """Pictures without a face."""
+    """Images without a face."""
     return {
         "landscape.jpg": encoded(landscape(), "JPEG"),
         "one_pixel.png": encoded(Image.new("RGB", (1, 1), "red"), "PNG"),
@@ -141,7 +141,7 @@ def faceless_files() -> dict[str, bytes]:
 
 
 def bad_files() -> dict[str, tuple[bytes, Expected]]:
-    """Files that are no picture, and how that is found out."""
+    """Files that are no image, and how that is found out."""
     jpeg, png = encoded(portrait(), "JPEG"), encoded(portrait(), "PNG")
     not_a_number = encoded(Image.fromarray(np.full((8, 8), np.nan, np.float32)), "TIFF")
     html = b"<!DOCTYPE html><html><body>Too many requests</body></html>"

@@ -5,7 +5,7 @@ from PIL import Image
 from bench.data.agedb import AgeDB, AgeDBOptions, Name, agedb400, parse
 from bench.data.lists import write_list
 from bench.errors import UserError
-from tests.data.pictures import put
+from tests.data.images import put
 
 
 @pytest.mark.parametrize(

@@ -48,18 +48,18 @@ def test_reading(bad):
                 read_image(path)
             assert caught.value.reason.startswith(outcome.decode), image
         else:
-            picture = read_image(path)
-            assert (picture.dtype, picture.ndim, picture.shape[2]) == (np.uint8, 3, 3), image
-            assert image_size(path) == picture.shape[1::-1], image
+            pixels = read_image(path)
+            assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3), image
+            assert image_size(path) == pixels.shape[1::-1], image
 
 
-def test_sizes_are_those_of_the_upright_picture(photos):
+def test_sizes_are_those_of_the_upright_image(photos):
     for row in photos[photos["status"] == "ok"].to_dict("records"):
         try:
-            picture = read_image(row["path"])
+            pixels = read_image(row["path"])
         except ImageError:
             continue
-        assert (row["width"], row["height"]) == picture.shape[1::-1]
+        assert (row["width"], row["height"]) == pixels.shape[1::-1]
 
 
 def test_all_good_portraits_look_alike(bad, photos):

@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-from bench.data.cli import counter, main
+from bench.cli.data import counter, main
 from bench.data.lists import read_list
 from bench.errors import UserError
 from bench.images import read_image
 from tests.data.bad_inputs import PORTRAITS, two_faces
-from tests.data.pictures import put
+from tests.data.images import put
 from tests.shared import SHARED, needs
 
 WEIGHTS = SHARED / "weights" / "retinaface_mobile0.25.pth"
@@ -87,7 +87,7 @@ def test_wrong_arguments(argv):
 
 
 def test_user_errors(tmp_path):
-    with pytest.raises(UserError, match="no folder of pictures"):
+    with pytest.raises(UserError, match="no folder of images"):
         main(["folder", "--root", str(tmp_path / "gone"), "--out", str(tmp_path / "x.csv")])
     assert not (tmp_path / "x.csv").exists()
 

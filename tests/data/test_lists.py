@@ -4,7 +4,7 @@ import pytest
 from bench.data.folder import Folder, FolderOptions, folder_list
 from bench.data.lists import list_text, read_list, write_list
 from bench.errors import UserError
-from tests.data.pictures import put
+from tests.data.images import put
 
 AWKWARD = [
     "plain",

@@ -3,7 +3,7 @@ import pytest
 from bench.data.lists import write_list
 from bench.data.london import London, LondonOptions, london
 from bench.errors import UserError
-from tests.data.pictures import put
+from tests.data.images import put
 
 VIEWS = {
     "neutral_left_profile": "01",
@@ -81,8 +81,8 @@ def test_a_list(root, tmp_path):
 
 def test_not_the_set(root, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"no neutral front picture \(NNN_03.jpg\) below .*empty; unpack neutral_front"):
+    with pytest.raises(UserError, match=r"no neutral front image \(NNN_03.jpg\) below .*empty; unpack neutral_front"):
         photos(tmp_path / "empty")
     next(root.rglob("031_03.jpg")).unlink()
-    with pytest.raises(UserError, match="no neutral front picture of 031"):
+    with pytest.raises(UserError, match="no neutral front image of 031"):
         photos(root)

@@ -12,7 +12,7 @@ from bench.data.photos import content_id, first_items, keys, look, natural, prin
 from bench.errors import UserError
 from bench.hashing import sha256_path
 from bench.identity import identity, mark_of
-from tests.data.pictures import put
+from tests.data.images import put
 from tests.shared import SHARED, needs
 
 
@@ -31,7 +31,7 @@ def rows(table, *columns):
     return [tuple(row) for row in table[list(columns)].itertuples(index=False)]
 
 
-def test_one_folder_or_one_picture_per_subject(root):
+def test_one_folder_or_one_image_per_subject(root):
     assert rows(photos(root), "item", "subject", "role", "image") == [
         ("Zoe", "Zoe", "reference", "Zoe/1.png"),
         ("anna", "anna", "reference", "anna.png"),
@@ -136,7 +136,7 @@ def test_a_target_with_the_bytes_of_the_reference_is_refused(root):
 
 
 def test_no_photo(tmp_path):
-    with pytest.raises(UserError, match=f"no folder of pictures at {tmp_path / 'gone'}"):
+    with pytest.raises(UserError, match=f"no folder of images at {tmp_path / 'gone'}"):
         photos(tmp_path / "gone")
     with pytest.raises(UserError, match=f"no photo in {tmp_path}"):
         photos(tmp_path)
@@ -145,7 +145,7 @@ def test_no_photo(tmp_path):
     put(tmp_path / "deeper" / "still" / "x.png")
     with pytest.raises(UserError, match="no photo in"):
         photos(tmp_path)
-    with pytest.raises(UserError, match="no folder of pictures at"):
+    with pytest.raises(UserError, match="no folder of images at"):
         photos(tmp_path / "notes.txt")
 
 

@@ -14,7 +14,7 @@ from bench.data.removal import remove
 from bench.errors import UserError
 from bench.images import write_png
 from bench.store import write_json, write_table
-from tests.data.pictures import put
+from tests.data.images import put
 
 PEOPLE = ["Anna", "anna", "Bob", "Carl <3>", "Annabelle"]  # the first two need hashed keys
 KEYS = dict(zip(PEOPLE, keys(PEOPLE), strict=True))
@@ -159,7 +159,7 @@ def test_a_run_that_was_stopped(world):
 
 
 def test_samples_without_any_row(world):
-    """Killed between the pictures of a batch and its rows: the dataset's other folders know the key."""
+    """Killed between the images of a batch and its rows: the dataset's other folders know the key."""
     folder = world / "runs" / "folder" / "new-01234567"
     write_png(np.zeros((2, 2, 3), np.uint8), folder / "samples" / KEYS["Anna"] / "0.png", {})
     write_png(np.zeros((2, 2, 3), np.uint8), folder / "samples" / KEYS["anna"] / "0.png", {})

@@ -7,7 +7,7 @@ from PIL import Image
 from bench.data.lists import write_list
 from bench.data.synth500 import Synth500, Synth500Options, synth500
 from bench.errors import UserError
-from tests.data.pictures import put
+from tests.data.images import put
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def root(tmp_path):
     return tmp_path / "synth"
 
 
-def test_every_picture_is_a_subject(root):
+def test_every_image_is_a_subject(root):
     table = Synth500(Synth500Options(root=root)).photos()
     assert table["item"].tolist() == ["1", "9", "10"]
     assert (table["item"] == table["subject"]).all()
@@ -44,14 +44,14 @@ def test_what_cannot_be_read_shares_no_subject(root):
     assert table["subject"].is_unique
 
 
-def test_faceless_and_unreadable_pictures_are_reported_and_kept(root):
+def test_faceless_and_unreadable_images_are_reported_and_kept(root):
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(root / "dark.png")
     whole = (root / "10.png").read_bytes()
     (root / "10.png").write_bytes(whole[:-30])
     (root / "text.png").write_text("x")
     made = synth500(root, lambda image: int(image.max() > 0))
     assert made.remarks.to_dict("records") == [
-        {"image": "", "remark": "5 pictures, not 500"},
+        {"image": "", "remark": "5 images, not 500"},
         {"image": "10.png", "remark": "truncated"},
         {"image": "dark.png", "remark": "no face"},
         {"image": "text.png", "remark": "not an image"},
@@ -62,7 +62,7 @@ def test_faceless_and_unreadable_pictures_are_reported_and_kept(root):
 def test_the_first_so_many(root):
     made = synth500(root, count=2)
     assert made.photos["image"].tolist() == ["1.png", "9.png"]
-    assert made.remarks["remark"].tolist() == ["3 pictures, not 2"]
+    assert made.remarks["remark"].tolist() == ["3 images, not 2"]
 
 
 def test_equal_stems(root):
@@ -72,6 +72,6 @@ def test_equal_stems(root):
     assert table["item"].tolist() == ["1.PNG", "1.png", "2", "9", "10"]
 
 
-def test_no_picture(tmp_path):
+def test_no_image(tmp_path):
     with pytest.raises(UserError, match="no photo in"):
         synth500(tmp_path)

@@ -1,6 +1,5 @@
 """The documentation's site: built without a network in strict mode, and loading nothing from elsewhere."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -102,9 +101,6 @@ def test_docstrings_are_there(site):
     assert "there is no run, or it is not scored yet" in page
 
 
-def test_the_hooks_escape_comments():
-    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
-    hooks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hooks)
+def test_the_hooks_escape_comments(hooks):
     assert hooks.escaped("<root>/1.png `<x>`") == "&lt;root&gt;/1.png `<x>`"
     assert hooks.cell("a|b\nc") == "a\\|b c"

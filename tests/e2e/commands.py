@@ -40,7 +40,7 @@ def composed(*overrides: str) -> RunSpec:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    from bench.app import register_resolvers
+    from bench.cli.run import register_resolvers
     from bench.spec import resolve
 
     register_resolvers()

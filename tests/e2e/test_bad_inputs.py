@@ -29,7 +29,7 @@ def test_every_photo_is_a_row_with_its_reason(bad):
         assert row["reason"].startswith(what.reason), name
 
 
-def test_good_pictures_are_scored_and_the_others_have_failed_by_name(bad):
+def test_good_images_are_scored_and_the_others_have_failed_by_name(bad):
     expected, folder, _ = bad
     samples = tables(folder)["samples.parquet"]
     photos = pd.read_parquet(folder / "photos.parquet").set_index("image")

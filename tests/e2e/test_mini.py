@@ -13,7 +13,7 @@ import pytest
 
 from bench import resources
 from bench.images import write_png
-from bench.metrics.frechet import frechet_distance
+from bench.metrics.functional.frechet import frechet_distance
 from bench.mini.world import render, sample_identities
 from tests.e2e.commands import assert_same, bench, measured, run_folder
 from tests.mini.study import elsewhere

@@ -46,6 +46,18 @@ def test_lightning_checkpoint(checkpoint, crops):
     np.testing.assert_array_equal(found["feature"], rgb["feature"])
 
 
+def test_cvlface_folder(state, crops, tmp_path):
+    """As CVLface's folders on the Hub have it: safetensors, under the names of its wrapper, for RGB."""
+    from safetensors.torch import save_file
+
+    path = tmp_path / "adaface_ir18_vggface2.safetensors"
+    save_file({f"model.net.{key}": tensor.contiguous() for key, tensor in state.items()}, path)
+    bare = tmp_path / "model.safetensors"
+    save_file({key: tensor.contiguous() for key, tensor in state.items()}, bare)
+    found = adaface(path, colour="rgb").extract(crops)["feature"]
+    np.testing.assert_array_equal(found, adaface(bare, colour="rgb").extract(crops)["feature"])
+
+
 def test_flip_makes_mirror_images_equal(checkpoint, crops):
     mirrored = np.ascontiguousarray(crops[:, :, ::-1])
     plain = adaface(checkpoint)

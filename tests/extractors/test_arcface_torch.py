@@ -5,20 +5,26 @@ import pytest
 import torch
 
 from bench.errors import UserError
-from bench.extractors.arcface_torch import ArcFaceTorch, build, network_input
+from bench.extractors.arcface_torch import ArcFaceTorch, network_input
 from bench.runtime import Runtime
 from tests import weights
 from tests.parity import generation_formula as formula
 from tests.shared import needs
 
 
+def ir_se50():
+    """facexlib's network, without weights."""
+    from facexlib.recognition.arcface_arch import Backbone
+
+    with torch.device("meta"):
+        return Backbone(50, 0.6, "ir_se")
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("arcface")
-    for name in ("r18", "ir_se50"):
-        with torch.device("meta"):
-            network = build(name)
-        torch.save(weights.state_of(network, name), folder / f"{name}.pth")
+    torch.save(weights.iresnet50(), folder / "iresnet50.pth")
+    torch.save(weights.state_of(ir_se50(), "ir_se50"), folder / "ir_se50.pth")
     return folder
 
 
@@ -32,13 +38,15 @@ def extractor(files, name, **more):
 
 
 def test_official_sizes():
+    from bench.extractors.iresnet import IResNet
+
     with torch.device("meta"):
-        r100, ir_se50 = build("r100"), build("ir_se50")
-    assert sum(p.numel() for p in r100.parameters()) == 65_156_160
-    assert len(ir_se50.state_dict()) == 397
+        iresnet100 = IResNet("iresnet100")
+    assert sum(p.numel() for p in iresnet100.parameters()) == 65_156_160
+    assert len(ir_se50().state_dict()) == 397
 
 
-@pytest.mark.parametrize("name", ["r18", "ir_se50"])
+@pytest.mark.parametrize("name", ["iresnet50", "ir_se50"])
 def test_a_row_is_its_own_crop(files, crops, name):
     network = extractor(files, name)
     whole, one = network.extract(crops), network.extract(crops[1:2])
@@ -49,17 +57,19 @@ def test_a_row_is_its_own_crop(files, crops, name):
 
 def test_only_facexlibs_is_normalised(files, crops):
     np.testing.assert_allclose(extractor(files, "ir_se50").extract(crops)["norm"], 1, rtol=1e-5)
-    assert np.abs(extractor(files, "r18").extract(crops)["norm"] - 1).min() > 0.1
+    assert np.abs(extractor(files, "iresnet50").extract(crops)["norm"] - 1).min() > 0.1
 
 
 def test_colour(files, crops):
-    plain, other = extractor(files, "r18"), extractor(files, "r18", colour="bgr")
+    plain = extractor(files, "iresnet50")
+    other = extractor(files, "iresnet50", colour="bgr")
     np.testing.assert_array_equal(plain.extract(crops)["feature"], other.extract(crops[..., ::-1])["feature"])
 
 
-def test_another_network(files):
+@pytest.mark.parametrize("name", ["iresnet100", "ir_se50"])
+def test_another_network(files, name):
     with pytest.raises(UserError, match="does not fit the network"):
-        ArcFaceTorch(ArcFaceTorch.Options(weights=files / "r18.pth", network="r50"), Runtime())
+        ArcFaceTorch(ArcFaceTorch.Options(weights=files / "iresnet50.pth", network=name), Runtime())
 
 
 @needs(formula.FOLDER / "infiniteyou.npz")

@@ -18,6 +18,7 @@ from tests import weights
 IMAGENET = ((1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225)
 CLIP = ((1 - 0.48145466) / 0.26862954, -0.4578275 / 0.26130258, -0.40821073 / 0.27577711)
 SYMMETRIC, UNIT = (1, -1, -1), (1, 0, 0)
+FACENET, BLUE_FIRST = (127.5 / 128, -127.5 / 128, -127.5 / 128), (0, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,6 @@ def emoca():
     return {f"{name}.{key}": value for name in ("E_flame", "E_expression") for key, value in weights.deca(name).items()}
 
 
-def arcface(name):
-    from bench.extractors.arcface_torch import build
-
-    with torch.device("meta"):
-        return weights.state_of(build(name), name)
-
-
 CASES = (
     Case("extractors", "lpips", saved(lambda: weights.lpips_trunk("alex")), IMAGENET, 64, (("net", "alex"),)),
     Case("extractors", "lpips", saved(lambda: weights.lpips_trunk("vgg")), IMAGENET, 64, (("net", "vgg"),)),
@@ -63,9 +57,16 @@ CASES = (
     Case("extractors", "deca", saved(lambda: {"E_flame": weights.deca("E_flame")}), UNIT, 224),
     Case("extractors", "emoca", saved(emoca), UNIT, 224),
     Case("extractors", "smirk", saved(weights.smirk), UNIT, 224),
-    Case("extractors", "arcface_torch", saved(lambda: arcface("r18")), SYMMETRIC, 112, (("network", "r18"),)),
+    Case("extractors", "arcface_torch", saved(weights.iresnet50), SYMMETRIC, 112, (("network", "iresnet50"),)),
     Case("extractors", "dinov2", weights.dinov2, IMAGENET, 64, folder=True),
     Case("extractors", "clip", weights.clip, CLIP, 64, folder=True),
+    Case("extractors", "facenet", saved(weights.facenet), FACENET, 160),
+    Case("extractors", "magface", saved(weights.iresnet50), BLUE_FIRST, 112, (("network", "iresnet50"),)),
+    Case("extractors", "crfiqa", saved(weights.crfiqa), SYMMETRIC, 112, (("network", "iresnet50"),)),
+    Case("extractors", "edgeface", saved(weights.edgeface), SYMMETRIC, 112, (("network", "xxs"),)),
+    Case("extractors", "cvlface_vit", saved(weights.cvlface_vit), SYMMETRIC, 112, (("network", "small"),)),
+    Case("extractors", "sscd", saved(weights.sscd), IMAGENET, 64),
+    Case("extractors", "sixdrepnet", saved(weights.sixdrepnet), IMAGENET, 224, (("network", "resnet50"),)),
     Case("parsers", "bisenet", saved(weights.bisenet), IMAGENET, 512),
     Case("parsers", "parsenet", saved(weights.parsenet), SYMMETRIC, 512, (("size", 64),)),
 )
@@ -189,11 +190,11 @@ def test_half_precision_files_run_in_float32(case, files, tmp_path):
 
 
 FAULTS = {
-    "missing": ("one key", "1 keys missing|is missing"),
+    "missing": ("one key", "1 keys missing|is missing|holds 0 tensors"),
     "shape": ("another shape", "1 keys of another shape"),
-    "foreign": ("another network", r"keys missing|is missing|no encoder"),
-    "absent": ("no file", "no weights at|no config.json"),
-    "text": ("a web page", "not a checkpoint|no config.json"),
+    "foreign": ("another network", r"keys missing|is missing|no encoder|holds 0 tensors"),
+    "absent": ("no file", r"no weights at|config\.json cannot be read"),
+    "text": ("a web page", r"cannot be read as weights|config\.json cannot be read"),
 }
 
 

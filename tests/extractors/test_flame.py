@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from bench.errors import UserError
-from bench.extractors.flame import EXPRESSION, JAW, ROTATION, Emoca, FlameOptions, Smirk, SmirkOptions
+from bench.extractors.flame import Emoca, FlameOptions, Smirk, SmirkOptions
+from bench.metrics.functional.flame import EXPRESSION, GLOBAL, JAW
 from bench.runtime import Runtime
 from tests.weights import deca, smirk
 
@@ -43,7 +44,7 @@ def test_smirk_bounds(tmp_path, raw, eyelids, jaw):
     assert feature.shape == (1, 56)
     assert feature.dtype == np.float32
     np.testing.assert_allclose(feature[0, EXPRESSION], expression, rtol=1e-6)
-    np.testing.assert_allclose(feature[0, ROTATION], [0.1, 0.2, 0.3], rtol=1e-6)
+    np.testing.assert_allclose(feature[0, GLOBAL], [0.1, 0.2, 0.3], rtol=1e-6)
     np.testing.assert_allclose(feature[0, JAW], jaw, rtol=1e-6)
     found = [columns[name].item() for name in ("cam_scale", "cam_x", "cam_y", "eyelid_left", "eyelid_right")]
     np.testing.assert_allclose(found, [7, 8, 9, *eyelids], rtol=1e-6)
@@ -94,5 +95,5 @@ def test_smirk_of_another_size_sees_the_crop_scaled(tmp_path):
     scaled = torch.nn.functional.interpolate(values, (64, 64), mode="bilinear", antialias=True)
     with torch.inference_mode():
         expected = small.encode(scaled).rotation.numpy()
-    np.testing.assert_allclose(small.extract(crop)["feature"][:, ROTATION], expected, atol=2e-5)
-    assert np.abs(whole.extract(crop)["feature"][:, ROTATION] - expected).max() > 1e-3
+    np.testing.assert_allclose(small.extract(crop)["feature"][:, GLOBAL], expected, atol=2e-5)
+    assert np.abs(whole.extract(crop)["feature"][:, GLOBAL] - expected).max() > 1e-3

@@ -109,7 +109,7 @@ def test_wrong_files_are_told_when_loading(toy, tmp_path):
         arcface(toy)
     with pytest.raises(UserError, match=r"not \(3, 128, 128\)"):
         arcface(toy, dim=8, size=(128, 128))
-    with pytest.raises(UserError, match="no recogniser: it has 1 inputs, 9 outputs"):
+    with pytest.raises(UserError, match="not a recogniser: it has 1 inputs, 9 outputs"):
         arcface(toys.scrfd(tmp_path / "det.onnx"))
     with pytest.raises(UserError, match="no ONNX file"):
         arcface(tmp_path / "missing.onnx")

@@ -2,14 +2,15 @@
 
 import pandas as pd
 
+from bench.metrics.protocol import Number
 from bench.store import write_json, write_table
 
 COUNTS = {"n": 50, "n_failed": 2, "n_unavailable": 0, "n_items": 10, "n_pairs": None}
 NUMBERS = {
-    ("id_similarity", "arcface", "mean_detected"): (0.5, 0.45, 0.55),
-    ("id_similarity", "arcface", "q05"): (0.2, None, None),
-    ("fid", "inception", "distance"): (20.0, 18.0, 22.0),
-    ("groups", "", "mean_detected"): (None, None, None),
+    Number("id_similarity", "arcface", "mean_detected"): (0.5, 0.45, 0.55),
+    Number("id_similarity", "arcface", "q05"): (0.2, None, None),
+    Number("fid", "inception", "distance"): (20.0, 18.0, 22.0),
+    Number("groups", "", "mean_detected"): (None, None, None),
 }
 WEIGHTS = "a" * 64
 
@@ -44,10 +45,9 @@ def scored(folder, numbers=None, comparable=None, counts=None, platform="here"):
     )
     write_json(folder / "scores/scores.json", comparable or settings())
     rows = [
-        {"metric": m, "variant": v, "statistic": s, "value": value, "low": low, "high": high, **COUNTS,
-         **(counts or {}).get((m, v, s), {}), "note": "", "version": 1, "unit": "", "higher_is_better": True,
-         "relation": "none"}
-        for (m, v, s), (value, low, high) in {**NUMBERS, **(numbers or {})}.items()
+        {**number._asdict(), "value": value, "low": low, "high": high, **COUNTS, **(counts or {}).get(number, {}),
+         "drawn": False, "note": "", "version": 1, "unit": "", "higher_is_better": True, "relation": "none"}
+        for number, (value, low, high) in {**NUMBERS, **(numbers or {})}.items()
         if value != "gone"
     ]  # fmt: skip
     write_table(folder / "scores/scores.parquet", pd.DataFrame(rows).astype({"n_pairs": "float64"}))

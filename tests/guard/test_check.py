@@ -7,9 +7,10 @@ import pytest
 
 from bench import registry
 from bench.__main__ import main as bench
+from bench.cli.check import main as check
 from bench.errors import UserError
-from bench.report.check import main as check
-from bench.report.golden import SPREAD, Tolerance, read_golden
+from bench.metrics.protocol import Number
+from bench.report.golden import Tolerance, Verdict, judge, read_golden, spread, write_golden
 from tests.guard.scored import NUMBERS, WEIGHTS, scored, settings
 from tests.shared import ROOT
 
@@ -37,7 +38,7 @@ def found(golden, capsys, *options, **changes):
 
 
 def verdicts(plain):
-    return {row["number"]: row["verdict"] for row in plain["numbers"]}
+    return {row["number"]: row["said"] for row in plain["numbers"]}
 
 
 def changed_settings(path, value):
@@ -67,7 +68,7 @@ def test_the_file_is_readable_sorted_and_whole(golden):
     assert plain["identity"]["dataset"]["content"] == "c" * 64
     assert plain["identity"]["metrics"] == {"fid": 1, "groups": 1, "id_similarity": 1}
     assert plain["made"]["platform"] == "here"
-    assert plain["tolerances"]["default"]["absolute"] == SPREAD.default.absolute
+    assert plain["tolerances"]["default"]["absolute"] == spread().default.absolute
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_the_file_is_readable_sorted_and_whole(golden):
         ({"numbers": {MEAN: (None, None, None)}}, "id_similarity[arcface].mean_detected", "now n/a"),
         ({"numbers": {GROUPS: (0.1, None, None)}}, "groups.mean_detected", "was n/a"),
         ({"numbers": {Q05: ("gone", None, None)}}, "id_similarity[arcface].q05", "missing"),
-        ({"numbers": {("kid", "inception", "plain"): (0.0, None, None)}}, "kid[inception].plain", "new"),
+        ({"numbers": {Number("kid", "inception", "plain"): (0.0, None, None)}}, "kid[inception].plain", "new"),
         ({"counts": {FID: {"n_failed": 3}}}, "fid[inception].distance", "n_failed was 2, is 3"),
         ({"counts": {GROUPS: {"n": 49}}}, "groups.mean_detected", "n was 50, is 49"),
     ],
@@ -103,7 +104,7 @@ def test_the_table_names_metric_golden_now_tolerance_and_verdict(golden, capsys)
 
 
 def test_rounding_between_platforms_is_allowed_and_more_is_not(golden):
-    allowed = SPREAD.default.around(0.5)
+    allowed = spread().default.around(0.5)
     assert run(golden, numbers={MEAN: (0.5 + 0.9 * allowed, 0.45, 0.55)}) == 0
     assert run(golden, numbers={MEAN: (0.5 + 1.1 * allowed, 0.45, 0.55)}) == 1
 
@@ -144,7 +145,7 @@ def test_a_metric_that_only_one_side_has_keeps_no_number_from_being_judged(golde
         golden,
         capsys,
         comparable=changed_settings("metrics.kid", 1),
-        numbers={("kid", "inception", "plain"): (0.0, None, None)},
+        numbers={Number("kid", "inception", "plain"): (0.0, None, None)},
     )
     assert code == 1
     assert plain["changes"] == []
@@ -214,7 +215,7 @@ def test_a_spread_over_other_settings_is_refused(golden, tmp_path):
 
 def test_github_gets_an_escaped_annotation_for_each_thing_and_ten_at_most(golden, capsys):
     capsys.readouterr()
-    odd = {("id_similarity", f"50 %,a:b\n{k}", "x"): (0.1, None, None) for k in range(20)}
+    odd = {Number("id_similarity", f"50 %,a:b\n{k}", "x"): (0.1, None, None) for k in range(20)}
     assert run(golden, "--github", numbers=odd) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::error ")]
     assert len(lines) == 10
@@ -224,7 +225,7 @@ def test_github_gets_an_escaped_annotation_for_each_thing_and_ten_at_most(golden
 
 def test_junit_has_a_case_for_each_number(golden, tmp_path):
     path = tmp_path / "deep" / "junit.xml"
-    odd = {("fid", "<&\x00\x1b>", "x"): (0.1, None, None)}
+    odd = {Number("fid", "<&\x00\x1b>", "x"): (0.1, None, None)}
     assert run(golden, "--junit", str(path), numbers=odd) == 1
     suite = ElementTree.parse(path).getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("5", "1")
@@ -241,7 +242,7 @@ def test_junit_has_a_case_for_each_number(golden, tmp_path):
         (["--golden", "nowhere.json"], "--update writes it"),
         (["--golden", "{golden}", "--tolerance", "fit=1"], "did you mean 'fid'"),
         (["--golden", "{golden}", "--spread", "{golden}"], "--spread goes with --update"),
-        (["--golden", "{bad}"], "no golden file: scores"),
+        (["--golden", "{bad}"], "not a golden file: scores"),
         (["--golden", "{text}"], "cannot read"),
     ],
 )
@@ -268,6 +269,26 @@ def test_a_run_of_an_older_version_says_so(golden):
     del old["identity"]
     with pytest.raises(UserError, match="older version"):
         run(golden, comparable=old)
+
+
+BEFORE = ROOT / "tests" / "guard" / "golden_before_numbers_had_parts.json"
+
+
+def test_a_golden_file_from_before_numbers_had_parts_is_read(tmp_path):
+    """Its keys are still the texts of the numbers' names, and writing it again changes no byte."""
+    before = read_golden(BEFORE)
+    write_golden(tmp_path / "again.json", before)
+    assert (tmp_path / "again.json").read_bytes() == BEFORE.read_bytes()
+    for number in (
+        Number("lpips_diversity", "lpips", "mean_items", "1e-2", "verified arcface"),
+        Number("verification", "judge", "fnmr", "1e-3"),
+        Number("failure_to_acquire", "", "rate"),
+        Number("groups", "", "mean_detected"),
+    ):
+        assert str(number) in before.scores
+    rows = judge(before, before, before.tolerances)
+    assert {row.verdict for row in rows} == {Verdict.OK}
+    assert len(rows) == len(before.scores) > 90
 
 
 STORED = sorted((ROOT / "reports" / "golden").glob("*.json"))

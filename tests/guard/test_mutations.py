@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.cli.check import main as check
 from bench.extractors import flame, inception, lpips, recognition
 from bench.faces import align, landmarks, parsing, views
-from bench.metrics import id_similarity, within_similarity
-from bench.report.check import main as check
+from bench.metrics import within_similarity
+from bench.metrics.shared import similarity
 from bench.report.golden import metric_of
 from bench.stages import generate, score
 from tests.guard import world
@@ -83,11 +84,11 @@ def failures_excused(samples):
     return samples.assign(status=samples["status"].replace("generation_error", "unavailable"))
 
 
-def raw_portrait(whole):
+def raw_image(whole):
     import cv2
 
     def resized(image, face, options):
-        return views.View(cv2.resize(image, (512, 512)), matrix=np.eye(2, 3))
+        return views.Crop(cv2.resize(image, (512, 512)), matrix=np.eye(2, 3))
 
     return resized
 
@@ -159,13 +160,13 @@ MUTATIONS = {
     "landmarks mirrored": Mutation(
         landmarks.Insightface68, "landmarks", on_output(mirrored), "fid", ("landmarks", *FLAME, *INCEPTION)
     ),
-    "FID on pictures that are not aligned": Mutation(views, "_portrait", raw_portrait, "fid", INCEPTION),
+    "FID on pictures that are not aligned": Mutation(views, "_aligned", raw_image, "fid", INCEPTION),
     "features one sample late": Mutation(score, "read_features", one_row_late, "id_similarity"),
     "failures excused": Mutation(score, "_samples", on_output(failures_excused), "failure_to_acquire"),
-    "embeddings not normalised": Mutation(id_similarity, "cosines", not_normalised, "id_similarity"),
+    "embeddings not normalised": Mutation(similarity, "cosines", not_normalised, "id_similarity"),
     "a sample paired with itself": Mutation(within_similarity, "pairs_within", with_themselves, "within_similarity"),
     "intervals that take samples for subjects": Mutation(
-        id_similarity, "mean_score", each_sample_for_itself, "id_similarity"
+        similarity, "mean_score", each_sample_for_itself, "id_similarity"
     ),
 }
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from baselines.protocol import Output
 from bench import registry
-from bench.app import register_resolvers
+from bench.cli.run import register_resolvers
 from bench.errors import UserError
 from bench.identity import Spec
 from bench.spec import from_mapping

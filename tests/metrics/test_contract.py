@@ -3,21 +3,24 @@
 import inspect
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from bench import registry
-from bench.metrics.protocol import Evaluation, Features, Metric
-from bench.metrics.subset import subset
-from tests.metrics.world import TINY, evaluation, fail, reorder
+from bench.extractors.protocol import columns_of
+from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Pairing
+from bench.metrics.shared.subset import subset
+from tests.metrics.world import OF_WHOLE_IMAGES, TINY, evaluation, fail, reorder
 
 NAMES = sorted(registry.BUILT_IN["metrics"])
-ROLES = {"recognition", "lpips", "flame", "inception", "dinov2", "clip"}
-BESIDE = ("ineligible_items", "threshold@", "margin", "chance", "bias_corrected")
-"""Statistics that stand beside the metric and have a range of their own."""
+ROLES = {
+    role for name in registry.BUILT_IN["extractors"] for role in columns_of(registry.get("extractors", name)).values()
+}
+OF_REFERENCES = ("threshold", "real_level", "real_q05", "ineligible_items")
+"""Statistics that say nothing of samples."""
 
 
 @pytest.fixture(params=NAMES)
@@ -26,7 +29,7 @@ def metric(request):
 
 
 def by_name(result):
-    return {(s.metric, s.variant, s.statistic): s for s in result.scores}
+    return {score.number: score for score in result.scores}
 
 
 def check(metric, given):
@@ -34,9 +37,9 @@ def check(metric, given):
     result = metric.compute(given)
     assert result.scores
     assert len(by_name(result)) == len(result.scores)
-    json.dumps([asdict(score) for score in result.scores], allow_nan=False)
+    json.dumps([score.row() for score in result.scores], allow_nan=False)
     for score in result.scores:
-        assert score.metric == metric.name
+        assert score.number.metric == metric.name
         assert score.value is not None or score.note, f"{score} gives no reason"
         for number in (score.value, score.low, score.high):
             assert number is None or type(number) is float
@@ -44,17 +47,16 @@ def check(metric, given):
             assert type(count) is int
             assert count >= 0
         assert (score.low is None) == (score.high is None)
-        if not score.statistic.startswith(BESIDE) and (metric.name, score.statistic) != ("cmmd", "excluded"):
-            in_range(metric, score.value)
+        in_range(metric, score)
     tables(metric, given, result)
     return result
 
 
-def in_range(metric, value):
-    low, high = metric.range
-    if value is not None:
-        assert low is None or value >= low
-        assert high is None or value <= high
+def in_range(metric, score):
+    low, high = metric.range_of(score.number.statistic)
+    if score.value is not None:
+        assert low is None or score.value >= low
+        assert high is None or score.value <= high
 
 
 def tables(metric, given, result):
@@ -62,8 +64,8 @@ def tables(metric, given, result):
         assert len(result.per_sample) == len(given.samples)
         assert all(column.startswith(f"{metric.name}[") for column in result.per_sample)
     if result.per_item is not None:
-        assert list(result.per_item) == ["item", "subject", "metric", "variant", "statistic", "value"]
-        assert not result.per_item.duplicated(["item", "metric", "variant", "statistic"]).any()
+        assert list(result.per_item) == ["item", "subject", *NUMBER, "value"]
+        assert not result.per_item.duplicated(["item", *NUMBER]).any()
         assert set(result.per_item["metric"]) <= {metric.name}
 
 
@@ -72,7 +74,12 @@ def test_declaration(metric):
     assert metric.name in NAMES
     assert registry.targets("metrics")[metric.name].endswith(f".{metric.name}:METRIC")
     assert metric.version >= 1
-    assert metric.reference
+    assert metric.source
+    assert metric.title
+    names = [statistic.name for statistic in metric.statistics]
+    assert len(set(names)) == len(names)
+    replicated = [statistic.name for statistic in metric.statistics if statistic.replicated]
+    assert len(replicated) == (metric.pairing is Pairing.JACKKNIFE)
     assert metric.compute.__doc__
     assert ">>> " in inspect.getsource(inspect.getmodule(metric.compute)), "its module shows no example"
     assert set(metric.needs) <= ROLES
@@ -82,11 +89,7 @@ def test_declaration(metric):
 
 def test_whole_world(metric):
     result = check(metric, evaluation())
-    assert all(
-        score.value is not None
-        for score in result.scores
-        if "@1e-3" not in score.statistic and "@1e-2" not in score.statistic
-    )
+    assert all(score.value is not None for score in result.scores if not score.number.level)
 
 
 def test_page(metric):
@@ -109,7 +112,11 @@ def cut(given, rows):
         ends = [end for end in ("i", "j") if end in table]
         keep = [all((row["item"], row[end]) in names for end in ends) for _, row in table.iterrows()]
         pairs[name] = table[keep].reset_index(drop=True)
-    return replace(given, samples=samples, features=features, pairs=pairs)
+    to_reference = {
+        name: table[[key in names for key in zip(table["item"], table["i"], strict=True)]].reset_index(drop=True)
+        for name, table in given.to_reference.items()
+    }
+    return replace(given, samples=samples, features=features, pairs=pairs, to_reference=to_reference)
 
 
 def empty():
@@ -137,7 +144,8 @@ def identical():
         for n, f in given.features.items()
     }
     pairs = {name: table.assign(value=0.0) for name, table in given.pairs.items()}
-    return replace(given, features=features, pairs=pairs)
+    to_reference = {name: table.assign(value=0.0) for name, table in given.to_reference.items()}
+    return replace(given, features=features, pairs=pairs, to_reference=to_reference)
 
 
 def with_nan():
@@ -184,7 +192,7 @@ def faceless_references():
         n: Features(np.full_like(f.samples, np.nan), np.full_like(f.references, np.nan), f.targets)
         for n, f in given.features.items()
     }
-    return replace(given, samples=samples, references=references, features=features, pairs={})
+    return replace(given, samples=samples, references=references, features=features, pairs={}, to_reference={})
 
 
 def nothing_found():
@@ -226,15 +234,15 @@ def test_odd_data(metric, case):
     check(metric, ODD[case]())
 
 
-@pytest.mark.parametrize("case", ["empty", "bare", "all failed", "no reference has a face"])
+@pytest.mark.parametrize("case", ["empty", "bare", "all undecodable", "no reference has a face"])
 def test_nothing_is_not_zero(metric, case):
     """Where there is nothing to measure there is no number, least of all a 0."""
     rates = {"rate", "rate_no_face", "rate_undecodable", "rate_generation_error"}
     for score in check(metric, ODD[case]()).scores:
-        told = score.statistic.split("[")[0]
-        if case == "all failed" and told in rates | {"detection_rate", "mean_failures_as_zero", "rank1", "chance"}:
+        told = score.number.statistic.removesuffix("_gap").removesuffix("_worst")
+        if case == "all undecodable" and told in rates | {"detection_rate", "mean_failures_as_zero", "rank1", "chance"}:
             continue  # failures are trials
-        if case == "all failed" and told.startswith(("threshold@", "fnmr@", "real_level", "ineligible_items")):
+        if case == "all undecodable" and told in (*OF_REFERENCES, "fnmr", "below_real_q05", "share_above"):
             continue
         assert score.value is None or told == "ineligible_items"
 
@@ -276,7 +284,7 @@ def test_names_of_subjects_do_not_matter(metric):
     one, two = by_name(metric.compute(given)), by_name(metric.compute(other))
     frechet = metric.name in ("fid", "fd_dinov2")
     for name, score in one.items():
-        if not (frechet and name[2] in ("standard_error", "bias_corrected")):
+        if not (frechet and name.statistic in ("standard_error", "bias_corrected")):
             same(score, two[name], 1e-9, interval=not frechet)
 
 
@@ -304,9 +312,10 @@ def test_failures_are_counted(metric):
     given = fail(fail(whole, [0, 1, 7], "no_face"), [12, 13], "generation_error")
     given = fail(given, [20], "unavailable")
     for score in metric.compute(given).scores:
-        if score.statistic.startswith(("real_level", "threshold", "ineligible_items")) or "[gender" in score.statistic:
+        if score.number.statistic in OF_REFERENCES or score.number.group:
             continue
-        assert (score.n_failed, score.n_unavailable) == (5, 1), score.statistic
+        failed = 2 if score.number.variant in OF_WHOLE_IMAGES else 5
+        assert (score.n_failed, score.n_unavailable) == (failed, 1), score.number
 
 
 def test_ineligible_samples_touch_nothing(metric):
@@ -332,12 +341,12 @@ def test_missing_feature_is_a_failure_with_a_note(metric):
         values = part.samples.copy()
         values[[2, 3]] = np.nan
         features[name] = Features(values, part.references, part.targets)
-    scores = metric.compute(replace(given, features=features, pairs={})).scores
-    counted = [s for s in scores if s.statistic.startswith(("mean_", "distance", "rank1", "precision", "plain"))]
+    scores = metric.compute(replace(given, features=features, pairs={}, to_reference={})).scores
+    counted = [s for s in scores if s.number.statistic.startswith(("mean_", "distance", "rank1", "precision", "plain"))]
     for score in counted:
-        if "[gender" not in score.statistic and score.value is not None:
+        if not score.number.group and score.value is not None:
             assert score.n_failed == 2
-            assert "2 samples with a face" in score.note or "verified" in score.statistic
+            assert "2 samples with a" in score.note or score.number.subset
 
 
 def test_subset_keeps_whole_subjects():

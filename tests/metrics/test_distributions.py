@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from bench.metrics import cmmd, fd_dinov2, fid, frechet, kid, precision_recall
-from bench.metrics.block_sums import subject_sums, symmetric_sums
-from bench.metrics.frechet import ALWAYS, NEVER, frechet_distance
+from bench.metrics import cmmd, fd_dinov2, fid, kid, precision_recall
+from bench.metrics.functional import frechet
+from bench.metrics.functional.block_sums import subject_sums, symmetric_sums
+from bench.metrics.functional.frechet import ALWAYS, NEVER, frechet_distance
 from bench.metrics.precision_recall import neighbourhoods
 from bench.metrics.protocol import Features
 from bench.statistics import jackknife, jackknife_difference, jackknife_groups
@@ -271,7 +272,7 @@ def test_methods_alike_rarely_differ_in_kid_and_others_do(near, worse, least, mo
 
 
 def test_kernel_sums_do_not_depend_on_blocks(monkeypatch):
-    from bench.metrics import block_sums
+    from bench.metrics.functional import block_sums
 
     x, y, a, b = named_sets()
     kernel = np.exp
@@ -313,7 +314,7 @@ def test_kid_of_two_people_has_no_interval():
 
 
 def test_large_runs_take_a_recorded_subset(monkeypatch):
-    from bench.metrics import subset
+    from bench.metrics.shared import subset
 
     given = evaluation(items=60)
     whole = scores(kid.compute(given))["inception", "excluded"]

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from bench.metrics import copying, copying_lpips, expression_diversity, lpips_diversity, pose_diversity
-from bench.metrics.diversity import listed_pairs, pairs_within
-from bench.metrics.flame import geodesic, quaternions
-from bench.metrics.verification import verified
+from bench.metrics.functional.flame import geodesic, quaternions
+from bench.metrics.shared.diversity import listed_pairs, pairs_within
+from bench.metrics.shared.thresholds import verified
 from tests.metrics.world import by_hand, evaluation, fail, scores
 
 NEEDS_LEVEL = 1e-2
@@ -78,8 +78,13 @@ def test_every_lpips_network_is_a_variant():
     given = lpips_world()
     table = given.pairs["lpips"]
     reference = table[["item", "i", "value"]]
-    given = replace(given, pairs={"lpips_alex": table, "lpips_vgg": table, "lpips_reference": reference})
-    assert {variant for variant, _ in scores(lpips_diversity.compute(given))} == {"lpips_alex", "lpips_vgg"}
+    given = replace(
+        given,
+        pairs={"alex": table, "vgg": table},
+        to_reference={"alex": reference},
+        roles={"alex": "lpips", "vgg": "lpips"},
+    )
+    assert {variant for variant, _ in scores(lpips_diversity.compute(given))} == {"alex", "vgg"}
 
 
 def test_pairs_within_are_all_combinations():
@@ -93,7 +98,7 @@ def test_pairs_within_are_all_combinations():
 
 def test_verified_pairs_are_those_of_two_verified_samples():
     given = evaluation(items=60, keep=0.5)
-    label, mask, _ = next(entry for entry in verified(given) if entry[0] == "arcface@1e-2")
+    mask = next(one.samples for one in verified(given) if (one.recogniser, one.level) == ("arcface", "1e-2"))
     assert 0.05 < mask.mean() < 0.95
     table, samples = given.pairs["lpips"], given.samples
     row = {key: k for k, key in enumerate(zip(samples["item"], samples["index"], strict=True))}
@@ -101,7 +106,7 @@ def test_verified_pairs_are_those_of_two_verified_samples():
     for item, i, j, value in table[["item", "i", "j", "value"]].itertuples(index=False):
         if mask[row[item, i]] and mask[row[item, j]]:
             by_item.setdefault(item, []).append(value)
-    score = scores(lpips_diversity.compute(given))["lpips", f"mean_items[verified {label}]"]
+    score = scores(lpips_diversity.compute(given))["lpips", "mean_items[verified arcface@1e-2]"]
     assert score.value == pytest.approx(np.mean([np.mean(v) for v in by_item.values()]))
     assert (score.n_items, score.n_pairs) == (len(by_item), sum(map(len, by_item.values())))
 
@@ -200,7 +205,7 @@ def test_copying_by_hand():
 def test_copying_lpips_by_hand():
     given = lpips_world()
     table = pd.DataFrame([("a", 0, 0.25), ("b", 1, 0.75), ("c", 1, 0.9), ("q", 0, 0.1)], columns=["item", "i", "value"])
-    result = copying_lpips.compute(replace(given, pairs={"lpips_reference": table}))
+    result = copying_lpips.compute(replace(given, pairs={}, to_reference={"lpips": table}, roles={"lpips": "lpips"}))
     score = result.scores[0]
     assert (score.value, score.n, score.n_failed) == (0.5, 2, 5)  # c1 has no face; four have no distance
     assert "4 samples with a face but without this distance" in score.note

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.metrics.id_similarity import similarities
-from bench.metrics.memory import once
+from bench.metrics.shared.cache import cached
+from bench.metrics.shared.similarity import similarities
 from tests.metrics.world import evaluation
 
 
 def test_once_per_evaluation_and_arguments():
     calls = []
 
-    @once
+    @cached
     def told(given, word, *, loud=False):
         """Says a word."""
         calls.append((word, loud))
@@ -30,7 +30,7 @@ def test_once_per_evaluation_and_arguments():
 def test_forgotten_with_the_evaluation():
     held = []
 
-    @once
+    @cached
     def answer(given):
         held.append(np.zeros(3))
         return held.pop()

@@ -15,6 +15,7 @@ from bench.metrics import (
     verification,
     within_similarity,
 )
+from bench.metrics.functional.thresholds import impostor_scores, threshold_at
 from bench.metrics.protocol import Features
 from tests.metrics.world import by_hand, evaluation, fail, scores
 
@@ -145,7 +146,7 @@ def test_retrieval_is_the_loop():
 def test_threshold_is_the_smallest_float(size, fmr):
     rng = np.random.default_rng(size)
     scores_ = np.round(rng.uniform(-1, 1, size), 2)  # many ties
-    threshold = verification.threshold_at(scores_, fmr)
+    threshold = threshold_at(scores_, fmr)
     below = np.nextafter(threshold, -np.inf)
     assert (scores_ >= threshold).mean() <= fmr
     assert (scores_ >= below).mean() > fmr
@@ -154,7 +155,7 @@ def test_threshold_is_the_smallest_float(size, fmr):
 def test_threshold_counts_exactly():
     """29 of 100 at FMR 0.29, though 0.29 * 100 is a float below 29."""
     values = np.arange(100.0)
-    assert (values >= verification.threshold_at(values, 0.29)).sum() == 29
+    assert (values >= threshold_at(values, 0.29)).sum() == 29
 
 
 def test_impostor_scores_are_all_pairs_of_strangers():
@@ -162,7 +163,7 @@ def test_impostor_scores_are_all_pairs_of_strangers():
     references, people = given.features["arcface"].references, given.references["subject"].to_numpy(dtype=object)
     unit = references / np.linalg.norm(references.astype(float), axis=1, keepdims=True)
     expected = [unit[i] @ unit[j] for i in range(9) for j in range(i) if people[i] != people[j]]
-    found = verification.impostor_scores(references, people)
+    found = impostor_scores(references, people)
     np.testing.assert_allclose(np.sort(found), np.sort(expected), atol=1e-6)
     assert len(found) == 27
 
@@ -249,13 +250,41 @@ def test_groups_are_the_metrics_of_their_samples():
     given = fail(evaluation(items=60), [2, 8, 9], "no_face")
     found, whole = scores(groups.compute(given)), scores(verification.compute(given))
     women = np.flatnonzero(given.samples["gender"] == "f")
-    values, who = id_similarity.similarities(given, "arcface")
+    values, eligibility = id_similarity.similarities(given, "arcface")
     detected = found["arcface", "mean_detected[gender=f]"]
     assert detected.value == pytest.approx(np.nanmean(values[women]))
-    assert detected.n == who.valid[women].sum()
+    assert detected.n == eligibility.valid[women].sum()
     assert "small group: 150 samples, fewer than 300" in detected.note
     parts = [found["arcface", f"fnmr@1e-2[gender={g}]"].value for g in "fm"]
     assert np.mean(parts) == pytest.approx(whole["arcface", "fnmr@1e-2"].value)  # two groups of one size, one threshold
+
+
+def test_gap_and_worst_group():
+    """Group f fails to verify 1 of 4 times, group m 3 of 4 times; the mean of m's similarities is the worst."""
+    similarity = {"a": [1, 1], "b": [1, 0], "c": [0, 0], "d": [1, 0]}
+    given = by_hand(
+        [(name, k, "ok", [[0, 1], [1, 0]][value]) for name, row in similarity.items() for k, value in enumerate(row)],
+        [(name, name, "ok", [1, 0]) for name in similarity],
+        groups=("gender",),
+    )
+    given = replace(given, samples=given.samples.assign(gender=["f"] * 4 + ["m"] * 4))
+    found = scores(groups.compute(given))
+    gap = found["net", "mean_detected_gap[gender=]"]
+    assert gap.value == pytest.approx(0.5)
+    assert gap.low <= 0.5 <= gap.high
+    assert gap.low >= 0
+    assert gap.high <= 1
+    assert "small groups: f, m" in gap.note
+    assert found["net", "mean_detected_worst[gender=m]"].value == pytest.approx(0.25)
+    assert ("net", "mean_detected_worst[gender=f]") not in found
+    assert found["net", "detection_rate_gap[gender=]"].value == 0
+    assert found["net", "fnmr_gap@1e-3[gender=]"].value is None
+
+
+def test_one_group_has_no_gap():
+    given = evaluation()
+    alone = replace(given, samples=given.samples.assign(gender="f"))
+    assert scores(groups.compute(alone))["arcface", "mean_detected_gap[gender=]"].value is None
 
 
 def test_groups_with_empty_cells():

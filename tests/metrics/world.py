@@ -7,7 +7,14 @@ import pandas as pd
 
 from bench.metrics.protocol import Evaluation, Features
 
-TINY = {"arcface": 16, "adaface": 12, "flame": 56, "inception": 10, "dinov2": 14, "clip": 9}
+JUDGES = {"quality": 1, "sscd": 11, "head_pose": 9, "clip_text": 8, "aesthetic": 1}
+ROLES = {"arcface": "recognition", "adaface": "recognition"} | {
+    name: name for name in ("lpips", "flame", "inception", "dinov2", "clip", *JUDGES)
+}
+TINY = {"arcface": 16, "adaface": 12, "flame": 56, "inception": 10, "dinov2": 14, "clip": 9, **JUDGES}
+OF_WHOLE_IMAGES = ("sscd", "clip_text", "aesthetic")
+"""Networks that need no face."""
+PROMPTS = ("neutral", "hat")
 OFFICIAL = {"arcface": 512, "adaface": 512, "flame": 56, "inception": 2048, "dinov2": 1024, "clip": 768}
 
 
@@ -27,6 +34,7 @@ def evaluation(items=24, per_item=5, per_subject=1, targets=2, dims=None, seed=0
     )
     samples = references.iloc[item].reset_index(drop=True)
     samples.insert(2, "index", np.tile(np.arange(per_item), items))
+    samples["prompt_id"] = np.resize(PROMPTS, len(samples))
     people = list(dict.fromkeys(names))
     photos = pd.DataFrame(
         [(name, f"{name}/{k}.jpg", "ok") for name in people for k in range(targets)],
@@ -40,11 +48,20 @@ def evaluation(items=24, per_item=5, per_subject=1, targets=2, dims=None, seed=0
         references=references,
         targets=photos,
         features=features,
-        pairs=_pairs(rng, samples, per_item),
+        **_pairs(rng, samples, per_item),
+        roles=ROLES,
+        statuses={name: np.full(len(samples), "ok", dtype=object) for name in ROLES},
         recognisers={"arcface": "conditioned", "adaface": "none"},
         groups=("gender",),
         seed=7,
+        texts={"clip_text": _texts(features["clip_text"])} if "clip_text" in features else {},
     )
+
+
+def _texts(features):
+    """One vector for each prompt."""
+    size = features.samples.shape[1]
+    return dict(zip(PROMPTS, np.random.default_rng(5).standard_normal((2, size), dtype=np.float32), strict=True))
 
 
 def _features(rng, size, owner, item, people, targets, keep):
@@ -77,21 +94,30 @@ def _pairs(rng, samples, per_item):
     to_reference = pd.DataFrame(
         {"item": samples["item"], "i": samples["index"], "value": rng.uniform(0.2, 0.6, len(samples))}
     )
-    return {"lpips": between, "lpips_reference": to_reference}
+    return {"pairs": {"lpips": between}, "to_reference": {"lpips": to_reference}}
 
 
 def fail(given, rows, status):
-    """The same with the samples of some rows failed: their features are NaN and they are in no pair."""
+    """The same with the samples of some rows failed: what needs a face is NaN, and they are in no pair."""
     samples = given.samples.copy()
     samples.loc[rows, "status"] = status
     features = {}
     for name, part in given.features.items():
         values = part.samples.copy()
-        values[rows] = np.nan
-        features[name] = Features(values, part.references, part.targets)
+        if not (status == "no_face" and name in OF_WHOLE_IMAGES):
+            values[rows] = np.nan
+        features[name] = replace(part, samples=values)
     gone = set(zip(samples["item"][rows], samples["index"][rows], strict=True))
     pairs = {name: _without(table, gone) for name, table in given.pairs.items()}
-    return replace(given, samples=samples, features=features, pairs=pairs)
+    to_reference = {name: _without(table, gone) for name, table in given.to_reference.items()}
+    statuses = {name: _marked(old, rows, status) for name, old in given.statuses.items()}
+    return replace(given, samples=samples, features=features, pairs=pairs, to_reference=to_reference, statuses=statuses)
+
+
+def _marked(statuses, rows, status):
+    marked = statuses.copy()
+    marked[rows] = status
+    return marked
 
 
 def _without(table, gone):
@@ -116,6 +142,7 @@ def reorder(given, order_samples, order_references, order_targets):
         targets=given.targets.iloc[order_targets].reset_index(drop=True),
         features=features,
         pairs={name: table.iloc[::-1].reset_index(drop=True) for name, table in given.pairs.items()},
+        to_reference={name: table.iloc[::-1].reset_index(drop=True) for name, table in given.to_reference.items()},
     )
 
 
@@ -140,6 +167,7 @@ def by_hand(samples, references, targets=(), role="net", pairs=None, **fields):
         ),
         features={role: features},
         pairs=pairs or {},
+        roles={role: "recognition" if role == "net" else role} | dict.fromkeys(pairs or {}, "lpips"),
         recognisers={"net": "none"} if role == "net" else {},
         **fields,
     )
@@ -151,5 +179,8 @@ def _matrix(vectors, size):
 
 
 def scores(result):
-    """(variant, statistic) -> Score."""
-    return {(score.variant, score.statistic): score for score in result.scores}
+    """(variant, the rest of the number's name as golden files spell it) -> Score."""
+    return {
+        (score.number.variant, str(score.number._replace(variant="")).partition(".")[2]): score
+        for score in result.scores
+    }

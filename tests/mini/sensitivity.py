@@ -16,7 +16,7 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 
 from bench import resources
-from bench.app import register_resolvers
+from bench.cli.run import register_resolvers
 from bench.report.frames import load_run
 from bench.spec import resolve
 from bench.stages.run import run_stages

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from scipy.spatial.transform import Rotation
 
 from bench import resources
-from bench.app import register_resolvers
+from bench.cli.run import register_resolvers
 from bench.images import write_png
 from bench.mini import world
 from bench.report.frames import load_run

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from tests.parity import generation_formula as formula
-from tests.shared import SHARED
+from tests.shared import vocabulary
 
-VOCABULARY = SHARED / "tokenizers" / "bpe_simple_vocab_16e6.txt.gz"
+VOCABULARY = vocabulary()
 
 SD_SCHEDULER = {
     "_class_name": "PNDMScheduler",

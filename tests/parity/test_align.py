@@ -28,7 +28,7 @@ def load(case):
     return np.load(METRICS / f"{case}.npz")
 
 
-def picture(golden, prefix="", astronaut=None):
+def image_of(golden, prefix="", astronaut=None):
     """The image of a case: a rectangle of scikit-image's photo, or a formula."""
     args = golden[f"{prefix}image_args"].tolist()
     if golden[f"{prefix}is_astronaut"] if astronaut is None else astronaut:
@@ -65,7 +65,7 @@ def mean_difference(ours, golden):
 @pytest.mark.parametrize("index", range(3))
 def test_norm_crop(index):
     golden, at = load("norm_crop"), f"set{index}_"
-    image, keypoints = picture(golden, at), golden[f"{at}kps"]
+    image, keypoints = image_of(golden, at), golden[f"{at}kps"]
     assert (digest(image) == golden[f"{at}image_sha256"]).all()
     crops = {size: align.arcface112(image, keypoints, size) for size in (112, 128, 224, 256)}
     for size, crop in crops.items():
@@ -79,7 +79,7 @@ def test_norm_crop(index):
 @pytest.mark.parametrize("index", range(3))
 def test_facexlib_align(index):
     golden, at = load("facexlib_align"), f"set{index}_"
-    image, keypoints = picture(golden, at), golden[f"{at}kps"]
+    image, keypoints = image_of(golden, at), golden[f"{at}kps"]
     np.testing.assert_allclose(align.facexlib_matrix(keypoints), golden[f"{at}M_lmeds"], atol=1e-3)
     np.testing.assert_allclose(align.umeyama(keypoints, align.FACEXLIB), golden[f"{at}M_least_squares"], atol=1e-4)
     bgr = align.facexlib512(image, keypoints)[:, :, ::-1]
@@ -91,7 +91,7 @@ def test_facexlib_align(index):
 def test_ffhq_source(case):
     """What the crop is sampled from: after shrinking, cropping and padding."""
     golden = load(f"ffhq_{case}")
-    image = picture(golden)
+    image = image_of(golden)
     assert (digest(image) == golden["image_sha256"]).all()
     source = align._pad(align._cut(image, align.ffhq_quad(golden["landmarks"]), 512))
     assert source.image.shape[1::-1] == tuple(golden["transform_source_size_wh"])
@@ -105,7 +105,7 @@ def test_ffhq_source(case):
 def test_ffhq(case):
     """Tighter than the tolerance (mean 0.05, at most 2): what the fast sampling reaches."""
     golden = load(f"ffhq_{case}")
-    crop = align.ffhq512(picture(golden), golden["landmarks"]).image
+    crop = align.ffhq512(image_of(golden), golden["landmarks"]).image
     for ours, theirs in ((crop[256], golden["row256"]), (crop[:, 256], golden["col256"])):
         assert mean_difference(ours, theirs) <= 0.02
         assert np.abs(ours.astype(int) - theirs).max() <= 1
@@ -118,7 +118,7 @@ def test_ffhq(case):
 @pytest.mark.parametrize("case", FLAME)
 def test_deca_crop(case):
     golden, at = load("deca_crop"), f"crop_{case}_"
-    image, landmarks = picture(golden, at), golden[f"{at}landmarks"]
+    image, landmarks = image_of(golden, at), golden[f"{at}landmarks"]
     np.testing.assert_allclose(align.flame_matrix(landmarks), golden[f"{at}tform"][:2], rtol=1e-6, atol=1e-4)
     crop = align.flame224(image, landmarks).transpose(2, 0, 1)
     grey_level = 1 / 255
@@ -130,7 +130,7 @@ def test_deca_crop(case):
 
 def test_smirk_crop():
     golden = load("smirk")
-    image, landmarks = picture(golden, "crop_", astronaut=True), golden["crop_landmarks"]
+    image, landmarks = image_of(golden, "crop_", astronaut=True), golden["crop_landmarks"]
     matrix = align.flame_matrix(landmarks, scale=1.4, enlarge=1.0)
     np.testing.assert_allclose(matrix, golden["crop_tform"][:2], atol=1e-4)
     crop = align.smirk224(image, landmarks)

@@ -51,7 +51,7 @@ def test_formula():
 
 
 def test_token_ids(method, gold, folders):
-    from baselines import weights
+    from bench import weights
 
     tokenizer = weights.tokenizer(folders[1] / "tokenizer")
     for text, ids in ((PROMPT, gold["input_ids"]), ("", gold["empty_ids"])):

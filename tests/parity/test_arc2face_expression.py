@@ -65,10 +65,9 @@ def test_bounds(gold):
 
 
 def test_tokens(plain, gold):
-    with torch.inference_mode():
-        tokens = plain.expression_tokens(gold["expression"][None])
+    tokens, unconditional = plain._tokens
     formula.check(tokens[0, :, ::8], gold["expression_tokens_slice"], 2e-5, "expression_tokens")
-    formula.check(plain._no_expression[0, :, ::8], gold["uncond_tokens_slice"], 2e-5, "uncond_tokens")
+    formula.check(unconditional[0, :, ::8], gold["uncond_tokens_slice"], 2e-5, "uncond_tokens")
     formula.check_stats(tokens, gold["expression_tokens_stats"])
 
 
@@ -79,8 +78,7 @@ def sampled(method, gold, memories):
     prompts = formula.given("prompt_embeds", 1, 77, 768).expand(count, -1, -1)
     handle = method.unet.register_forward_hook(lambda *given: calls.append(given[2][0]))
     with torch.inference_mode(), reference_attention.seeing(method._seeing, memories):
-        tokens = method.expression_tokens(gold["expression"][None].repeat(count, axis=0))
-        final = method.denoise((latents, []), prompts, formula.given("negative_prompt_embeds", 1, 77, 768), tokens)
+        final = method.denoise((latents, []), prompts, formula.given("negative_prompt_embeds", 1, 77, 768))
     handle.remove()
     return final, calls[0]
 

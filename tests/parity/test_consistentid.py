@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from baselines import clip, consistentid, diffusion, fusion, weights
+from baselines import clip, consistentid, diffusion, fusion
 from baselines.consistentid import MARKER, ConsistentID, ConsistentIDOptions, Subject
 from baselines.protocol import Reference, Request
 from baselines.text_to_image import Text
+from bench import weights
 from bench.errors import UserError
 from bench.faces.parsing import Label
 from bench.runtime import Runtime

@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from bench.metrics.flame import GLOBAL, JAW, POSE, geodesic, l2
-from bench.metrics.frechet import frechet_distance
+from bench.metrics.functional.flame import GLOBAL, JAW, POSE, geodesic, l2
+from bench.metrics.functional.frechet import frechet_distance
 from bench.metrics.kid import kid_terms
 from bench.metrics.verification import threshold_at
 from tests.parity.formula import uniform

@@ -92,7 +92,7 @@ def test_first_calls_see_the_text_alone(method):
     """With PNDM the 4 steps are 5 calls of the UNet; start_merge_step counts calls."""
     seen = []
     person = end_to_end.reference(1, "none")
-    predict = method._plan([Request(person, 0, 0, "a person")], {(id(person), "a person"): nobody_in_it()})
+    predict = method._plan([Request(person, 0, 0, "a person")], {(person.item, "a person"): nobody_in_it()})
     method.base.predict, kept = lambda _r, _t, condition: seen.append(condition), method.base.predict
     for index in range(method.options.start_merge_step + 2):
         predict(index, None, None)

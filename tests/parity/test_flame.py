@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.extractors.flame import E_FLAME, EXPRESSION, JAW, ROTATION, Deca, Emoca, FlameOptions, Smirk, SmirkOptions
+from bench.extractors.flame import E_FLAME, Deca, Emoca, FlameOptions, Smirk, SmirkOptions
+from bench.metrics.functional.flame import EXPRESSION, GLOBAL, JAW
 from bench.runtime import Runtime
 from tests.parity.formula import simg, timg
 from tests.parity.official import PROBE, case, checks, constant, formula_state
@@ -114,7 +115,7 @@ def test_deca_columns(deca, golden, formula_images):
 def test_emoca_features(emoca, golden, formula_images):
     feature = emoca.extract(formula_images)["feature"]
     np.testing.assert_allclose(feature[:, EXPRESSION], golden["E_expression_out_formula"], **TOLERANCE)
-    np.testing.assert_allclose(feature[:, ROTATION], golden["E_flame_pose"][:, :3], **TOLERANCE)
+    np.testing.assert_allclose(feature[:, GLOBAL], golden["E_flame_pose"][:, :3], **TOLERANCE)
     np.testing.assert_allclose(feature[:, JAW], golden["E_flame_pose"][:, 3:], **TOLERANCE)
     assert feature.shape == (2, 56)
     assert feature.dtype == np.float32

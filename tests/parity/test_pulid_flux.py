@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from baselines import clip, diffusion, eva, flux, pulid_flux
+from baselines import diffusion, eva, flux, pulid_flux
 from baselines.protocol import Reference, Request
 from baselines.pulid_flux import PuLIDFlux, PuLIDFluxOptions
 from baselines.text_to_image import Text
 from bench.errors import UserError
 from bench.faces.align import facexlib512, facexlib_matrix
+from bench.networks import CLIP_MEAN, CLIP_STD, standardise
 from bench.runtime import Runtime
 from tests.parity import end_to_end
 from tests.parity import generation_formula as formula
@@ -198,6 +199,8 @@ def test_pixels_are_grey_on_white():
     labels = np.zeros((512, 512), np.uint8)
     labels[256:] = 1
     pixels = pulid_flux.face_pixels(image, labels, 336, True)
-    white, grey = (clip.normalised(torch.full((1, 3, 1, 1), value)).flatten() for value in (1.0, 0.299))
+    white, grey = (
+        standardise(torch.full((1, 3, 1, 1), value), CLIP_MEAN, CLIP_STD).flatten() for value in (1.0, 0.299)
+    )
     torch.testing.assert_close(pixels[0, :, 10, 10], white)
     torch.testing.assert_close(pixels[0, :, 300, 10], grey)

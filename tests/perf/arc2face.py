@@ -198,7 +198,7 @@ def product(dtype: torch.dtype, device: str, side: int = 8192) -> float:
 
 def pixels(method: Arc2Face, asked: list[Request]) -> torch.Tensor:
     with diffusion.running(method.options.attention):
-        method._encode([method.condition(r) for r in asked])
+        method._encode(asked)
         return torch.stack([diffusion.decode_one(method.vae, row) for row in method.latents(asked)])
 
 

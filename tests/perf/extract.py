@@ -65,7 +65,7 @@ def spec_of(root: Path, device: str, people: int) -> Any:
     from hydra import compose, initialize_config_dir
 
     from bench import resources
-    from bench.app import register_resolvers
+    from bench.cli.run import register_resolvers
     from bench.spec import resolve
 
     register_resolvers()
@@ -98,7 +98,7 @@ def ours(root: Path, spec: Any) -> tuple[Seconds, float, dict[str, float]]:
     from importlib import import_module
 
     from bench.report.frames import load_run
-    from bench.stages import extract as stage
+    from bench.stages import crops, networks
     from bench.stages.run import run_stages
 
     run_stages(spec, ("generate",))
@@ -106,8 +106,8 @@ def ours(root: Path, spec: Any) -> tuple[Seconds, float, dict[str, float]]:
     for (module, name, method), row in STAGES.items():
         owner = getattr(import_module(f"bench.{module}"), name)
         setattr(owner, method, _timed(getattr(owner, method), seconds, row))
-    stage.cut = _timed(stage.cut, seconds, "alignment")
-    stage.Networks.load = _timed(stage.Networks.load, seconds, "loading")
+    crops.cut = _timed(crops.cut, seconds, "alignment")
+    networks.Networks.load = _timed(networks.Networks.load, seconds, "loading")
     start = time.perf_counter()
     run_stages(spec, ("extract",))
     middle = time.perf_counter()
@@ -272,7 +272,7 @@ def bare(root: Path, spec: Any, device: str) -> Seconds:
     """The forward passes that are needed once, at our batches, and the official warps."""
     import torch
 
-    from bench.stages.extract import Networks
+    from bench.stages.networks import Networks
     from tests.perf.networks import BOX, KEYPOINTS
 
     count = len(list((root / "samples").rglob("*.png"))) + len(list((root / "references").rglob("*.png")))

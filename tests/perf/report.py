@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bench.report.cli import report
-from bench.report.compare import compare, write_comparison
+from bench.cli.report import main as report
+from bench.report.compare import compare
+from bench.report.writers import write_comparison
 from bench.store import read_table, write_json, write_table
 from tests.report.world import record, write_run
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 from bench import registry
-from bench.metrics.frechet import frechet_distance
+from bench.metrics.functional.frechet import frechet_distance
 from tests.metrics.world import OFFICIAL, evaluation
 
 

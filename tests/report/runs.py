@@ -14,6 +14,7 @@ ALL = (
     "id_similarity", "kid", "lpips_diversity", "pose_diversity", "retrieval", "target_similarity", "verification",
     "within_similarity",
 )  # fmt: skip
+CARD = {"licence": "MIT", "relations": {"arcface": "conditioned", "adaface": "none"}}
 FEW = ("failure_to_acquire", "fid", "id_similarity", "retrieval")
 REASONS = {"generation_error": "RuntimeError: /home/jo/secret dir/model.bin is gone", "no_face": "no face above 0.5"}
 HOSTILE = (
@@ -45,7 +46,9 @@ def scored(
     results = {metric.name: metric.compute(given) for metric in metrics}
     numbers = pd.concat([r.per_sample for r in results.values() if r.per_sample is not None], axis=1)
     write_table(folder / "scores/scores.parquet", stage.scores_table(metrics, results, given))
-    write_table(folder / "scores/samples.parquet", pd.concat([samples, numbers], axis=1))
+    statuses = pd.DataFrame({f"status[{name}]": values for name, values in given.statuses.items()})
+    write_table(folder / "scores/samples.parquet", pd.concat([samples, statuses, numbers], axis=1))
+    write_table(folder / "scores/references.parquet", stage.references_table(given))
     write_table(folder / "scores/items.parquet", stage.items_table(results))
     write_table(folder / "photos.parquet", _photos(given, folder if pictures else None))
     _records(folder, method, metrics, redistributable, len(given.references), list(warnings))
@@ -97,15 +100,17 @@ def _renamed(given, rename):
         return frame.assign(**{c: frame[c].map(m) for c, m in (("item", items), ("subject", people)) if c in frame})
 
     pairs = {name: of(table) for name, table in given.pairs.items()}
+    to_reference = {name: of(table) for name, table in given.to_reference.items()}
     samples, references, targets = (of(frame) for frame in (given.samples, given.references, given.targets))
-    return replace(given, samples=samples, references=references, targets=targets, pairs=pairs)
+    tables = {"samples": samples, "references": references, "targets": targets}
+    return replace(given, **tables, pairs=pairs, to_reference=to_reference)
 
 
 def _records(folder, method, metrics, redistributable, items, warnings):
     networks = {"weights": "/home/jo/weights/net.onnx", "view": "arcface112"}
     plain = spec.from_mapping(
         {
-            "method": {"name": "folder", "root": "/home/jo/pictures", "card": {"licence": "MIT"}},
+            "method": {"name": "folder", "root": "/home/jo/pictures", "card": CARD},
             "dataset": {
                 "name": "folder", "root": "/home/jo/people", "redistributable": redistributable, "licence": "CC BY 4.0",
                 "label": "toys",

@@ -4,32 +4,36 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.cli.compare import main
 from bench.errors import UserError
-from bench.report.compare import compare, overview, write_comparison
+from bench.metrics.protocol import Number
+from bench.report.compare import compare
+from bench.report.frames import headline, load_run
+from bench.report.paper import overview
 from bench.report.ranking import ranking
-from bench.store import write_json, write_table
+from bench.report.writers import write_comparison
+from bench.store import read_table, write_json, write_table
 
 ITEMS = [f"i{k}" for k in range(30)]
 
 
-def run(folder, method, shift, *, protocol="p", groups=20):
+def run(folder, method, shift, *, protocol="p", groups=20, content="c" * 64):
     """A scored run whose items are worth `shift` + k/100, and whose FID and KID are 10 + `shift`."""
     value = shift + np.arange(30) / 100
     samples = pd.DataFrame({"item": ITEMS, "subject": ITEMS, "index": 0, "status": "ok", "id_similarity[r]": value})
-    items = samples[["item", "subject"]].assign(
-        metric="id_similarity", variant="r", statistic="mean_detected", value=value
-    )
+    similarity = Number("id_similarity", "r", "mean_detected")
+    distances = [Number("fid", "inception", "distance"), Number("kid", "inception", "excluded")]
+    items = samples[["item", "subject"]].assign(**similarity._asdict(), value=value)
     left_out = pd.DataFrame({"item": [f"without group {k}" for k in range(groups)], "subject": ""}).assign(
-        variant="inception", statistic="replicate", value=10 + shift + np.arange(groups) / 1000
+        value=10 + shift + np.arange(groups) / 1000
     )
-    replicates = [left_out.assign(metric=metric) for metric in ("fid", "kid")]
-    common = {"n": 30, "n_failed": 0, "n_unavailable": 0, "n_items": 30, "n_pairs": None, "note": "", "version": 1,
-              "unit": "", "higher_is_better": True, "relation": "none"}  # fmt: skip
+    replicates = [left_out.assign(**one._replace(statistic="replicate")._asdict()) for one in distances]
+    common = {"n": 30, "n_failed": 0, "n_unavailable": 0, "n_items": 30, "n_pairs": None, "drawn": False, "note": "",
+              "version": 1, "unit": "", "higher_is_better": True, "relation": "none"}  # fmt: skip
     scores = pd.DataFrame(
         [
-            {"metric": "id_similarity", "variant": "r", "statistic": "mean_detected", "value": value.mean(), **common},
-            {"metric": "fid", "variant": "inception", "statistic": "distance", "value": 10 + shift, **common},
-            {"metric": "kid", "variant": "inception", "statistic": "excluded", "value": 10 + shift, **common},
+            {**similarity._asdict(), "value": value.mean(), **common},
+            *({**one._asdict(), "value": 10 + shift, **common, "higher_is_better": False} for one in distances),
         ]
     ).assign(low=None, high=None)
     write_json(
@@ -37,12 +41,22 @@ def run(folder, method, shift, *, protocol="p", groups=20):
         {
             "method": method,
             "dataset": "d",
+            "content": content,
+            "shards": 1,
+            "begun": 1.0,
+            "command": ["python -m bench run", f"method={method}", "hydra.sweep.dir=/tmp/x"],
             "spec": {"dataset": {"name": "folder"}, "execution": {"device": "cpu", "threads": 1}},
         },
     )
     write_json(
         folder / "scores/scores.json",
-        {"dataset": {"label": "d"}, "protocol": {"name": protocol}, "detector": "x", "extractors": {}, "metrics": {}},
+        {
+            "dataset": {"label": "d", "content": content},
+            "protocol": {"name": protocol},
+            "detector": "x",
+            "extractors": {},
+            "metrics": {},
+        },
     )
     write_table(folder / "scores/scores.parquet", scores)
     write_table(folder / "scores/samples.parquet", samples)
@@ -69,7 +83,7 @@ def test_a_distance_is_compared_by_its_jackknife_and_its_replicates_are_no_items
     assert rows["statistic"].tolist() == [statistic]
     assert rows["difference"].item() == pytest.approx(-0.1)
     assert rows["n"].item() == 20
-    assert ranking(two, (metric, "inception", statistic)).marks == {"two": "best"}
+    assert ranking(two, Number(metric, "inception", statistic)).marks == {"one": "best"}
 
 
 def test_another_number_of_groups_gives_no_test(tmp_path):
@@ -114,3 +128,47 @@ def test_hostile_names_do_no_harm_in_any_table(tmp_path):
     assert r"a\textless{}script\textgreater{}\textbar{}b" in latex
     assert r"\$x\_\{1\}\textbackslash{}" in latex
     assert {path.suffix for path in (tmp_path / "out").glob("table1.*")} == {".csv", ".md", ".parquet", ".tex"}
+
+
+@pytest.fixture
+def places(monkeypatch):
+    """The folders that `compare` writes to; nothing is drawn."""
+    found = []
+    monkeypatch.setattr("bench.cli.compare.write_comparison", lambda comparison, out: found.append(out))
+    return found
+
+
+def test_the_place_is_the_dataset_and_has_digits_only_where_two_lists_share_it(tmp_path, places):
+    for name in ("first", "second"):
+        run(tmp_path / f"d/{name}-1", name, 0.0, content="1" * 64)
+    run(tmp_path / "d/first-2", "first", 0.0, content="2" * 64)
+    assert main(["--out", str(tmp_path)]) == 0
+    assert places == [tmp_path / "compare/d"]
+    run(tmp_path / "d/second-2", "second", 0.0, content="2" * 64)
+    assert main(["--out", str(tmp_path)]) == 0
+    assert places[1:] == [tmp_path / "compare/d-11111111", tmp_path / "compare/d-22222222"]
+    assert (tmp_path / "compare/table1.md").exists()
+
+
+def test_given_runs_go_to_their_dataset_or_where_one_says(tmp_path, places):
+    folders = [str(run(tmp_path / name, name, 0.0)) for name in "ab"]
+    assert main([*folders, "--out", str(tmp_path / "runs")]) == 0
+    assert main([*folders, "--to", str(tmp_path / "there")]) == 0
+    assert places == [tmp_path / "runs/compare/d", tmp_path / "there"]
+
+
+def test_a_run_that_an_older_version_scored_names_the_command_that_scores_it(tmp_path):
+    folder = run(tmp_path / "a", "one", 0.0)
+    path = folder / "scores/scores.parquet"
+    write_table(path, read_table(path).drop(columns=["level", "subset", "group", "member"]))
+    with pytest.raises(UserError, match=r"/a was scored by .*; score it again: python -m bench score method=one$"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize(("recorded", "found"), [({}, "r"), ({"generates": True}, None)])
+def test_the_headline_asks_generators_alone(tmp_path, recorded, found):
+    runs = [load_run(run(tmp_path / name, name, 0.0)) for name in ("copy", "two")]
+    runs[0].record.update(recorded)
+    runs[0].scores["relation"] = "conditioned"
+    assert runs[0].is_control != bool(recorded)
+    assert headline(runs) == found

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.metrics.protocol import Number
 from bench.report import figures, grids
 from bench.report.compare import compare
 from bench.report.frames import load_run, of_number
@@ -13,7 +14,8 @@ from bench.report.run import write_report
 from tests.report.world import write_run
 
 NAME = "_<b>$x_{1}$ % אב\n" + "y" * 200
-ID = ("id_similarity", "adaface", "mean_detected")
+ID = Number("id_similarity", "adaface", "mean_detected")
+LPIPS = Number("lpips_diversity", "lpips", "mean_items")
 
 
 def texts(figure):
@@ -28,7 +30,7 @@ def shown(figure):
 
 
 def test_the_tradeoff_shows_every_point_with_its_interval(four):
-    figure = figures.tradeoff(four, "adaface", ("lpips_diversity", "lpips", "mean_items"))
+    figure = figures.tradeoff(four, "adaface", LPIPS)
     [axes] = figure.axes
     for bars, (_, run) in zip(axes.containers, four.runs.items(), strict=True):
         y = of_number(run.scores, ID).iloc[0]
@@ -56,8 +58,8 @@ def test_the_scatter_counts_whom_each_method_keeps_better(four):
 
 def test_a_generator_alone_is_put_against_every_control(four):
     runs = {name: four.runs[name] for name in ("copy", "photomaker")}
-    assert list(figures._faced(replace(four, runs=runs))) == [("photomaker", "copy")]
-    assert set(figures._faced(four)) == {
+    assert list(figures._faced(replace(four, runs=runs), "adaface")) == [("photomaker", "copy")]
+    assert set(figures._faced(four, "adaface")) == {
         ("arc2face", "instantid"), ("arc2face", "photomaker"), ("instantid", "photomaker"),
     }  # fmt: skip
 
@@ -67,7 +69,7 @@ def test_hostile_names_are_drawn_as_they_are(four, tmp_path):
     strange = replace(four, runs=runs, differences=four.differences.replace({"arc2face": NAME, "instantid": "_b"}))
     drawn = [
         figures.similarity(runs, "adaface"),
-        figures.tradeoff(strange, "adaface", ("lpips_diversity", "lpips", "mean_items")),
+        figures.tradeoff(strange, "adaface", LPIPS),
         figures.forest(strange, ID),
         figures.scatter((NAME, runs[NAME]), ("_b", runs["_b"]), "adaface"),
     ]
@@ -157,12 +159,14 @@ def test_a_run_of_one_identity(tmp_path):
     assert (tmp_path / "a/report/grid.png").exists()
     comparison = compare(both)
     assert of_number(comparison.differences, ID)["p_value"].isna().all()
-    for name, figure in figures.of_comparison(comparison):
-        figures.save(figure, tmp_path / "out" / name)
+    of_kind = {drawing.kind: drawing for drawing in figures.of_comparison(comparison)}
+    assert set(of_kind) == {figures.SIMILARITIES, figures.TRADEOFF, figures.DIFFERENCES, figures.IDENTITIES}
+    for drawing in of_kind.values():
+        figures.write(drawing, tmp_path / "out")
     assert "no test" in shown(figures.forest(comparison, ID))
 
 
-def test_a_run_without_pictures_says_so_and_has_no_grid(folders, tmp_path):
+def test_a_run_without_images_says_so_and_has_no_grid(folders, tmp_path):
     bare = shutil.copytree(folders[0], tmp_path / "bare", ignore=shutil.ignore_patterns("samples", "references"))
     write_report(bare)
     names = {path.name for path in (bare / "report").iterdir()}

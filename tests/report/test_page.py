@@ -7,15 +7,16 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
+from bench.report.figures import DIFFERENCES
 from bench.report.frames import load_run
-from bench.report.model import Cell, Column, Table
+from bench.report.grids import GRID
+from bench.report.model import Cell, Column, Mark, Table, Written
 from bench.report.page import write_comparison_page, write_run_page
 from bench.report.page.facts import provenance, redistributable, strictest
 from bench.report.page.render import Notice, Page, render
 from bench.report.page.samples import samples, shown
-from bench.report.page.thumbnails import SIZE, write_thumbnails
-from bench.report.page.write import figures_in
 from bench.report.run import score_table
+from bench.report.thumbnails import SIZE, write_thumbnails
 from tests.metrics.world import evaluation
 from tests.report.runs import HOSTILE, picture, scored
 
@@ -50,7 +51,7 @@ def page_of(folder):
 
 def written(tmp_path, **options):
     run = load_run(scored(tmp_path / "run", **options))
-    write_run_page(run, [score_table(run)], run.folder / "report")
+    write_run_page(run, [score_table(run)], [], run.folder / "report")
     return run, page_of(run.folder / "report")
 
 
@@ -58,7 +59,7 @@ def test_a_page_names_nothing_outside_its_folder(tmp_path):
     run, page = written(tmp_path, pictures=True, failed=6)
     files = {path.relative_to(run.folder / "report").as_posix() for path in (run.folder / "report").rglob("*")}
     assert all(address.startswith("#") or address == "data:," or address in files for address in page.addresses)
-    names = [name for name in page.data()["samples"]["picture"] if name]
+    names = [name for name in page.data()["samples"]["image"] if name]
     assert len(names) == 117
     assert {f"thumbnails/{name}" for name in names} <= files
     [policy] = [a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
@@ -69,7 +70,7 @@ def test_a_page_names_nothing_outside_its_folder(tmp_path):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_texts_stay_texts(name):
-    table = Table(name, [Column(name, name, name, "higher")], [[Cell(name, 1.0, "best", name)]], [name])
+    table = Table(name, [Column(name, name, name, "higher")], [[Cell(name, 1.0, Mark.BEST, name)]], [name])
     records = {"runs": [name], "note": name, "samples": {}}
     page = Page(name, name, [(name, name)], [Notice(name, name)], [], [table], [], records, [])
     html = render(page).decode()
@@ -87,8 +88,8 @@ def test_hostile_texts_stay_texts(name):
 def test_a_table_is_a_real_table():
     columns = [Column("method", numeric=False), Column("value", "ID", "headline", "lower"), Column("n", "ID")]
     rows = [
-        [Cell("a"), Cell("0.5", 0.5, "best"), Cell("3", 3.0)],
-        [Cell("b"), Cell("n/a", None, note="why"), Cell("4", 4)],
+        [Cell("a"), Cell(value=0.5, mark=Mark.BEST), Cell("3", 3.0)],
+        [Cell("b"), Cell(note="why"), Cell("4", 4)],
     ]
     html = render(Page("kind", "title", tables=[Table("caption", columns, rows, ["below"])])).decode()
     reader = Reader(html)
@@ -120,14 +121,15 @@ def test_failures_are_told_with_their_reason(tmp_path):
     _, page = written(tmp_path, failed=60)
     assert "60 of 120 samples (50%) have no face to measure." in "".join(page.text)
     data = page.data()
-    assert data["statuses"] == ["ok", "generation_error", "no_face"]
+    assert [one["name"] for one in data["statuses"]] == ["ok", "generation_error", "no_face"]
+    assert [one["failure"] for one in data["statuses"]] == [False, True, True]
     reasons = {data["reasons"][at] for at in data["samples"]["reason"]}
     assert "no face above 0.5" in reasons
-    similarity = next(c for c in data["columns"] if c["metric"] == "id_similarity")["values"]
+    similarity = next(c for c in data["columns"] if c["similarity"])["values"]
     assert sum(value is None for value in similarity) == 60
 
 
-def test_one_item_and_no_picture_make_a_page(tmp_path):
+def test_one_item_and_no_image_make_a_page(tmp_path):
     _, page = written(tmp_path, given=evaluation(items=1))
     assert "one person; an interval by subject needs 20" in "".join(page.text)
     assert len(page.data()["items"]) == 1
@@ -154,7 +156,7 @@ def test_the_strictest_licence(stated, bound):
 
 def test_what_runs_share_is_said_once(tmp_path):
     runs = {name: load_run(scored(tmp_path / name, name)) for name in ("one", "two")}
-    write_comparison_page(runs, [], ["one warning"], tmp_path / "out")
+    write_comparison_page(runs, [], ["one warning"], [], tmp_path / "out")
     page = page_of(tmp_path / "out")
     titles = [facts.title for facts in provenance(runs)]
     assert titles.count("Versions and machine") == 1
@@ -173,11 +175,11 @@ def test_a_large_run_shows_its_worst_items(tmp_path):
     assert shown(runs, limit=240) == (list(dict.fromkeys(runs["one"].samples["item"])), "")
 
 
-def test_a_page_without_pictures_points_at_none(tmp_path):
+def test_a_page_without_images_points_at_none(tmp_path):
     run = load_run(scored(tmp_path / "run", pictures=True))
     data = samples({"a": run}, None)
-    assert not data["pictures"]
-    assert not any(data["samples"]["picture"])
+    assert not data["images"]
+    assert not any(data["samples"]["image"])
     assert not any(item["reference"] for item in data["items"])
 
 
@@ -198,17 +200,15 @@ def test_thumbnails_are_made_once_and_dropped_with_their_samples(tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_figures_come_in_the_order_of_a_reader_each_with_its_pdf(tmp_path):
-    for name in ("grid.png", "differences-fid-inception.png", "similarity-x.png", "similarity-x.pdf", "mine.png"):
-        (tmp_path / name).write_bytes(b"")
-    found = figures_in(tmp_path)
-    assert [(one.file, one.pdf) for one in found[:2]] == [
-        ("similarity-x.png", "similarity-x.pdf"),
-        ("differences-fid-inception.png", ""),
+def test_figures_come_in_their_order_each_with_its_pdf_and_its_caption():
+    figures = [
+        Written(DIFFERENCES, "FID (<b>)", "differences-fid-b.png", "differences-fid-b.pdf"),
+        Written(GRID, "", "grid.png"),
     ]
-    assert [one.title for one in found[1:]] == [
-        "Paired differences: fid inception",
-        "Best, median and worst items",
-        "mine",
-    ]
-    assert [one.wide for one in found] == [False, False, True, False]
+    html = render(Page("kind", "title", figures=figures)).decode()
+    reader = Reader(html)
+    assert [a["href"] for tag, a in reader.tags if tag == "a" and "png" in a["href"]] == [f.file for f in figures]
+    assert [a["class"] for tag, a in reader.tags if tag == "figure"] == ["plot", "plot wide"]
+    text = "".join(reader.text)
+    assert f"Paired differences: FID (<b>). {DIFFERENCES.caption}" in text
+    assert html.count(">PDF</a>") == 1

@@ -11,7 +11,9 @@ from bench.exchange.leaderboard import write_leaderboard
 from bench.report.frames import load_run
 from bench.report.page import write_comparison_page, write_run_page
 from bench.report.page.render import Page, render
+from bench.report.page.samples import status_of
 from bench.report.run import score_table
+from bench.status import SampleStatus
 from tests.metrics.world import evaluation
 from tests.report.browser import Browser, needs_browser
 from tests.report.runs import HOSTILE, scored
@@ -40,11 +42,11 @@ def pages(tmp_path_factory):
     }
     loaded = {name: load_run(folder) for name, folder in runs.items()}
     for name, run in loaded.items():
-        write_run_page(run, [score_table(run)], run.folder / "report")
+        write_run_page(run, [score_table(run)], [], run.folder / "report")
         shutil.copytree(run.folder / "report", place / name)
     both = {name: loaded[name] for name in ("run", "other")}
     write_comparison_page(
-        {run.method: run for run in both.values()}, [score_table(loaded["run"])], ["careful"], place / "compare"
+        {run.method: run for run in both.values()}, [score_table(loaded["run"])], ["careful"], [], place / "compare"
     )
     files = bundle(loaded["hostile"])
     (work / "x.zip").write_bytes(files)
@@ -84,7 +86,7 @@ def test_its_policy_stops_a_script_and_a_request_that_got_in(browser, pages, tmp
     assert browser.js("return fetch('https://example.org').then(() => 'sent', () => 'stopped')") == "stopped"
 
 
-def test_every_picture_of_the_page_is_there(browser, pages):
+def test_every_image_of_the_page_is_there(browser, pages):
     browser.open(pages / "run/index.html")
     code = "for (const i of document.images) i.loading = 'eager'; return [...document.images].map((i) => i.src)"
     assert len(browser.js(code)) > 48
@@ -148,12 +150,12 @@ def test_filters(browser, pages):
 
 def test_pages_turn_and_references_can_be_left_out(browser, pages):
     browser.open(pages / "run/index.html")
-    first = browser.texts(".card .who")
+    first = browser.texts(".card .name")
     browser.js("document.querySelectorAll('.pager button')[1].click()")
     assert browser.texts("#found") == ["49–96 of 120 samples"]
-    assert not set(first) & set(browser.texts(".card .who"))
+    assert not set(first) & set(browser.texts(".card .name"))
     before = browser.js("return document.querySelectorAll('.card .shot').length")
-    browser.js("document.getElementById('beside').click()")
+    browser.js("document.getElementById('references').click()")
     assert browser.js("return document.querySelectorAll('.card .shot').length") == before / 2
 
 
@@ -181,7 +183,7 @@ def test_a_sample_opens_by_keyboard_and_arrows_go_on(browser, pages):
 def test_an_exported_page_says_that_its_pictures_are_left_out(browser, pages):
     browser.open(pages / "exported/index.html")
     assert browser.js("return document.images.length") == 0
-    assert "picture not included" in browser.texts(".card .shot")
+    assert "image not included" in browser.texts(".card .shot")
     assert "item 0001" in browser.texts(".card bdi")
     assert all(name not in browser.js("return document.documentElement.textContent") for name in HOSTILE)
 
@@ -218,7 +220,7 @@ def test_tables_sort_by_value_and_what_has_none_stays_last(browser, pages):
         assert None not in found[: len(numbers)]
     browser.js("document.querySelectorAll('table.sortable thead button')[0].click()")
     names = browser.texts("table.sortable tbody th")
-    assert names == sorted(names)
+    assert names == sorted(names, key=str.casefold)
     assert browser.js("return document.querySelectorAll('[aria-sort]').length") == 1
 
 
@@ -270,12 +272,16 @@ def many(count, recognisers=7):
     items = [{"name": f"item {i:04d}", "subject": f"person {i:04d}", "reference": None} for i in range(count // 5)]
     value = [[((i * 7919 + r) % 1000) / 1000 for i in range(count)] for r in range(recognisers)]
     return {
-        "note": "", "pictures": True, "runs": ["one"], "items": items, "statuses": ["ok", "no_face"],
+        "note": "", "images": True, "runs": ["one"], "items": items,
+        "statuses": [status_of(SampleStatus.OK), status_of(SampleStatus.NO_FACE)],
         "reasons": ["", "none"],
         "samples": {
             "run": [0] * count, "item": [i // 5 for i in range(count)], "index": [i % 5 for i in range(count)],
             "status": [int(i % 50 == 0) for i in range(count)], "reason": [int(i % 50 == 0) for i in range(count)],
-            "picture": [None] * count, "seed": [str(i) for i in range(count)],
+            "image": [None] * count, "seed": [str(i) for i in range(count)],
         },
-        "columns": [{"metric": "id_similarity", "variant": f"net {r}", "values": value[r]} for r in range(recognisers)],
+        "columns": [
+            {"title": "ID similarity", "variant": f"net {r}", "similarity": True, "values": value[r]}
+            for r in range(recognisers)
+        ],
     }  # fmt: skip

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bench.report.model import Cell, Column, Table
+from bench.report.model import Cell, Column, Mark, Table
 from bench.report.published import published_table
 from bench.report.tables import escape_latex, escape_markdown, frame, latex, markdown, short, turned
 
@@ -24,14 +24,14 @@ HARMLESS = re.compile(
 def table(request):
     name = request.param
     columns = [Column("method", numeric=False), Column("a", name, name, "higher"), Column(name, name), Column("FID")]
-    value = Cell("0.612 [0.580, 0.640]", 0.6, "best", name)
-    rows = [[Cell(name), value, Cell("n/a"), Cell("1.0", 1.0, "second")], [Cell(name or "h"), *[Cell("")] * 3]]
-    return Table(name, columns, [*rows, rows[0]], [name])
+    value = Cell(value=0.6, low=0.58, high=0.64, mark=Mark.BEST, note=name)
+    row = [Cell(name), value, Cell(), Cell("1.0", 1.0, Mark.SECOND)]
+    return Table(name, columns, [row, row], [name], {1: name or "h"})
 
 
 def test_markdown_keeps_its_shape(table):
     lines = [line for line in markdown(table).splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(table.rows)
+    assert len(lines) == 2 + len(table.rows) + len(table.headings)
     for line in lines:
         assert len(re.findall(r"(?<!\\)\|", line.replace(r"\\", ""))) == len(table.columns) + 1
     assert set(re.findall(r"<.*?>", markdown(table))) <= {"<sup>", "</sup>", "<u>", "</u>"}
@@ -71,14 +71,17 @@ def test_marks_and_intervals():
     table = Table(
         "",
         [Column("m"), Column("x")],
-        [[Cell("a"), Cell("1.0 [0.9, 1.1]", 1.0, "best")], [Cell("b"), Cell("2", 2, "second")]],
+        [
+            [Cell("a"), Cell(value=1.0, mark=Mark.BEST, low=0.9, high=1.1, digits=1)],
+            [Cell("b"), Cell(value=2, mark=Mark.SECOND, digits=0)],
+        ],
     )
     assert r"| **1.0** \[0.9, 1.1\] |" in markdown(table)
     assert "<u>2</u>" in markdown(table)
     assert "a & \\textbf{1.0} \\\\\n & {\\scriptsize {[}0.9, 1.1]} \\\\\nb & \\underline{2} \\\\" in latex(table)
 
 
-def test_a_note_that_stands_often_has_one_letter():
+def test_a_repeated_note_has_one_letter():
     table = Table("", [Column("m")], [[Cell("a", note="why")], [Cell("b", note="how")], [Cell("c", note="why")]])
     text = markdown(table)
     assert text.count("<sup>a</sup>") == 3
@@ -87,9 +90,10 @@ def test_a_note_that_stands_often_has_one_letter():
 
 def test_the_long_form_keeps_everything(table):
     long = frame(table)
-    assert len(long) == (len(table.rows) - 1) * (len(table.columns) - 1)
-    assert long["section"].tolist()[-1] == (table.rows[1][0].text)
-    assert long.loc[0, "value"] == 0.6
+    assert len(long) == len(table.rows) * (len(table.columns) - 1)
+    assert long["section"].tolist() == [""] * 3 + [table.headings[1]] * 3
+    assert long.loc[0, ["value", "low", "high"]].tolist() == [0.6, 0.58, 0.64]
+    assert long.loc[0, "text"] == "0.600 [0.580, 0.640]"
     assert long.loc[0, "mark"] == "best"
 
 

@@ -15,11 +15,13 @@ RELATIONS = {"arcface": "none", "adaface": "none"}
 
 
 def write_run(
-    folder, method, *, keep=0.8, seed=0, items=24, failed=0.0, pictures=True, dataset="mini", relations=None, names=()
+    folder, method, *, keep=0.8, seed=0, items=24, failed=0.0, pictures=True, dataset="mini", relations=None, names=(),
+    networks=None, metrics=None,
 ):  # fmt: skip
     """A run whose samples keep as much of their reference as said; `failed` of them have no face or were not made.
 
-    References are those of seed 0 for every method; `names` replaces the first items' names.
+    References are those of seed 0 for every method; `names` replaces the first items' names; `networks` are further
+    extractors with their roles. All metrics are computed unless some are named.
     """
     base, own = evaluation(items=items, keep=keep), evaluation(items=items, keep=keep, seed=seed)
     named = dict(zip(base.references["item"], names, strict=False))
@@ -27,15 +29,18 @@ def write_run(
     samples = _told(samples, failed, seed)
     bad = (samples["status"] != "ok").to_numpy()
     rng = np.random.default_rng(seed)
+    base = replace(base, roles=base.roles | (networks or {}))
+    features = base.features | {name: base.features["clip"] for name in networks or {}}
     given = replace(
         base,
         samples=samples,
         references=references,
-        features={name: _features(rng, one, keep, bad) for name, one in base.features.items()},
+        features={name: _features(rng, one, keep, bad) for name, one in features.items()},
         pairs={n: _renamed(f, named).assign(value=f["value"] * (1.6 - keep)) for n, f in own.pairs.items()},
         recognisers=RELATIONS | (relations or {}),
     )
-    metrics = [registry.get("metrics", name) for name in sorted(registry.targets("metrics"))]
+    metrics = [registry.get("metrics", name) for name in metrics or sorted(registry.targets("metrics"))]
+    metrics = [metric for metric in metrics if {*metric.needs} <= {*given.roles.values()}]
     results = {metric.name: metric.compute(given) for metric in metrics}
     write_table(folder / "scores/scores.parquet", scores_table(metrics, results, given))
     write_table(folder / "scores/samples.parquet", samples_table(given, results))

@@ -12,8 +12,8 @@ class Halved:
     """A method that had to make smaller batches."""
 
     def generate(self, requests):
-        picture = np.zeros((8, 8, 3), np.uint8)
-        return [Output(image=picture, note="in batches of 2") for _ in requests]
+        image = np.zeros((8, 8, 3), np.uint8)
+        return [Output(image=image, note="in batches of 2") for _ in requests]
 
 
 def test_what_a_method_notes_is_recorded(monkeypatch):
@@ -26,4 +26,4 @@ def test_what_a_method_notes_is_recorded(monkeypatch):
     job = SimpleNamespace(spec=SimpleNamespace(protocol=SimpleNamespace(prompt="")))
     found = generate._batch(job, Halved(), [None, None], [(0, 0), (0, 1), (1, 0)])
     assert found["note"].tolist() == ["in batches of 2", "in batches of 2", ""]
-    assert "note" in generate.RECORDED
+    assert "note" in generate.TIMING_COLUMNS

@@ -48,7 +48,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Runs the recipes in order and writes what each one reached to `work/quality.json`."""
+    """Run the recipes in order and write the quality that each one reached to `work/quality.json`."""
     import cv2
 
     chosen = _arguments()

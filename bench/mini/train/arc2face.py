@@ -62,14 +62,14 @@ class Arc2Face(nn.Module):
 
 
 def _pieces(word: str) -> list[str]:
-    """The pieces that byte-pair encoding of a word passes through, left to right, the last one the whole word."""
+    """Return the pieces that byte-pair encoding of a word makes, left to right; the last one is the whole word."""
     letters = [*word[:-1], word[-1] + "</w>"]
     grown = ["".join(letters[: k + 1]) for k in range(1, len(letters))]
     return [*letters, *grown]
 
 
 def vocabulary() -> tuple[dict[str, int], list[str]]:
-    """Pieces with their numbers, and merges, of a CLIP tokenizer that knows letters and the words of the prompt.
+    """Return pieces with their numbers, and merges, of a CLIP tokenizer that knows letters and the words of the prompt.
 
     >>> pieces, merges = vocabulary()
     >>> pieces["photo</w>"] > 0, merges[:2]
@@ -89,7 +89,7 @@ def vocabulary() -> tuple[dict[str, int], list[str]]:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Saves the tokenizer as SD1.5's is saved, for `CLIPTokenizer`; 7 tokens: the prompt between its two marks."""
+    """Save the tokenizer as SD1.5's is saved, for `CLIPTokenizer`; 7 tokens: the prompt between its two marks."""
     folder.mkdir(parents=True, exist_ok=True)
     pieces, merges = vocabulary()
     (folder / "vocab.json").write_text(json.dumps(pieces))
@@ -115,7 +115,7 @@ class Words:
 
 
 def words(folder: Path) -> Words:
-    """Tokenises with the tokenizer in `folder`."""
+    """Tokenise with the tokenizer in `folder`."""
     from transformers import CLIPTokenizer
 
     tokenizer = CLIPTokenizer.from_pretrained(folder)
@@ -126,7 +126,7 @@ def words(folder: Path) -> Words:
 
 
 def build(tokens: Words) -> Arc2Face:
-    """Encoder (1.7 M parameters) and UNet (3.3 M) of the official classes."""
+    """Return encoder (1.7 M parameters) and UNet (3.3 M) of the official classes."""
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -158,7 +158,7 @@ def build(tokens: Words) -> Arc2Face:
 
 
 def condition(encoder: Any, tokens: Words, embeddings: Tensor, empty: Tensor) -> Tensor:
-    """(n, 7, 512) last hidden states: of the prompt with each face in the place of "id", or of "" where `empty`."""
+    """Return the last hidden states (n, 7, 512): of the prompt with each face for "id", or of "" where `empty`."""
     device = embeddings.device
     numbers = torch.where(empty[:, None], tokens.empty.to(device), tokens.prompt.to(device))
     inner = encoder.get_input_embeddings()
@@ -182,7 +182,7 @@ class Material:
 
 
 def inside(held: Faces, slack: float = 0.12) -> np.ndarray:
-    """The rows whose FFHQ crop leaves the frame by at most `slack` of its side: little is mirrored there."""
+    """Return the rows whose FFHQ crop leaves the frame by at most `slack` of its side: little is mirrored there."""
     moves = crops.ffhq_moves(np.asarray(held.landmarks), 1)
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) - 0.5
     points = np.einsum("nij,npj->npi", np.linalg.inv(moves[:, :, :2]), corners - moves[:, None, :, 2])
@@ -192,16 +192,16 @@ def inside(held: Faces, slack: float = 0.12) -> np.ndarray:
 
 
 def facing(held: Faces, yaw: float = 35.0, pitch: float = 20.0) -> np.ndarray:
-    """The rows whose head is turned by at most so many degrees: portraits, like the data that Arc2Face learned from."""
+    """Return the rows whose head is turned by at most so many degrees: portraits, as in Arc2Face's training data."""
     turned = np.abs(np.degrees(held.pose[:, :2]))
     return np.flatnonzero((turned <= [yaw, pitch]).all(1))
 
 
 def material(plan: Plan) -> Material:
-    """Latents of all portraits, before a plain colour, and their embeddings by the exported recogniser.
+    """Return latents of all portraits with a plain background, and their embeddings by the exported recogniser.
 
-    The world's backgrounds are the most various part of its pictures; drawing them well takes most of a small network's
-    time and tells nobody apart.
+    The world's backgrounds are the most various part of its images; drawing them well takes most of a small network's
+    time and distinguishes nobody.
     """
     held = faces(TRAIN, plan.work)
     known_basis = vae.basis(vae.portraits(held, plan.work, TRAIN.name))
@@ -221,7 +221,7 @@ def _kept(path: Path, compute: Any) -> np.ndarray:
 
 
 def train(stuff: Material, tokens: Words, plan: Plan, size: int = 64) -> Any:
-    """Trains encoder and UNet on the velocity (Salimans and Ho 2022), its error weighted by 1 / sqrt(1 + SNR)."""
+    """Train encoder and UNet on the velocity (Salimans and Ho 2022), its error weighted by 1 / sqrt(1 + SNR)."""
     betas = torch.linspace(BETAS[0] ** 0.5, BETAS[1] ** 0.5, 1000, dtype=torch.float64) ** 2
     kept = torch.cumprod(1 - betas, 0).float().to(plan.device)
     weight = vae.centre(vae.SIZE // 8).to(plan.device)
@@ -254,12 +254,12 @@ def train(stuff: Material, tokens: Words, plan: Plan, size: int = 64) -> Any:
 
 
 def _attention(device: str) -> AbstractContextManager[None]:
-    """On a CPU the fused kernel is several times slower on these few tokens than the formula written out."""
+    """Choose attention: on a CPU the fused kernel is several times slower on so few tokens than the plain formula."""
     return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
 
 
 def write(module: Any, out: Path) -> None:
-    """Saves encoder and UNet in the layout of the official weights, and the scheduler with what stands for SD1.5."""
+    """Save encoder and UNet in the layout of the official weights, and the scheduler with the values of SD1.5."""
     from safetensors.torch import save_file
 
     unet, encoder, scheduler = out / "arc2face" / "arc2face", out / "arc2face" / "encoder", out / "sd15" / "scheduler"
@@ -276,7 +276,7 @@ def write(module: Any, out: Path) -> None:
 
 
 def samples(out: Path, embeddings: np.ndarray, count: int) -> np.ndarray:
-    """(n, count, 64, 64, 3) uint8 RGB: samples of (n, 512) embeddings by the project's own adapter, at its defaults."""
+    """Return samples (n, count, 64, 64, 3) uint8 RGB of (n, 512) embeddings by the project's adapter."""
     from baselines.arc2face import Arc2Face as Method
     from baselines.arc2face import Arc2FaceOptions
     from baselines.protocol import Reference, Request
@@ -292,7 +292,7 @@ def samples(out: Path, embeddings: np.ndarray, count: int) -> np.ndarray:
 
 
 def measure(out: Path, held: Faces, people: int = 16, count: int = 5) -> dict[str, float]:
-    """How often samples show a face, how like its reference each recogniser finds it, and rank 1 among the people.
+    """Return how often samples show a face, their similarity under each recogniser, and rank 1 among the people.
 
     Args:
         out: folder of all weights: detector and both recognisers are asked.
@@ -320,7 +320,7 @@ def measure(out: Path, held: Faces, people: int = 16, count: int = 5) -> dict[st
 
 
 def _found(detector: Path, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The samples with a face, the number of the person of each, and the key points of its largest face."""
+    """Return the samples with a face, the number of the person of each, and the key points of its largest face."""
     from insightface.model_zoo import get_model
 
     network = get_model(str(detector), providers=["CPUExecutionProvider"])
@@ -337,7 +337,7 @@ def _found(detector: Path, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 
 
 def run(plan: Plan) -> dict[str, float]:
-    """Trains and exports it; returns how like their references its samples are, for people that it never saw."""
+    """Train and export it; return how like their references its samples are, for people that it never saw."""
     write_tokenizer(plan.out / "sd15" / "tokenizer")
     tokens = words(plan.out / "sd15" / "tokenizer")
     write(train(material(plan), tokens, plan), plan.out)

@@ -32,12 +32,12 @@ class Unit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, before, h, w) to (n, after, h / stride, w / stride)."""
+        """Map (n, before, h, w) to (n, after, h / stride, w / stride)."""
         return self.body(x) + self.short(x)
 
 
 def network() -> nn.Module:
-    """(n, 3, 112, 112) in -1..1 RGB to (n, 512); 1.0 M parameters."""
+    """Map (n, 3, 112, 112) in -1..1 RGB to (n, 512); 1.0 M parameters."""
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, 2, 1, bias=False),
         nn.BatchNorm2d(16),
@@ -58,7 +58,7 @@ def network() -> nn.Module:
 
 
 def run(plan: Plan) -> dict[str, float]:
-    """Trains and exports it; returns its verification accuracy on people that it never saw."""
+    """Train and export it; return its verification accuracy on people that it never saw."""
     shown = faces(TRAIN, plan.work)
     trained = recognition.train("arcface", network, shown, COURSE, plan)
     recognition.write(recognition.refit(trained, shown, plan.device), plan.out / "arcface.onnx")

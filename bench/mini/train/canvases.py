@@ -1,4 +1,4 @@
-"""The training pictures of the detector, and the rows of its maps."""
+"""The training images of the detector, and the rows of its maps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Canvas:
 
 
 def _backdrop(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Black, or smooth colours."""
+    """Return black, or smooth colours."""
     if rng.random() < 0.3:
         return np.zeros((size, size, 3), np.uint8)
     coarse = rng.integers(0, 256, (rng.integers(2, 9), rng.integers(2, 9), 3)).astype(np.uint8)
@@ -33,7 +33,7 @@ def _backdrop(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _place(box: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A similarity (2, 3) that brings a face to a random size, angle and place in a cell of `size` pixels."""
+    """Return a similarity (2, 3) that brings a face to a random size, angle and place in a cell of `size` pixels."""
     side = np.sqrt((box[2] - box[0]) * (box[3] - box[1]))
     share = np.exp(rng.uniform(np.log(0.17), np.log(0.8)))
     angle, scale = rng.normal(0, 0.12), share * size / side
@@ -44,7 +44,7 @@ def _place(box: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _paste(held: Faces, index: int, canvas: Canvas, corner: np.ndarray, size: int, rng: np.random.Generator) -> None:
-    """Draws one render into a cell of the canvas; its face joins the canvas's."""
+    """Draw one render into a cell of the canvas; its face joins the canvas's."""
     move = _place(held.boxes[index], size, rng)
     cell = canvas.image[corner[1] : corner[1] + size, corner[0] : corner[0] + size]
     factor = float(np.sqrt(abs(np.linalg.det(move[:, :2]))))
@@ -58,19 +58,19 @@ def _paste(held: Faces, index: int, canvas: Canvas, corner: np.ndarray, size: in
 
 
 def _softened(image: np.ndarray, factor: float) -> np.ndarray:
-    """The image without the detail that would alias when it shrinks by the factor."""
+    """Return the image without the detail that would alias when it shrinks by the factor."""
     return cv2.GaussianBlur(image, (0, 0), 0.45 / factor) if factor < 0.7 else image
 
 
 def pasted(held: Faces, size: int, rng: np.random.Generator) -> Canvas:
-    """One face, turned, at any place and size, before a backdrop or its own."""
+    """Return one face, turned, at any place and size, before a backdrop or its own."""
     canvas = Canvas(_backdrop(size, rng), [], [])
     _paste(held, int(rng.integers(len(held))), canvas, np.zeros(2, int), size, rng)
     return canvas
 
 
 def enlarged(held: Faces, size: int, rng: np.random.Generator) -> Canvas:
-    """A render, some from fewer pixels, some nearer or aside, that fills the canvas as insightface enlarges a picture.
+    """Return a render that fills the canvas as insightface enlarges an image; some have fewer pixels or are moved.
 
     insightface divides what it finds by the factor alone: so the truth is multiplied by it, without half a pixel. Both
     the move and the enlargement are bilinear.
@@ -88,7 +88,7 @@ def enlarged(held: Faces, size: int, rng: np.random.Generator) -> Canvas:
 
 
 def _without(held: Faces, index: int, canvas: Canvas, corner: np.ndarray, size: int) -> None:
-    """Fills a cell with a piece of a render that shows no face, if it has one."""
+    """Fill a cell with a piece of a render that shows no face, if it has one."""
     x0, _, x1, _ = held.boxes[index]
     width = held.images.shape[2]
     piece = (
@@ -101,7 +101,7 @@ def _without(held: Faces, index: int, canvas: Canvas, corner: np.ndarray, size: 
 
 
 def mixed(held: Faces, size: int, rng: np.random.Generator) -> Canvas:
-    """One face over the whole canvas, or four cells with a face each, some without."""
+    """Return one face over the whole canvas, or four cells with a face each, some without."""
     canvas = Canvas(_backdrop(size, rng), [], [])
     cells = 2 if rng.random() < 0.3 else 1
     for k in range(cells * cells):
@@ -115,7 +115,7 @@ def mixed(held: Faces, size: int, rng: np.random.Generator) -> Canvas:
 
 
 def grid(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(rows, 2) pixels, (rows,) strides and (rows,) anchors of all levels of a canvas."""
+    """Return (rows, 2) pixels, (rows,) strides and (rows,) anchors of all levels of a canvas."""
     pixels, strides, anchors = [], [], []
     for level, stride in enumerate(STRIDES):
         side = size // stride
@@ -127,7 +127,7 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def eye_distance(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Distance of the eyes in pixels, not below a share of the box that a frontal face would have.
+    """Return the distance of the eyes in pixels, not below a share of the box that a frontal face would have.
 
     Args:
         points: (..., 5, 2) key points, the eyes first.

@@ -14,7 +14,7 @@ ARCFACE = np.array(
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The least-squares similarities (n, 2, 3) that move `source` (n, p, 2) to `target` (p, 2), without reflection.
+    """Return the similarities (n, 2, 3) that move `source` (n, p, 2) to `target` (p, 2): least squares, no reflection.
 
     >>> move = similarity(np.array([[[0.0, 0], [1, 0], [0, 1]]]), np.array([[5.0, 5], [7, 5], [5, 7]]))
     >>> move.round(6).tolist()
@@ -33,7 +33,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 def warp(
     images: np.ndarray, moves: np.ndarray, size: int, *, nearest: bool = False, reflect: bool = False
 ) -> np.ndarray:
-    """Applies (n, 2, 3) maps from image to crop pixels; bilinear unless `nearest`, outside black unless `reflect`."""
+    """Apply (n, 2, 3) maps from image to crop pixels; bilinear unless `nearest`, outside black unless `reflect`."""
     flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
     border = cv2.BORDER_REFLECT if reflect else cv2.BORDER_CONSTANT
     pairs = zip(images, moves, strict=True)
@@ -43,12 +43,12 @@ def warp(
 
 
 def move_points(points: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """Points (n, p, 2) under the maps (n, 2, 3)."""
+    """Return points (n, p, 2) under the maps (n, 2, 3)."""
     return np.einsum("nij,npj->npi", moves[:, :, :2], points) + moves[:, None, :, 2]
 
 
 def ffhq_moves(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """The maps (n, 2, 3) onto FFHQ's aligned square of `size` pixels, from 68 landmarks (n, 68, 2).
+    """Return the maps (n, 2, 3) onto FFHQ's aligned square of `size` pixels, from 68 landmarks (n, 68, 2).
 
     Follows `recreate_aligned_images` of NVlabs/ffhq-dataset: an oriented square around eyes and mouth.
     """
@@ -67,13 +67,13 @@ def ffhq_moves(landmarks: np.ndarray, size: int) -> np.ndarray:
 
 
 def halved(images: np.ndarray) -> np.ndarray:
-    """(n, s, s, c) images at half the side, each pixel the mean of four: fine detail doesn't alias."""
+    """Return (n, s, s, c) images at half the side, each pixel the mean of four: fine detail doesn't alias."""
     n, side, _, channels = images.shape
     return np.rint(images.reshape(n, side // 2, 2, side // 2, 2, channels).mean((2, 4))).astype(np.uint8)
 
 
 def portraits(images: np.ndarray, landmarks: np.ndarray, index: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """FFHQ's crops (n, size, size, 3) of the rows in `index`, cut at twice the size; and the maps (n, 2, 3) onto them.
+    """Return FFHQ's crops (n, size, size, 3) of rows in `index`, cut at twice the size, and the maps (n, 2, 3) to them.
 
     In parts: all rows at twice the size would take gigabytes.
     """
@@ -83,7 +83,7 @@ def portraits(images: np.ndarray, landmarks: np.ndarray, index: np.ndarray, size
 
 
 def bounds_moves(points: np.ndarray, scale: float, size: int) -> np.ndarray:
-    """The maps onto a square around the points' bounding box: its mean side times `scale` becomes `size - 1` pixels.
+    """Return the maps to a square around the points' bounding box: mean side times `scale` becomes `size - 1` pixels.
 
     With 68 landmarks and scale 1.1 * 1.25 this is DECA's crop for "kpt68".
     """
@@ -96,7 +96,7 @@ def bounds_moves(points: np.ndarray, scale: float, size: int) -> np.ndarray:
 
 
 def blur(images: np.ndarray, rng: np.random.Generator, lowest: float, share: float) -> np.ndarray:
-    """Draws some images as if they came from fewer pixels: down to `lowest` of their side, and back."""
+    """Shrink some images to as little as `lowest` of their side, and enlarge them again."""
     size, out = images.shape[1], images.copy()
     for index in np.flatnonzero(rng.random(len(images)) < share):
         small = int(size * rng.uniform(lowest, 1.0))
@@ -106,7 +106,7 @@ def blur(images: np.ndarray, rng: np.random.Generator, lowest: float, share: flo
 
 
 def relight(batch: Tensor, amount: float = 0.1) -> Tensor:
-    """Random gain, tint, offset and noise on a batch in -1..1: the camera's part of the variation."""
+    """Change a batch in -1..1 by random gain, tint, offset and noise: the camera's part of the variation."""
     n = len(batch)
     gain = 1 + amount * _signed(batch, n, 1) + amount / 3 * _signed(batch, n, 3)
     grain = torch.randn_like(batch) * (0.015 + 0.015 * _signed(batch, n, 1))
@@ -118,7 +118,7 @@ def _signed(like: Tensor, n: int, channels: int) -> Tensor:
 
 
 def tensor(images: np.ndarray | Tensor, mean: float, deviation: float, device: str) -> Tensor:
-    """(n, h, w, 3) images as an (n, 3, h, w) tensor of (value - mean) / deviation, channels last in memory."""
+    """Return (n, h, w, 3) images as an (n, 3, h, w) tensor of (value - mean) / deviation, channels last in memory."""
     held = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
     values = held.to(device, non_blocking=True).float()
     return values.sub_(mean).div_(deviation).permute(0, 3, 1, 2)

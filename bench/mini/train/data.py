@@ -48,11 +48,11 @@ class Faces:
 
     @property
     def people(self) -> np.ndarray:
-        """(N,) the number of the person in each image."""
+        """Return (N,) the number of the person in each image."""
         return np.arange(len(self)) // self.scenes
 
     def person(self, index: np.ndarray) -> np.ndarray:
-        """The number of the person in each image."""
+        """Return the number of the person in each image."""
         return index // self.scenes
 
 
@@ -74,7 +74,7 @@ class Cast:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Return the name of its folder."""
         return f"{self.split}-{self.people}x{self.scenes}-{self.seed}"
 
 
@@ -99,7 +99,7 @@ def _arrays(folder: Path, mode: Any) -> dict[str, np.ndarray]:
 
 
 def _render_block(cast: Cast, folder: Path, block: int) -> int:
-    """Renders the people of one block into the arrays of `folder`."""
+    """Render the people of one block into the arrays of `folder`."""
     people = world.sample_identities(cast.seed, cast.people, split=cast.split)[block * BLOCK : (block + 1) * BLOCK]
     arrays = _arrays(folder, "r+")
     for number, person in enumerate(np.array_split(people, max(len(people) // 20, 1))):
@@ -124,7 +124,7 @@ def _store(arrays: dict[str, np.ndarray], rows: slice, scene: Any, render: Any) 
 
 
 def draw(cast: Cast) -> Faces:
-    """The renders of `cast`, in memory only."""
+    """Return the renders of `cast`, in memory only."""
     arrays = {name: np.zeros(shape, dtype) for name, (shape, dtype) in _shapes(cast.people * cast.scenes).items()}
     people = world.sample_identities(cast.seed, cast.people, split=cast.split)
     scene = world.sample_scenes(np.repeat(people, cast.scenes, axis=0), cast.seed)
@@ -133,7 +133,7 @@ def draw(cast: Cast) -> Faces:
 
 
 def faces(cast: Cast, work: Path, workers: int = 2) -> Faces:
-    """The renders of `cast`; blocks that are missing in `work` are drawn first, by `workers` processes."""
+    """Return the renders of `cast`; blocks that are missing in `work` are drawn first, by `workers` processes."""
     folder = work / cast.name
     blocks = -(-cast.people // BLOCK)
     missing = [block for block in range(blocks) if not (folder / f"{block}.done").exists()]

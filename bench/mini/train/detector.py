@@ -34,7 +34,7 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, width, h, w) to the same shape."""
+        """Map (n, width, h, w) to the same shape."""
         return F.relu(x + self.body(x))
 
 
@@ -60,7 +60,7 @@ class Detector(nn.Module):
         self.scales = nn.Parameter(torch.ones(3, 2))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(n, 3, h, w), (RGB - 127.5) / 128, sides divisible by 32, to 9 maps: 3 of scores, of boxes, of points.
+        """Map (n, 3, h, w), (RGB - 127.5) / 128, sides divisible by 32, to 9 maps: 3 of scores, of boxes, of points.
 
         Rows of every map: pixels in reading order, the two anchors of a pixel together. Scores (n, rows, 1) are logits
         in training and in 0..1 in evaluation; boxes (n, rows, 4) and points (n, rows, 10) are in strides from it.
@@ -70,7 +70,7 @@ class Detector(nn.Module):
         return [level[part] for part in range(3) for level in levels]
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """The pyramid's maps (n, width, h / stride, w / stride), which all heads read."""
+        """Return the pyramid's maps (n, width, h / stride, w / stride), which all heads read."""
         x, found = self.stem(x), []
         for stage in self.stages:
             x = stage(x)
@@ -100,7 +100,7 @@ class Exported(nn.Module):
         self.detector = detector
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(1, 3, h, w) to 9 maps of (rows, 1), (rows, 4), (rows, 10)."""
+        """Map (1, 3, h, w) to 9 maps of (rows, 1), (rows, 4), (rows, 10)."""
         return [part[0] for part in self.detector(x)]
 
 
@@ -121,7 +121,7 @@ class Target(NamedTuple):
 
 
 def targets(canvases: list[Canvas], size: int) -> Target:
-    """Faces belong to the pixels near their middle, at the anchor nearest to their size; near misses aren't asked."""
+    """Assign faces to the pixels near their middle, at the anchor nearest to their size; near misses don't count."""
     pixels, strides, anchors = grid(size)
     n, rows = len(canvases), len(pixels)
     out = Target(*(np.zeros((n, rows, *width), np.float32) for width in ((), (4,), (10,), ())))
@@ -143,7 +143,7 @@ def targets(canvases: list[Canvas], size: int) -> Target:
 
 
 def _focal(logits: Tensor, truth: Tensor) -> Tensor:
-    """Focal loss (gamma 2, alpha 0.25) per face, over the rows that are asked."""
+    """Return the focal loss (gamma 2, alpha 0.25) per face, over the rows that are asked."""
     asked = truth >= 0
     share = torch.sigmoid(logits)
     error = torch.where(truth > 0, 0.25 * (1 - share) ** 2, 0.75 * share**2)
@@ -152,7 +152,7 @@ def _focal(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def _loss(outputs: list[Tensor], target: Target) -> Tensor:
-    """Focal loss of the scores; smooth L1 of boxes and points, as shares of the face's side, where a face is."""
+    """Return the focal loss of the scores, and smooth L1 of boxes and points where a face is, per side of the face."""
     logits, boxes, points = (torch.cat(outputs[k : k + 3], 1) for k in (0, 3, 6))
     own = (target.score > 0).float()
     share = (own / own.sum().clamp(min=1))[..., None]
@@ -166,7 +166,7 @@ def _smooth(error: Tensor, beta: float) -> Tensor:
 
 
 def train(held: Faces, plan: Plan) -> nn.Module:
-    """Trains on canvases of several sizes."""
+    """Train on canvases of several sizes."""
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, Target]:
         size, many = CANVASES[int(rng.choice(len(CANVASES), p=[0.3, 0.4, 0.2, 0.1]))]
@@ -183,7 +183,7 @@ def train(held: Faces, plan: Plan) -> nn.Module:
 
 
 def measure(path: str, held: Faces, size: int, count: int = 600) -> dict[str, float]:
-    """Recall at IoU 0.5 and the mean error of key points as a share of the eye distance, by insightface's own decoder.
+    """Return recall at IoU 0.5 and the key points' mean error, as a share of the eye distance, by SCRFD's decoder.
 
     The eye distance of a turned head shrinks: it counts as at least the box's side over 2.6, about a frontal face's.
     """
@@ -209,7 +209,7 @@ def _overlap(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def run(plan: Plan) -> dict[str, float]:
-    """Trains and exports it; returns recall and the error of key points on people that it never saw."""
+    """Train and export it; return recall and the error of key points on people that it never saw."""
     path = plan.out / "detector.onnx"
     names = [f"{part}_{stride}" for part in ("score", "bbox", "kps") for stride in STRIDES]
     axes = {"input.1": {2: "?", 3: "?"}, **{name: {0: f"rows_{name}"} for name in names}}

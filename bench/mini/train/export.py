@@ -19,7 +19,7 @@ def onnx_file(
     outputs: Sequence[str],
     dynamic: Mapping[str, dict[int, str]],
 ) -> None:
-    """Exports `module` (eval mode, batch norms folded) to ONNX, opset 17, with weights in 16 bits.
+    """Export `module` (eval mode, batch norms folded) to ONNX, opset 17, with weights in 16 bits.
 
     Args:
         module: on the CPU, in eval mode.
@@ -42,7 +42,7 @@ def onnx_file(
 
 
 def halve(model: Any) -> None:
-    """Stores every large float32 initialiser of an ONNX model in float16, behind a Cast that brings it back."""
+    """Store every large float32 initialiser of an ONNX model in float16, behind a Cast that brings it back."""
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
@@ -59,7 +59,7 @@ def halve(model: Any) -> None:
 
 
 def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict with its floating-point tensors in float16; statistics of batch norms stay in float32."""
+    """Return a state dict with its floating-point tensors in float16; statistics of batch norms stay in float32."""
     return {
         name: value.half().contiguous()
         if value.is_floating_point() and "running" not in name
@@ -69,6 +69,6 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def torch_file(state: Mapping[str, Tensor], path: Path) -> None:
-    """Saves a state dict that `torch.load(weights_only=True)` reads."""
+    """Save a state dict that `torch.load(weights_only=True)` reads."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(halved(state), path)

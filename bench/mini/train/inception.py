@@ -26,14 +26,14 @@ class Cut(nn.Module):
             setattr(self, name, getattr(whole, name))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """RGB in -1..1 to the maps that pytorch-fid averages for its 64-d and its 192-d features."""
+        """Map RGB in -1..1 to the maps that pytorch-fid averages for its 64-d and its 192-d features."""
         layers = [self.get_submodule(name) for name in LAYERS]
         first = F.max_pool2d(nn.Sequential(*layers[:3])(x), 3, 2)
         return [first, F.max_pool2d(nn.Sequential(*layers[3:])(first), 3, 2)]
 
 
 def run(plan: Plan) -> dict[str, float]:
-    """Trains and exports it; returns how well its features tell the world's parameters on unseen people."""
+    """Train and export it; return how well its features predict the world's parameters on unseen people."""
     trained, quality = trunk.train("inception", Cut, [64, 192], SIZE, COURSE, plan)
     export.torch_file(trained.state_dict(), plan.out / "inception.pth")
     return quality

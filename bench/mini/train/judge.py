@@ -32,12 +32,12 @@ class Bottleneck(nn.Module):
         self.sum = stride == 1 and before == after
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, before, h, w) to (n, after, h / stride, w / stride)."""
+        """Map (n, before, h, w) to (n, after, h / stride, w / stride)."""
         return x + self.body(x) if self.sum else self.body(x)
 
 
 def network() -> nn.Module:
-    """(n, 3, 112, 112) in -1..1 RGB to (n, 512) by a global depthwise convolution; 0.6 M parameters."""
+    """Map (n, 3, 112, 112) in -1..1 RGB to (n, 512) by a global depthwise convolution; 0.6 M parameters."""
     return nn.Sequential(
         nn.Conv2d(3, 24, 3, 4, 1, bias=False),
         nn.BatchNorm2d(24),
@@ -60,7 +60,7 @@ def network() -> nn.Module:
 
 
 def run(plan: Plan) -> dict[str, float]:
-    """Trains and exports it; returns its verification accuracy on people that it never saw."""
+    """Train and export it; return its verification accuracy on people that it never saw."""
     plan = replace(plan, seed=plan.seed + 1000)
     shown = faces(PEOPLE, plan.work)
     trained = recognition.train("judge", network, shown, COURSE, plan)

@@ -1,4 +1,4 @@
-"""The detector's head of key points, taught on when all else in the detector stands still.
+"""The detector's head of key points, trained further while the rest of the detector is frozen.
 
 SCRFD's decoder keeps one row of a face, and what that row says of the key points rests on seven by seven cells of a
 map. So everything before the head runs once: the windows around the best rows are kept, and the head trains on them
@@ -63,7 +63,7 @@ class Head(nn.Module):
         self.scales = nn.Parameter(detector.scales[:, 1].detach().clone())
 
     def forward(self, maps: Tensor, anchor: Tensor, level: Tensor) -> Tensor:
-        """`Windows`' maps, anchors and levels to key points (n, 5, 2) in strides."""
+        """Map `Windows`' maps, anchors and levels to key points (n, 5, 2) in strides."""
         x, inside = maps[:, :-1], maps[:, -1:]
         for layer in self.tower:
             inside = inside[:, :, 1:-1, 1:-1]
@@ -73,20 +73,20 @@ class Head(nn.Module):
 
 
 def _convolution(like: nn.Conv2d, padding: int) -> nn.Conv2d:
-    """A copy with another padding."""
+    """Return a copy with another padding."""
     layer = nn.Conv2d(like.in_channels, like.out_channels, 3, padding=padding)
     layer.load_state_dict(like.state_dict())
     return layer
 
 
 def taught(detector: Any, held: Faces, plan: Plan) -> Any:
-    """The detector with its head of key points taught on; in eval mode, on the CPU."""
+    """Return the detector with its head of key points trained further; in eval mode, on the CPU."""
     head = fit("keypoints", lambda: Head(detector), _draw(windows(detector, held, plan)), _loss(plan), COURSE, plan)
     return installed(detector, head)
 
 
 def installed(detector: Any, head: Any) -> Any:
-    """Puts the head in its place."""
+    """Put the head in its place."""
     detector.point_tower = nn.Sequential(*(nn.Sequential(_convolution(layer, 1), nn.ReLU()) for layer in head.tower))
     detector.points = head.last
     detector.scales.data[:, 1] = head.scales.data
@@ -102,7 +102,7 @@ def _draw(held: Windows) -> Draw:
 
 
 def _loss(plan: Plan) -> Loss:
-    """The mean distance from the truth, as a share of the eyes': what `detector.measure` measures."""
+    """Return the mean distance from the truth, as a share of the eyes': what `detector.measure` measures."""
 
     def loss(module: Any, drawn: Sequence[Tensor]) -> Tensor:
         held = Windows(*(part.to(plan.device) for part in drawn))
@@ -113,7 +113,7 @@ def _loss(plan: Plan) -> Loss:
 
 
 def windows(detector: Any, held: Faces, plan: Plan) -> Windows:
-    """The windows around the best rows of the faces on canvases, as the finished `detector` sees them."""
+    """Return the windows around the best rows of the faces on canvases, as the finished `detector` sees them."""
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         size = int(rng.choice(SIZES))
@@ -138,7 +138,7 @@ def _only(canvases: list[Canvas], name: str) -> np.ndarray:
 
 @torch.no_grad()
 def _around(detector: Any, values: Tensor, boxes: np.ndarray, points: np.ndarray) -> Windows:
-    """The windows of the best rows of one batch of canvases with a face each."""
+    """Return the windows of the best rows of one batch of canvases with a face each."""
     maps = detector.maps(values.contiguous(memory_format=torch.channels_last))
     scores = torch.cat([detector.score(detector.tower(level)).permute(0, 2, 3, 1).flatten(1) for level in maps], 1)
     size = values.shape[-1]
@@ -155,12 +155,12 @@ def _around(detector: Any, values: Tensor, boxes: np.ndarray, points: np.ndarray
 
 
 def _padded(level: Tensor) -> Tensor:
-    """(n, c, h, w) to (n, c + 1, h + 6, w + 6) with a last channel that is 1 inside."""
+    """Map (n, c, h, w) to (n, c + 1, h + 6, w + 6) with a last channel that is 1 inside."""
     return F.pad(torch.cat([level, torch.ones_like(level[:, :1])], 1), (REACH,) * 4)
 
 
 def _best(scores: np.ndarray, boxes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best rows (n, 2) by scores (n, rows) near each face's middle, and whether each is above 0.3."""
+    """Return the best rows (n, 2) by scores (n, rows) near each face's middle, and whether each is above 0.3."""
     pixels, strides, _ = grid(size)
     side = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
     away = np.abs(pixels[None] - ((boxes[:, :2] + boxes[:, 2:]) / 2)[:, None]).max(2)

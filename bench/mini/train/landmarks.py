@@ -25,13 +25,13 @@ class Points(nn.Linear):
     """A linear layer that computes in 32 bits even where the rest doesn't: 16 would cost half a pixel."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, a) to (n, b)."""
+        """Map (n, a) to (n, b)."""
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float())
 
 
 def network() -> nn.Module:
-    """(n, 3, 192, 192), (RGB - 127.5) / 128, to (n, 136): x, y of each point, -1..1 over the crop; 0.5 M parameters."""
+    """Return a network, 0.5 M parameters: (n, 3, 192, 192), (RGB - 127.5) / 128, to (n, 136): x, y, -1 to 1."""
     return nn.Sequential(
         _conv(3, 12, 2),
         _conv(12, 24, 2),
@@ -47,20 +47,20 @@ def network() -> nn.Module:
 
 
 def box_moves(boxes: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """insightface's crop (n, 2, 3) by a box: its longer side times 1.5 fills the crop, its middle is the crop's."""
+    """Return insightface's crop (n, 2, 3) of a box: its longer side times 1.5 fills the crop, in the crop's middle."""
     scale = size / ((boxes[:, 2:] - boxes[:, :2]).max(1) * 1.5)
     shift = size / 2 - (boxes[:, :2] + boxes[:, 2:]) / 2 * scale[:, None]
     return np.concatenate([np.eye(2)[None] * scale[:, None, None], shift[:, :, None]], 2)
 
 
 def _shaken(boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Boxes as a detector finds them."""
+    """Return boxes as a detector finds them."""
     side = (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True)
     return boxes + side * (rng.normal(0, 0.03, (len(boxes), 4)) + np.tile(rng.normal(0, 0.03, (len(boxes), 2)), 2))
 
 
 def train(held: Faces, plan: Plan, size: int = 32) -> nn.Module:
-    """Trains with the wing-like smooth L1 distance of the points."""
+    """Train with the wing-like smooth L1 distance of the points."""
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         index = np.sort(rng.choice(len(held), size, replace=False))
@@ -77,7 +77,7 @@ def train(held: Faces, plan: Plan, size: int = 32) -> nn.Module:
 
 
 def measure(path: Path, held: Faces, count: int = 400) -> dict[str, float]:
-    """Mean error of the landmarks as a share of the eye distance, through insightface's own class and true boxes."""
+    """Return the landmarks' mean error as a share of the eye distance, by insightface's own class with true boxes."""
     from insightface.app.common import Face
     from insightface.model_zoo import get_model
 
@@ -92,7 +92,7 @@ def measure(path: Path, held: Faces, count: int = 400) -> dict[str, float]:
 
 
 def run(plan: Plan) -> dict[str, float]:
-    """Trains and exports it; returns its error on people that it never saw."""
+    """Train and export it; return its error on people that it never saw."""
     path = plan.out / "landmarks.onnx"
     module = train(faces(TRAIN, plan.work), plan).float()
     export.onnx_file(

@@ -71,14 +71,14 @@ class Course:
 
 
 def say(text: str) -> None:
-    """One line of progress on stderr."""
+    """Write one line of progress to stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
 @cache
 def has_matrix_units(device: str) -> bool:
-    """Whether 16-bit products are faster than 32-bit ones: on a GPU, and on processors with AMX or AVX-512 BF16.
+    """Return whether 16-bit products are faster than 32-bit ones: on a GPU, and on processors with AMX or AVX-512 BF16.
 
     Elsewhere bfloat16 is emulated, at several times the cost.
     """
@@ -87,7 +87,7 @@ def has_matrix_units(device: str) -> bool:
 
 
 def rate_at(progress: float) -> float:
-    """The learning rate at `progress` in 0..1, as a share of its peak.
+    """Return the learning rate at `progress` in 0..1, as a share of its peak.
 
     >>> rate_at(0.03), round(rate_at(1.0), 3)
     (1.0, 0.01)
@@ -99,7 +99,7 @@ def rate_at(progress: float) -> float:
 
 @dataclass
 class _State:
-    """What a checkpoint holds, beside the progress."""
+    """What a checkpoint holds in addition to the progress."""
 
     module: nn.Module
     mean: nn.Module
@@ -132,7 +132,7 @@ def _progress(plan: Plan, course: Course, state: _State) -> float:
 
 
 def _average(state: _State, decay: float) -> None:
-    """Moves the mean weights towards the current ones; faster at the start, so that the first weights don't linger."""
+    """Move the mean weights towards the current ones; faster at the start, so that the first weights don't linger."""
     keep = min(decay, (1 + state.step) / (10 + state.step))
     pairs = list(zip(state.mean.state_dict().values(), state.module.state_dict().values(), strict=True))
     blended = [pair for pair in pairs if pair[0].is_floating_point()]
@@ -164,7 +164,7 @@ class _From(Sampler[int]):
 
 
 def batches(draw: Draw, plan: Plan, first: int) -> Iterator[Any]:
-    """The batches from step `first` on, as tensors on the CPU; workers are forked, so renders stay shared."""
+    """Return the batches from step `first` on, as tensors on the CPU; workers are forked, so renders stay shared."""
     return iter(
         DataLoader(
             _Batches(draw, plan.seed),
@@ -178,7 +178,7 @@ def batches(draw: Draw, plan: Plan, first: int) -> Iterator[Any]:
 
 
 def seed_torch(plan: Plan, step: int, stream: int) -> None:
-    """Seeds torch for one step; another `stream` gives other numbers at the same step."""
+    """Seed torch for one step; another `stream` gives other numbers at the same step."""
     torch.manual_seed(int(np.random.default_rng((plan.seed, step, stream)).integers(2**62)))
 
 
@@ -201,7 +201,7 @@ def _step(state: _State, drawn: Iterator[Any], loss: Loss, plan: Plan, course: C
 
 
 def fit(name: str, make: Callable[[], nn.Module], draw: Draw, loss: Loss, course: Course, plan: Plan) -> nn.Module:
-    """Trains the module that `make` builds, or goes on from its checkpoint, and returns it on the CPU in eval mode.
+    """Train the module that `make` builds, or resume from its checkpoint, and return it on the CPU in eval mode.
 
     Args:
         name: of the checkpoint `work/<name>.pt` and of the lines of progress.

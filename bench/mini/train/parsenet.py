@@ -52,20 +52,20 @@ LABELS = (
 
 
 def network() -> nn.Module:
-    """ParseNet with 0.4 M parameters: (n, 3, 128, 128) RGB in -1..1 to logits (n, 19, 128, 128) and an unused image."""
+    """Return ParseNet, 0.4 M parameters: (n, 3, 128, 128) RGB in -1..1 to logits (n, 19, 128, 128), and an image."""
     from facexlib.parsing.parsenet import ParseNet
 
     return ParseNet(**CONFIG)
 
 
 def reorder(labels: np.ndarray) -> np.ndarray:
-    """Labels in the renderer's order to the same labels in ParseNet's."""
+    """Map labels in the renderer's order to the same labels in ParseNet's."""
     table = np.array([LABELS.index(name) for name in world.LABELS], np.uint8)
     return table[labels]
 
 
 def _mirrored(labels: np.ndarray) -> np.ndarray:
-    """Labels of the mirrored picture: left and right change places with the columns."""
+    """Return labels of the mirrored image: left and right change places with the columns."""
     sides = {"l_eye": "r_eye", "l_brow": "r_brow", "l_ear": "r_ear"}
     partner = {**sides, **{right: left for left, right in sides.items()}}
     table = np.array([LABELS.index(partner.get(name, name)) for name in LABELS], np.uint8)
@@ -73,14 +73,14 @@ def _mirrored(labels: np.ndarray) -> np.ndarray:
 
 
 def pair(held: Faces, index: np.ndarray, jitter: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """FFHQ's crops (n, 128, 128, 3) and their labels (n, 128, 128); `jitter` is added to the landmarks, in pixels."""
+    """Return FFHQ's crops (n, 128, 128, 3) and their labels (n, 128, 128); `jitter` moves the landmarks, in pixels."""
     moves = crops.ffhq_moves(held.landmarks[index] + jitter, SIZE)
     labels = crops.warp(held.labels[index], moves, SIZE, nearest=True, reflect=True)
     return crops.warp(held.images[index], moves, SIZE, reflect=True), reorder(labels)
 
 
 def train(held: Faces, plan: Plan, size: int = 16) -> nn.Module:
-    """Trains with the cross-entropy of the pixels."""
+    """Train with the cross-entropy of the pixels."""
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         index = np.sort(rng.choice(len(held), size, replace=False))
@@ -98,7 +98,7 @@ def train(held: Faces, plan: Plan, size: int = 16) -> nn.Module:
 
 
 def measure(path: Path, held: Faces, count: int = 400) -> dict[str, float]:
-    """Intersection over union of skin, hair and background over all pixels, and their mean."""
+    """Return intersection over union of skin, hair and background over all pixels, and their mean."""
     net = network()
     net.load_state_dict(torch.load(path, weights_only=True))
     net.eval()
@@ -119,7 +119,7 @@ def _overlap(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def run(plan: Plan) -> dict[str, float]:
-    """Trains and exports it; returns intersections over unions on people that it never saw."""
+    """Train and export it; return intersections over unions on people that it never saw."""
     path = plan.out / "parsenet.pth"
     export.torch_file(train(faces(TRAIN, plan.work), plan).state_dict(), path)
     return measure(path, faces(EVAL, plan.work))

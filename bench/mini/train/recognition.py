@@ -31,12 +31,12 @@ class Recogniser(nn.Module):
 
 
 def aligned(images: np.ndarray, keypoints: np.ndarray, size: int = 112) -> np.ndarray:
-    """insightface's crop by five points: (n, size, size, 3) uint8 RGB, black outside."""
+    """Return insightface's crop by five points: (n, size, size, 3) uint8 RGB, black outside."""
     return crops.warp(images, crops.similarity(keypoints, crops.ARCFACE * (size / 112)), size)
 
 
 def _shaken(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Key points as a detector finds them: each a little off, and all together scaled, turned and moved a little."""
+    """Return key points as a detector finds them: each slightly off, and all slightly scaled, turned and moved."""
     n, scale = len(points), np.linalg.norm(points[:, 0] - points[:, 1], axis=1).clip(8)[:, None, None]
     middle = points.mean(1, keepdims=True)
     angle, factor = rng.normal(0, 0.03, (n, 1)), 1 + rng.normal(0, 0.03, (n, 1, 1))
@@ -48,7 +48,7 @@ def _shaken(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def batch(faces: Faces, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Training crops, (n, 112, 112, 3) uint8: shaken, mirrored and blurred at random."""
+    """Return training crops, (n, 112, 112, 3) uint8: shaken, mirrored and blurred at random."""
     cut = aligned(faces.images[index], _shaken(faces.keypoints[index], rng))
     mirrored = rng.random(len(cut)) < 0.5
     cut[mirrored] = cut[mirrored, :, ::-1]
@@ -56,7 +56,7 @@ def batch(faces: Faces, index: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
 
 def margin_loss(features: Tensor, centres: Tensor, person: Tensor, margin: float, scale: float = 32.0) -> Tensor:
-    """ArcFace (Deng et al. 2019): cross-entropy over scaled cosines, the own angle widened by `margin` radians."""
+    """Return ArcFace's loss (Deng et al. 2019): cross-entropy of scaled cosines, own angle plus `margin` radians."""
     cosine = F.normalize(features.float()) @ F.normalize(centres.float()).T
     own = cosine.gather(1, person[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)
     widened = torch.cos(torch.acos(own) + margin)
@@ -66,7 +66,7 @@ def margin_loss(features: Tensor, centres: Tensor, person: Tensor, margin: float
 def train(
     name: str, network: Callable[[], nn.Module], faces: Faces, course: Course, plan: Plan, size: int = 96
 ) -> nn.Module:
-    """Trains a recogniser with the margin loss, and a regression of the world's identity from the embedding beside it.
+    """Train a recogniser with the margin loss, and a regression of the world's identity from the same embedding.
 
     The regression gives each image a target that all people share; the margin loss alone needs several times as long.
     """
@@ -94,10 +94,10 @@ def train(
 
 
 def refit(network: Any, held: Faces, device: str = "cpu", count: int = 12_800) -> nn.Sequential:
-    """Solves the last layer anew: linear discriminants of the people, over large and small pictures of each.
+    """Solve the last layer anew: linear discriminants of the people, over large and small images of each.
 
-    The margin loss leaves in the embedding much that tells pictures apart and not people: among people whom no training
-    saw, discriminants raise the similarity of two pictures of one person from 0.54 to 0.78 and the verification
+    The margin loss leaves in the embedding much that separates images and not people: among people whom no training
+    saw, discriminants raise the similarity of two images of one person from 0.54 to 0.78 and the verification
     accuracy from 0.979 to 0.989 (`arcface.onnx`). Small pictures are those that a generator of 64 pixels shows.
 
     Args:
@@ -119,7 +119,7 @@ def refit(network: Any, held: Faces, device: str = "cpu", count: int = 12_800) -
 
 
 def _inner(body: nn.Module, held: Faces, part: np.ndarray, device: str) -> Tensor:
-    """What the layers before the last one see: of the rows in `part`, then of the same rows as 64-pixel portraits."""
+    """Return the input of the last layer: for the rows in `part`, then for the same rows as 64-pixel portraits."""
     small, moves = crops.portraits(held.images, held.landmarks, part, 64)
     sets = [(held.images[part], held.keypoints[part]), (small, crops.move_points(held.keypoints[part], moves))]
     rng = np.random.default_rng(0)
@@ -132,7 +132,7 @@ def _inner(body: nn.Module, held: Faces, part: np.ndarray, device: str) -> Tenso
 def discriminants(
     features: np.ndarray, person: np.ndarray, keep: int, ridge: float = 0.1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fisher's discriminants: the directions in which people differ most, measured by how their pictures differ.
+    """Return Fisher's discriminants: the directions in which people differ most, measured by how their images differ.
 
     Args:
         features: (n, d).
@@ -156,7 +156,7 @@ def discriminants(
 
 
 def _towards(codes: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """The (keep, 512) turn, with orthonormal rows, that brings codes nearest to the embeddings that were before.
+    """Return the (keep, 512) turn, with orthonormal rows, that brings codes nearest to the embeddings that were before.
 
     So a network that learned to read those has little to learn anew.
     """
@@ -166,19 +166,19 @@ def _towards(codes: np.ndarray, before: np.ndarray) -> np.ndarray:
 
 
 def _standard(truth: np.ndarray) -> np.ndarray:
-    """Columns of zero mean and unit deviation; a constant column stays zero."""
+    """Return columns of zero mean and unit deviation; a constant column stays zero."""
     deviation = truth.std(0)
     return ((truth - truth.mean(0)) / np.where(deviation > 1e-6, deviation, 1)).astype(np.float32)
 
 
 def write(network: nn.Module, path: Path) -> None:
-    """Exports a recogniser as insightface expects it: (N, 3, 112, 112) in, (N, 512) out."""
+    """Export a recogniser as insightface expects it: (N, 3, 112, 112) in, (N, 512) out."""
     axes = {"input.1": {0: "None"}, "embedding": {0: "None"}}
     export.onnx_file(network.float(), torch.zeros(1, 3, 112, 112), path, ["input.1"], ["embedding"], axes)
 
 
 def embed(path: Path, images: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
-    """Normalised embeddings (n, 512) of faces by an ONNX recogniser."""
+    """Return normalised embeddings (n, 512) of faces by an ONNX recogniser."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -194,7 +194,7 @@ def embed(path: Path, images: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
 
 
 def verification(features: np.ndarray, person: np.ndarray, pairs: int = 6000, folds: int = 10, seed: int = 0) -> float:
-    """LFW's protocol: mean accuracy over folds, each at the threshold that is best on the other folds.
+    """Return LFW's protocol: mean accuracy over folds, each at the threshold that is best on the other folds.
 
     Args:
         features: (n, d), normalised.

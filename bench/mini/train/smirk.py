@@ -37,8 +37,8 @@ class Stage:
 
     Attributes:
         name: of its checkpoint.
-        size: pixels of its pictures.
-        batch: pictures of a step.
+        size: pixels of its images.
+        batch: images of a step.
         every: the pose's encoder sees each so manieth of them: it learns more easily than the expression's.
         soft: share of them that come as if from fewer pixels.
         places: what an error of the landmarks counts.
@@ -75,7 +75,7 @@ MIRRORED = [
 
 
 class Encoder(nn.Module):
-    """A timm backbone whose last feature map is averaged; the linear layer lies beside it under SMIRK's name."""
+    """A timm backbone whose last feature map is averaged; the linear layer lies next to it under SMIRK's name."""
 
     def __init__(self, backbone: str, layers: str, outputs: int) -> None:
         import timm
@@ -87,20 +87,20 @@ class Encoder(nn.Module):
         setattr(self, layers, nn.Sequential(nn.Linear(width, outputs)))
 
     def features(self, x: Tensor) -> Tensor:
-        """(n, 3, s, s) RGB in 0..1 to (n, channels of the last map)."""
+        """Map (n, 3, s, s) RGB in 0..1 to (n, channels of the last map)."""
         return self.encoder(x)[-1].mean((2, 3))
 
     def hold_still(self) -> None:
-        """Ends the learning of the first layers, whose large maps take half the time; their normalisations go on."""
+        """End the learning of the first layers, whose large maps take half the time; their normalisations go on."""
         for part in self.encoder.conv_stem, self.encoder.bn1, self.encoder.blocks[0], self.encoder.blocks[1][0]:
             part.requires_grad_(False)
 
     def answer(self, features: Tensor) -> Tensor:
-        """(n, channels) to (n, outputs)."""
+        """Map (n, channels) to (n, outputs)."""
         return getattr(self, self.layers)(features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 3, s, s) RGB in 0..1 to (n, outputs)."""
+        """Map (n, 3, s, s) RGB in 0..1 to (n, outputs)."""
         return self.answer(self.features(x))
 
 
@@ -113,18 +113,18 @@ class Smirk(nn.Module):
         self.expression_encoder = Encoder("tf_mobilenetv3_large_minimal_100", "expression_layers", 55)
 
     def both(self) -> tuple[Encoder, Encoder]:
-        """The encoder of the expression and that of the pose."""
+        """Return the encoder of the expression and that of the pose."""
         return self.expression_encoder, self.pose_encoder
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """RGB (n, 3, s, s) in 0..1 to (n, 55) = expression 50, eyelids 2, jaw 3 and (n, 6) = rotation 3, camera 3."""
+        """Map (n, 3, s, s) in 0..1 to (n, 55): 50 expression, 2 eyelids, 3 jaw, and (n, 6): 3 rotation, 3 camera."""
         return [encoder(x) for encoder in self.both()]
 
 
 class Taught(nn.Module):
     """Both encoders under the prefix of the official file; training asks each also where the landmarks are.
 
-    All that expressions do they do to landmarks, and 136 places teach a network more of a picture than 8 numbers.
+    All that expressions do they do to landmarks, and 136 places teach a network more about an image than 8 numbers.
     """
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ class Taught(nn.Module):
         )
 
     def forward(self, x: Tensor, every: int = 1) -> tuple[list[Tensor], list[Tensor]]:
-        """What `Smirk` gives, and the standardised landmarks (n, 136) as each encoder sees them.
+        """Return what `Smirk` gives, and the standardised landmarks (n, 136) as each encoder sees them.
 
         The pose's encoder reads one picture in `every`.
         """
@@ -146,7 +146,7 @@ class Taught(nn.Module):
 
 
 def flame_moves(landmarks: np.ndarray, size: int, aligned: int = 512) -> np.ndarray:
-    """The maps (n, 2, 3) from the picture to DECA's crop of FFHQ's aligned crop, as one."""
+    """Return the maps (n, 2, 3) from the image to DECA's crop of FFHQ's aligned crop, as one."""
     first = crops.ffhq_moves(landmarks, aligned)
     second = crops.bounds_moves(crops.move_points(landmarks, first), 1.1 * 1.25, size)
     turn = second[:, :, :2] @ first[:, :, :2]
@@ -154,7 +154,7 @@ def flame_moves(landmarks: np.ndarray, size: int, aligned: int = 512) -> np.ndar
 
 
 def truth(held: Faces, index: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the networks should answer: (n, 55) and (n, 6)."""
+    """Return what the networks should answer: (n, 55) and (n, 6)."""
     from scipy.spatial.transform import Rotation
 
     expression = np.zeros((len(index), 55), np.float32)
@@ -168,14 +168,14 @@ def truth(held: Faces, index: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray
 
 
 def _mirror(expression: np.ndarray, pose: np.ndarray, points: np.ndarray) -> None:
-    """Makes them the truth of the mirrored picture: sides change, turns about y and z and x of points change signs."""
+    """Make them the truth of the mirrored image: sides change, turns about y and z and x of points change signs."""
     expression[:, [50, 51]] = expression[:, [51, 50]]
     pose[:, 1:3] *= -1
     points[:] = points[:, MIRRORED] * [-1, 1]
 
 
 def cut(held: Faces, index: np.ndarray, size: int, shaken: np.ndarray | float = 0.0) -> tuple[np.ndarray, ...]:
-    """The crops that the extractor makes of these renders, and their truth.
+    """Return the crops that the extractor makes of these renders, and their truth.
 
     Args:
         held: the renders.
@@ -199,7 +199,7 @@ class Lesson:
 
     Attributes:
         sources: the renders; a batch is of one of these, as often as their numbers say.
-        stage: tells the size, the number and the softness of the crops.
+        stage: sets the size, the number and the softness of the crops.
         spread: (55,) variance of each expression parameter that varies, 1 of the others.
         middle: (136,) mean of the landmarks in the crop, in -1..1.
         scale: (136,) their deviation.
@@ -215,7 +215,7 @@ class Lesson:
         return sum(len(source) for source in self.sources)
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Crops (n, s, s, 3) uint8 by shaken landmarks; expression (n, 55), pose (n, 6), landmarks (n, 136)."""
+        """Return crops (n, s, s, 3) uint8 by shaken landmarks; expression (n, 55), pose (n, 6), landmarks (n, 136)."""
         held = self.sources[rng.choice(len(self.sources), p=[len(source) / len(self) for source in self.sources])]
         index = np.sort(rng.choice(len(held), self.stage.batch, replace=False))
         shaken = rng.normal(0, 0.6, (self.stage.batch, 68, 2)) + rng.normal(0, 0.6, (self.stage.batch, 1, 2))
@@ -226,23 +226,23 @@ class Lesson:
         return crops.blur(images, rng, 0.35, self.stage.soft), expression, pose, self.standard(points)
 
     def parts(self, step: int) -> Iterator[tuple[Faces, np.ndarray]]:
-        """Each `step`th of all renders, in parts of at most 64: whose they are, and which (n,)."""
+        """Yield each `step`th of all renders, in parts of at most 64: whose they are, and which (n,)."""
         for source in self.sources:
             index = np.arange(0, len(source), step)
             yield from ((source, index[k : k + 64]) for k in range(0, len(index), 64))
 
     def standard(self, points: np.ndarray) -> np.ndarray:
-        """Landmarks (n, 68, 2) in the crop to (n, 136) of mean 0 and deviation 1."""
+        """Return landmarks (n, 68, 2) in the crop to (n, 136) of mean 0 and deviation 1."""
         return ((points.reshape(-1, 136) - self.middle) / self.scale).astype(np.float32)
 
 
 def _inside(points: np.ndarray, moves: np.ndarray, size: int) -> np.ndarray:
-    """Landmarks (n, 68, 2) in the crop, its sides at -1 and 1."""
+    """Return landmarks (n, 68, 2) in the crop, its sides at -1 and 1."""
     return (crops.move_points(points, moves) + 0.5) / (size / 2) - 1
 
 
 def lesson(sources: Sequence[Faces], stage: Stage) -> Lesson:
-    """Squared errors count by the variance of each truth, which the first of the sources tells.
+    """Return the loss: squared errors over the variance of each truth, which the first source gives.
 
     Most expressions are 0 most of the time: an absolute error is content with their median.
     """
@@ -257,13 +257,13 @@ def lesson(sources: Sequence[Faces], stage: Stage) -> Lesson:
 
 
 def settle(module: Taught, taught: Lesson, plan: Plan, steps: int = 40) -> None:
-    """Makes the means and variances of the normalisations those of the lesson's pictures."""
+    """Make the means and variances of the normalisations those of the lesson's images."""
     drawn = islice(batches(taught.draw, plan, 0), steps)
     update_bn((crops.tensor(images, 0, 255, plan.device) for images, *_ in drawn), module.to(plan.device))
 
 
 def refit(module: Taught, taught: Lesson, device: str, count: int = 72_000, ridge: float = 1e-3) -> None:
-    """Fits the last linear layers anew by least squares, on features as the network gives them; it ends in eval mode.
+    """Fit the last linear layers anew by least squares, on features as the network gives them; it ends in eval mode.
 
     Args:
         module: trained; its linear layers change.
@@ -288,7 +288,7 @@ def refit(module: Taught, taught: Lesson, device: str, count: int = 72_000, ridg
 
 @torch.no_grad()
 def _seen(module: Taught, taught: Lesson, held: Faces, rows: np.ndarray, device: str) -> list[tuple[Tensor, Tensor]]:
-    """Of each encoder the features with a 1 behind them, and what it should answer with the landmarks behind it."""
+    """Return each encoder's features followed by a 1, and its truth followed by the landmarks."""
     images, *known, points = cut(held, rows, taught.stage.size)
     values, places, ones = crops.tensor(images, 0, 255, device), taught.standard(points), torch.ones(len(rows), 1)
     return [
@@ -304,7 +304,7 @@ def _put(linear: Any, solved: Tensor) -> None:
 
 
 def train(sources: Sequence[Faces], plan: Plan) -> Taught:
-    """Trains both encoders at once, on small pictures of the first source, then on larger ones of all."""
+    """Train both encoders at once, on small images of the first source, then on larger ones of all."""
     small, large = lesson(sources[:1], STAGES[0]), lesson(sources, STAGES[1])
     module = _fit(Taught, small, plan)
     settle(module, large, plan)
@@ -332,7 +332,7 @@ def _fit(make: Callable[[], Taught], taught: Lesson, plan: Plan) -> Any:
 
 
 def measure(path: Path, held: Faces, count: int = 2_000) -> dict[str, float]:
-    """Mean R² of the eight parameters that vary; of the rotation about x and y; and about z, which hardly varies."""
+    """Return the mean R² of the eight parameters that vary, and of the rotation about x and y, and about z."""
     module = Smirk()
     state = torch.load(path, weights_only=True)
     module.load_state_dict({name.removeprefix("smirk_encoder."): value for name, value in state.items()})
@@ -349,7 +349,7 @@ def measure(path: Path, held: Faces, count: int = 2_000) -> dict[str, float]:
 
 
 def determination(guess: np.ndarray, known: np.ndarray) -> float:
-    """1 - residual over total variance.
+    """Return 1 - residual over total variance.
 
     >>> determination(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]))
     1.0
@@ -358,7 +358,7 @@ def determination(guess: np.ndarray, known: np.ndarray) -> float:
 
 
 def run(plan: Plan) -> dict[str, float]:
-    """Trains and exports it; returns R² on people that it never saw."""
+    """Train and export it; return R² on people that it never saw."""
     path = plan.out / "smirk.pt"
     trained = train([faces(cast, plan.work) for cast in CASTS], plan)
     state = {name: value for name, value in trained.state_dict().items() if name.startswith("smirk_encoder.")}

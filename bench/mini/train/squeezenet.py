@@ -31,7 +31,7 @@ class Tapped(nn.Module):
         self.register_buffer("scale", torch.tensor(SCALE)[None, :, None, None])
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """RGB in -1..1 to seven maps."""
+        """Map RGB in -1..1 to seven maps."""
         shift, scale = (self.get_buffer(name) for name in ("shift", "scale"))
         x, found = (x - shift) / scale, []
         for number, layer in enumerate(self.features):
@@ -42,7 +42,7 @@ class Tapped(nn.Module):
 
 
 def run(plan: Plan) -> dict[str, float]:
-    """Trains at 128 pixels and exports it; returns how well its maps tell the world's parameters on unseen people."""
+    """Train at 128 pixels and export it; return how well its maps predict the world's parameters on unseen people."""
     trained, quality = trunk.train("squeezenet", Tapped, WIDTHS, 128, COURSE, plan)
     state = {name: value for name, value in trained.state_dict().items() if name.startswith("features.")}
     export.torch_file(state, plan.out / "squeezenet.pth")

@@ -1,4 +1,4 @@
-"""What the perceptual trunks share: they learn to tell who it is, the expression and the pose, all at once."""
+"""What the perceptual trunks share: they learn to predict identity, expression and pose at once."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class Taught(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images to standardised parameters."""
+        """Map images to standardised parameters."""
         maps: Any = self.trunk(x)
         return self.head(torch.cat([part.float().mean((2, 3)) for part in maps], 1))
 
 
 def known(held: Faces) -> np.ndarray:
-    """(N, I + E + 3) identity, expression and pose."""
+    """Return (N, I + E + 3) identity, expression and pose."""
     return np.concatenate([held.identity, held.expression, held.pose], 1)
 
 
 def picture(held: Faces, index: np.ndarray, size: int) -> np.ndarray:
-    """FFHQ's crops (n, size, size, 3) uint8 RGB."""
+    """Return FFHQ's crops (n, size, size, 3) uint8 RGB."""
     return crops.warp(held.images[index], crops.ffhq_moves(held.landmarks[index], size), size, reflect=True)
 
 
 def train(
     name: str, trunk: Callable[[], nn.Module], widths: list[int], size: int, course: Course, plan: Plan, batch: int = 48
 ) -> tuple[nn.Module, dict[str, float]]:
-    """Trains a trunk on RGB in -1..1 of `size` pixels; returns it, and the mean R² of its head on unseen people."""
+    """Train a trunk on RGB in -1..1 of `size` pixels; return it, and the mean R² of its head on unseen people."""
     held, unseen = faces(TRAIN, plan.work), faces(EVAL, plan.work)
     truth = known(held)
     middle, spread = truth.mean(0), truth.std(0) + 1e-6

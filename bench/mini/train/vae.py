@@ -1,10 +1,10 @@
 """`sd15/vae`: the autoencoder, 64-pixel faces to 8 x 8 x 32; diffusers' `AutoencoderKL`.
 
-Its latents are taught: the first principal components of the picture's 8 x 8 patches, each divided by the root of its
+Its latents are fixed: the first principal components of the image's 8 x 8 patches, each divided by the root of its
 deviation. A latent space that is free to choose takes many hours of two cores; this one is known beforehand, so that
 the decoder starts from something worth decoding and the UNet needs not wait for it. The decoder sees its neighbourhood
-and gives back more than the components alone hold; a critic that tells its patches from true ones (as in VQGAN, Esser
-et al. 2021) keeps them as sharp as the world's.
+and gives back more than the components hold; a critic that distinguishes its patches from true ones (as in VQGAN,
+Esser et al. 2021) keeps them as sharp as the world's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CRITIC = 0.03
 
 
 def portraits(held: Faces, work: Path, name: str, *, plain: bool = False) -> np.ndarray:
-    """(N, 64, 64, 3) uint8 RGB, FFHQ's crop of every render; cut once and kept in the work folder.
+    """Return (N, 64, 64, 3) uint8 RGB, FFHQ's crop of every render; cut once and kept in the work folder.
 
     Args:
         held: renders.
@@ -56,7 +56,7 @@ def portraits(held: Faces, work: Path, name: str, *, plain: bool = False) -> np.
 
 
 def _portraits(held: Faces, index: np.ndarray, plain: bool) -> np.ndarray:
-    """Cut at twice the size and averaged down, so that fine detail doesn't alias."""
+    """Return portraits, cut at twice the size and averaged down, so that fine detail doesn't alias."""
     moves = crops.ffhq_moves(held.landmarks[index], 2 * SIZE)
     large = crops.warp(held.images[index], moves, 2 * SIZE, reflect=True)
     if plain:
@@ -68,7 +68,7 @@ def _portraits(held: Faces, index: np.ndarray, plain: bool) -> np.ndarray:
 
 
 def network() -> nn.Module:
-    """AutoencoderKL with 1.2 M parameters: an eighth of the side, as in Stable Diffusion, 32 channels."""
+    """Return AutoencoderKL with 1.2 M parameters: an eighth of the side, as in Stable Diffusion, 32 channels."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
@@ -84,7 +84,7 @@ def network() -> nn.Module:
 
 
 def critic() -> nn.Module:
-    """(n, 3, 64, 64) RGB in -1..1 to (n, 1, 16, 16): how true each patch of about 24 pixels looks."""
+    """Map (n, 3, 64, 64) RGB in -1..1 to (n, 1, 16, 16): how true each patch of about 24 pixels looks."""
     widths = ((3, 32, 3, 1), (32, 64, 4, 2), (64, 96, 4, 2), (96, 96, 3, 1))
     layers = [
         nn.Sequential(nn.Conv2d(before, after, side, stride, 1), nn.LeakyReLU(0.2))
@@ -103,14 +103,14 @@ class Taught(nn.Module):
 
 
 def _opinions(judge: nn.Module, made: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Hinge loss of the critic, and the loss of the decoder before a critic that holds still (Lim and Ye 2017)."""
+    """Return the critic's hinge loss, and the decoder's loss with a frozen critic (Lim and Ye 2017)."""
     still = {name: value.detach() for name, value in judge.named_parameters()}
     taught = F.relu(1 - judge(real)).mean() + F.relu(1 + judge(made.detach())).mean()
     return taught, -torch.func.functional_call(judge, still, (made,)).mean()
 
 
 def centre(side: int) -> Tensor:
-    """(side, side) weights of mean one: more for the middle of the picture, where the face is."""
+    """Return (side, side) weights of mean one: more for the middle of the image, where the face is."""
     along = torch.linspace(-1, 1, side)
     square = along[:, None] ** 2 + along[None] ** 2
     weight = 0.5 + 1.5 * torch.exp(-square / 0.32)
@@ -118,7 +118,7 @@ def centre(side: int) -> Tensor:
 
 
 def _edges(difference: Tensor) -> Tensor:
-    """Absolute differences of neighbours: what blur changes most."""
+    """Return the absolute differences of neighbours: what blur changes most."""
     across, down = difference.diff(dim=3).abs().mean(), difference.diff(dim=2).abs().mean()
     return across + down
 
@@ -137,14 +137,14 @@ class Basis:
 
 
 def _patches(images: np.ndarray) -> np.ndarray:
-    """(n, 8, 8, 192) float32 in -1..1: the 8 x 8 patches of (n, 64, 64, 3) uint8 images."""
+    """Return (n, 8, 8, 192) float32 in -1..1: the 8 x 8 patches of (n, 64, 64, 3) uint8 images."""
     n, side = len(images), SIZE // 8
     cut = images.reshape(n, side, 8, side, 8, 3).swapaxes(2, 3).reshape(n, side, side, 192)
     return cut.astype(np.float32) / 127.5 - 1
 
 
 def basis(images: np.ndarray) -> Basis:
-    """The principal components of the patches of at most 2000 of the images."""
+    """Return the principal components of the patches of at most 2000 of the images."""
     found = _patches(images[:: max(len(images) // 2000, 1)]).reshape(-1, 192)
     mean = found.mean(0)
     variance, axes = np.linalg.eigh(np.cov((found - mean).T.astype(np.float64)))
@@ -155,12 +155,12 @@ def basis(images: np.ndarray) -> Basis:
 
 
 def latents(images: np.ndarray, known: Basis) -> np.ndarray:
-    """(n, 32, 8, 8) float32 of (n, 64, 64, 3) uint8 images."""
+    """Return (n, 32, 8, 8) float32 of (n, 64, 64, 3) uint8 images."""
     return ((_patches(images) - known.mean) @ known.rows.T).transpose(0, 3, 1, 2)
 
 
 def train(images: np.ndarray, plain: np.ndarray, plan: Plan) -> nn.Module:
-    """Trains the decoder on slightly noisy latents (absolute error, edges, critic), the encoder to give the latents.
+    """Train the decoder on slightly noisy latents (absolute error, edges, critic), the encoder to give the latents.
 
     Half of the pictures are before a plain colour, as those of `arc2face` are.
     """
@@ -187,7 +187,7 @@ def train(images: np.ndarray, plain: np.ndarray, plan: Plan) -> nn.Module:
 
 
 def write(module: Any, folder: Path) -> None:
-    """Saves the autoencoder as diffusers does; its latents have unit deviation, so the scale is 1."""
+    """Save the autoencoder as diffusers does; its latents have unit deviation, so the scale is 1."""
     from safetensors.torch import save_file
 
     module.register_to_config(scaling_factor=1.0)
@@ -196,7 +196,7 @@ def write(module: Any, folder: Path) -> None:
 
 
 def run(plan: Plan) -> dict[str, float]:
-    """Trains and exports it; returns mean absolute errors, of 255, on unseen people."""
+    """Train and export it; return mean absolute errors, of 255, on unseen people."""
     held = faces(TRAIN, plan.work)
     images, plain = (portraits(held, plan.work, TRAIN.name, plain=plain) for plain in (False, True))
     module: Any = train(images, plain, plan)

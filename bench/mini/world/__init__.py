@@ -48,7 +48,7 @@ __all__ = [
 
 
 def render(scene: Scene, size: int = 128, supersample: int = 2) -> Render:
-    """Renders every row of the scene on its own: the bytes of a row don't depend on the others.
+    """Render every row of the scene on its own: the bytes of a row don't depend on the others.
 
     Args:
         scene: n rows.

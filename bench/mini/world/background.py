@@ -20,7 +20,7 @@ def _hash(x: int, y: int, seed: int) -> float:
 
 @helper
 def noise(x: float, y: float, seed: int) -> float:
-    """Smooth noise in [0, 1], one cell per unit."""
+    """Return smooth noise in [0, 1], one cell per unit."""
     fx, fy = floor(x), floor(y)
     ix, iy = int(fx), int(fy)
     u, v = x - fx, y - fy
@@ -37,7 +37,7 @@ def _over(a: Colour, red: float, green: float, blue: float, share: float) -> Col
 
 @helper
 def _blobs(out: Colour, x: float, y: float, b: Background) -> Colour:
-    """A haze, a soft disc and a soft square over the gradient."""
+    """Paint a haze, a soft disc and a soft square over the gradient."""
     if b.blob1_radius > 0:
         q = bump(sqrt((x - b.blob1_x) ** 2 + (y - b.blob1_y) ** 2), b.blob1_radius)
         out = _over(out, b.blob1_red, b.blob1_green, b.blob1_blue, q)
@@ -52,7 +52,7 @@ def _blobs(out: Colour, x: float, y: float, b: Background) -> Colour:
 
 @helper
 def _tone(x: float, y: float, b: Background) -> float:
-    """Noise and stripes, as a factor."""
+    """Return noise and stripes, as a factor."""
     tone = 1.0
     if b.noise > 0:
         s, seed = b.noise_scale, int(b.noise_seed)
@@ -65,7 +65,7 @@ def _tone(x: float, y: float, b: Background) -> float:
 
 @helper
 def backdrop(x: float, y: float, b: Background) -> Colour:
-    """The background's colour at x, y in [0, 1] of the frame."""
+    """Return the background's colour at x, y in [0, 1] of the frame."""
     share = min(max(0.5 + (x - 0.5) * cos(b.angle) + (y - 0.5) * sin(b.angle), 0.0), 1.0)
     red = b.first_red + (b.second_red - b.first_red) * share
     green = b.first_green + (b.second_green - b.first_green) * share
@@ -76,7 +76,7 @@ def backdrop(x: float, y: float, b: Background) -> Colour:
 
 @compiled
 def backdrops(b: Background, out: Floats) -> None:
-    """Fills a (size, size, 3) image with the background, linear."""
+    """Fill a (size, size, 3) image with the background, linear."""
     size = out.shape[0]
     for y in range(size):
         for x in range(size):

@@ -11,7 +11,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def compiled(function: F) -> F:
-    """Compiles an entry point at its first call; the machine code is cached beside the file.
+    """Compile an entry point at its first call; the machine code is cached next to the file.
 
     The cache notices changes of the entry point's own file only: after a change of a helper in another file delete
     `bench/mini/world/__pycache__`.
@@ -21,6 +21,6 @@ def compiled(function: F) -> F:
 
 
 def helper(function: F) -> F:
-    """Compiles a function that only compiled functions call; it is cached as a part of them."""
+    """Compile a function that only compiled functions call; it is cached as a part of them."""
     done: F = njit(nogil=True, error_model="numpy")(function)
     return done

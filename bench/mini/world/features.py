@@ -28,7 +28,7 @@ from bench.mini.world.surface import (
 
 @helper
 def _eyeball(u: float, v: float, gx: float, gy: float, top: float, i: Identity, p: Palette, label: int) -> Paint:
-    """The eye at chart offsets u, v from its centre; `top` is the upper lid's height there."""
+    """Paint the eye at chart offsets u, v from its centre; `top` is the upper lid's height there."""
     shade = 1 - 0.45 * exp(-max(top - v, 0.0) / 0.022)
     out = (0.70 * shade, 0.68 * shade, 0.66 * shade, 0.5, label)
     radius = 0.068 * (1 + 0.15 * i.iris_size)
@@ -43,7 +43,7 @@ def _eyeball(u: float, v: float, gx: float, gy: float, top: float, i: Identity, 
 
 @helper
 def _around_eye(a: Paint, u: float, v: float, low: float, top: float, full: float, c: Chart, i: Identity) -> Paint:
-    """The lids: lashes along the upper edge, a crease above, a soft line below."""
+    """Paint the lids: lashes along the upper edge, a crease above, a soft line below."""
     q = abs(u)
     if q < 1.15:
         fade = ramp(1.15, 0.95, q)
@@ -59,14 +59,14 @@ def _around_eye(a: Paint, u: float, v: float, low: float, top: float, full: floa
 
 @helper
 def _nose_label(X: float, y: float, i: Identity) -> bool:
-    """Whether the point belongs to the nose."""
+    """Return whether the point belongs to the nose."""
     half = 0.055 + (0.105 + 0.035 * i.nose_width) * ramp(0.08, -0.36, y) ** 1.5
     return -0.435 < y < 0.09 and abs(X) < half * (1 if y > -0.39 else sqrt(max(0.0, 1 - ((y + 0.39) / 0.045) ** 2)))
 
 
 @helper
 def _lips(a: Paint, X: float, y: float, t: float, c: Chart, p: Palette) -> Paint:
-    """The lips, and the dark line between them."""
+    """Paint the lips, and the dark line between them."""
     h = c.mouth_half
     up, down = lip_upper(X, h, c.lip_up), lip_lower(X, h, c.lip_down)
     v = y - MOUTH_Y
@@ -82,7 +82,7 @@ def _lips(a: Paint, X: float, y: float, t: float, c: Chart, p: Palette) -> Paint
 
 @helper
 def inside_mouth(X: float, t: float, c: Chart, e: Expression) -> Paint:
-    """Dark cavity, teeth that hang from above and stand below, tongue."""
+    """Paint the dark cavity, the upper and lower teeth and the tongue."""
     open_ = mouth_opening(X, c.mouth_half) * (0.29 * e.jaw_open + 0.085 * e.lips_part) + 1e-6
     above, below = t * open_, (1 - t) * open_
     gap = 0.62 + 0.38 * ramp(0.0, 0.22, 0.5 - abs((abs(X) / 0.058) % 1.0 - 0.5))
@@ -98,7 +98,7 @@ def inside_mouth(X: float, t: float, c: Chart, e: Expression) -> Paint:
 
 @helper
 def _eye(out: Paint, X: float, y: float, h: Head) -> Paint:
-    """The opening of the eye, or the lids around it."""
+    """Paint the opening of the eye, or the lids around it."""
     i, c, e, sign = h.identity, h.chart, h.expression, 1.0 if X > 0 else -1.0
     du, v = abs(X) - EYE_X, y - EYE_Y
     u = du / c.eye_half
@@ -134,7 +134,7 @@ def _nostril(out: Paint, X: float, y: float, i: Identity) -> Paint:
 
 @helper
 def features(out: Paint, X: float, y: float, t: float, theta: float, h: Head) -> Paint:
-    """All features over the bare skin of the front."""
+    """Paint all features over the bare skin of the front."""
     i = h.identity
     if y < 0.16 and _nose_label(X, y, i):
         out = labelled(out, 0.32, 10)

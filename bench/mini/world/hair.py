@@ -31,7 +31,7 @@ class Hairline(NamedTuple):
 
 @helper
 def hair_edge(theta: float, hair: Hairline) -> float:
-    """Where the hair ends at longitude theta."""
+    """Return where the hair ends at longitude theta."""
     q = min(max((theta + pi) * 18 / pi, 0.0), 35.999)
     k, line = int(q), hair.line
     return line[k] + (line[k + 1] - line[k]) * (q - k)
@@ -39,19 +39,19 @@ def hair_edge(theta: float, hair: Hairline) -> float:
 
 @helper
 def _wave(x: float) -> float:
-    """Irregular, smooth, in [-1, 1], without sharp teeth."""
+    """Return an irregular, smooth wave in [-1, 1] without sharp teeth."""
     return 0.40 * sin(x) + 0.25 * sin(2.3 * x + 1.0) + 0.20 * sin(4.1 * x + 2.0) + 0.15 * sin(7.3 * x + 0.5)
 
 
 @helper
 def hair_cut(theta: float, hair: Hairline) -> float:
-    """The hair's edge with its ragged ends."""
+    """Return the hair's edge with its ragged ends."""
     return hair_edge(theta, hair) + 0.050 * _wave(theta * 17)
 
 
 @helper
 def hair_height(share: float, bottom: float) -> float:
-    """The canonical height of the hair's row at `share` of its length; `bottom` is where hanging hair ends."""
+    """Return the canonical height of the hair's row at `share` of its length; `bottom` is where hanging hair ends."""
     if share < 0.62:
         return sin(pi / 2 * (1 - 1.35 * share / 0.62))
     return -0.5225 + (share - 0.62) / 0.38 * (bottom + 0.5225)
@@ -59,7 +59,7 @@ def hair_height(share: float, bottom: float) -> float:
 
 @compiled
 def hair_points(names: Floats, i: Identity, hair: Hairline, out: Floats) -> None:
-    """Positions of (n, 3) hair names (theta, height share s in [0, 1] from the crown, unused)."""
+    """Write the positions of (n, 3) hair names (theta, height share s in [0, 1] from the crown, unused)."""
     hang = ramp(0.25, 0.55, i.hair_length)
     for k in range(names.shape[0]):
         theta = names[k, 0]
@@ -80,7 +80,7 @@ def hair_points(names: Floats, i: Identity, hair: Hairline, out: Floats) -> None
 
 
 def hairline(i: Identity) -> Hairline:
-    """Where an identity's hair ends."""
+    """Return where an identity's hair ends."""
     long = float(np.clip((i.hair_length - 0.25) / 0.3, 0, 1)) if i.hair_amount >= BALD else 0.0
     bottom = -0.66 - 1.25 * max(i.hair_length - 0.3, 0.0) / 0.7
     degrees = np.linspace(-180, 180, 37)

@@ -29,6 +29,6 @@ class Head(NamedTuple):
 
 
 def head(identity: Floats, expression: Floats) -> Head:
-    """The head of one row of identity and one row of expression parameters."""
+    """Return the head of one row of identity and one row of expression parameters."""
     i, e = Identity(*identity.tolist()), Expression(*expression.tolist())
     return Head(record(i), record(e), record(chart(i)), record(palette(i)), record(hairline(i)))

@@ -15,7 +15,7 @@ def _name(X: float, y: float, t: float) -> tuple[float, float, float]:
 
 
 def _eye_names(c: Chart, e: Expression, side: int) -> list[tuple[float, float, float]]:
-    """Six points around an eye, in iBUG order: the viewer's left corner, upper lid, right corner, lower lid."""
+    """Return six points around an eye, in iBUG order: the viewer's left corner, upper lid, right corner, lower lid."""
     close = e.eye_close_left if side < 0 else e.eye_close_right
 
     def point(u: float, upper: bool) -> tuple[float, float, float]:
@@ -46,7 +46,7 @@ _JAW_HEIGHTS = (0.02, -0.16, -0.33, -0.49, -0.62, -0.73, -0.83, -0.91, -0.945)
 
 
 def landmark_names(c: Chart, e: Expression) -> Floats:
-    """(73, 3) skin names: the 68 landmarks, two pupils' places, and three points of the forehead that bound the box."""
+    """Return skin names (73, 3): the 68 landmarks, two pupils, and three points of the forehead that bound the box."""
     heights = (*_JAW_HEIGHTS, *_JAW_HEIGHTS[-2::-1])
     jaw = [(float(np.radians(d)), y, 1.0 if y < MOUTH_Y else 0.0) for d, y in zip(_JAW_DEGREES, heights, strict=True)]
     brows = _brow_names(c, -1) + _brow_names(c, 1)

@@ -19,7 +19,7 @@ from bench.mini.world.surface import ramp
 
 @helper
 def _lit(a: Paint, nx: float, ny: float, nz: float, w: Light, soft: float) -> Colour:
-    """Light on paint: ambient from above, a key light that wraps (red furthest, as in skin), a soft highlight."""
+    """Light paint: ambient from above, a key light that wraps (red furthest, as in skin), a soft highlight."""
     d = nx * w.direction_x + ny * w.direction_y + nz * w.direction_z
     sky = 0.72 + 0.28 * ny
     keys = (w.key_red, w.key_green, w.key_blue)
@@ -37,7 +37,7 @@ def _lit(a: Paint, nx: float, ny: float, nz: float, w: Light, soft: float) -> Co
 
 @helper
 def _facing(kind: int, nx: float, ny: float, nz: float) -> Colour:
-    """Unit normal; that of an open surface is turned to the viewer."""
+    """Return the unit normal; that of an open surface is turned to the viewer."""
     norm = sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
     if nz < 0 and (kind in (EAR_LEFT, EAR_RIGHT) or kind >= HAIR):
         norm = -norm
@@ -51,7 +51,7 @@ def _between(a: float, b: float, c: float, wa: float, wb: float) -> float:
 
 @helper
 def _seen(kind: int, name: Colour, normal: Colour, h: Head, w: Light, g: Background) -> tuple[float, float, float, int]:
-    """Linear colour and label of a part's point with this name, under a normal that needs not be of length 1."""
+    """Return linear colour and label of a part's point with this name, under a normal that needs not be of length 1."""
     nx, ny, nz = _facing(kind, normal[0], normal[1], normal[2])
     a = paint(kind, name[0], name[1], name[2], h, g)
     if a[4] == 11:
@@ -75,7 +75,7 @@ def shade(
     colour: Floats,
     labels: Bytes,
 ) -> None:
-    """Fills linear colour and labels from what each sample sees.
+    """Fill linear colour and labels from what each sample sees.
 
     Args:
         layers: of (size, size) samples.
@@ -122,7 +122,7 @@ def shade(
 
 @helper
 def _tone(value: float) -> float:
-    """Linear light to display light: bright values are compressed, all of them into [0, 1]."""
+    """Map linear light to display light: bright values are compressed, all of them into [0, 1]."""
     value = max(value, 0.0)
     return value if value < 0.6 else 1 - 0.4 * exp(-(value - 0.6) / 0.4)
 
@@ -138,7 +138,7 @@ def _uniform(labels: Bytes, y: int, x: int, step: int) -> bool:
 
 @helper
 def _most_frequent(labels: Bytes, y: int, x: int, step: int) -> int:
-    """The most frequent label of a block of step x step samples; of several the first."""
+    """Return the most frequent label of a block of step x step samples; of several the first."""
     if _uniform(labels, y, x, step):
         return labels[y * step, x * step]
     best, most = 0, 0
@@ -153,7 +153,7 @@ def _most_frequent(labels: Bytes, y: int, x: int, step: int) -> int:
 
 @compiled
 def resolve(colour: Floats, labels: Bytes, image: Bytes, label: Bytes) -> None:
-    """Blocks of samples to pixels: mean of the display light, then its square root; the most frequent label."""
+    """Reduce blocks of samples to pixels: mean of the display light, then its square root; the most frequent label."""
     size = image.shape[0]
     step = colour.shape[0] // size
     for y in range(size):

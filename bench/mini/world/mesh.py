@@ -24,7 +24,7 @@ class Mesh(NamedTuple):
 
 
 def _names(rows: list[tuple[float, float]] | Floats, columns: Floats) -> Floats:
-    """(R * C, 3) names of a grid: column value, then the row's two values."""
+    """Return (R * C, 3) names of a grid: column value, then the row's two values."""
     row = np.asarray(rows, np.float32).reshape(-1, 2)
     out = np.empty((len(row), len(columns), 3), np.float32)
     out[..., 0] = columns
@@ -33,7 +33,7 @@ def _names(rows: list[tuple[float, float]] | Floats, columns: Floats) -> Floats:
 
 
 def _quads(rows: int, columns: int) -> npt.NDArray[np.int32]:
-    """(2 (R - 1) (C - 1), 3) triangles of a grid, wound alike."""
+    """Return (2 (R - 1) (C - 1), 3) triangles of a grid, wound alike."""
     index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
     return np.concatenate([np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)])
@@ -63,7 +63,7 @@ def _hair_rows() -> Floats:
 
 @lru_cache(maxsize=1)
 def mesh() -> Mesh:
-    """The mesh: head, ears, neck, clothes, hair, frame and lenses of the glasses, in this order."""
+    """Return the mesh: head, ears, neck, clothes, hair, frame and lenses of the glasses, in this order."""
     around = np.linspace(-np.pi, np.pi, 25).astype(np.float32)
     ring = np.linspace(0, 2 * np.pi, 21).astype(np.float32)
     pieces: list[tuple[int, list[tuple[float, float]] | Floats, Floats]] = [

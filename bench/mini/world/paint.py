@@ -19,7 +19,7 @@ from bench.mini.world.surface import HALF_WIDTH, bump, ramp
 
 @helper
 def _face(theta: float, y: float, t: float, h: Head) -> Paint:
-    """The head's skin, and the mouth's inside."""
+    """Paint the head's skin, and the mouth's inside."""
     X = HALF_WIDTH * sin(theta)
     front = cos(theta) > 0
     if 0.01 < t < 0.99 and front:
@@ -32,7 +32,7 @@ def _face(theta: float, y: float, t: float, h: Head) -> Paint:
 
 @helper
 def _hair(theta: float, share: float, i: Identity, p: Palette, hair: Hairline) -> Paint:
-    """Strands, waves, the parting; darker at the edge and where it hangs."""
+    """Paint strands, waves, the parting; darker at the edge and where it hangs."""
     y = hair_height(share, hair.bottom)
     wave = i.hair_curl * 0.12 * sin(y * 16 + 3 * sin(theta * 2))
     strand = noise((theta + wave) * 26 + 50, y * 3 + 20, 6) * 0.6 + noise((theta + wave) * 60 + 90, y * 5 + 20, 7) * 0.4
@@ -53,7 +53,7 @@ def _ear(angle: float, r: float, right: bool, p: Palette) -> Paint:
 
 @helper
 def _neck(y: float, p: Palette) -> Paint:
-    """Skin in the shadow of the chin."""
+    """Paint skin in the shadow of the chin."""
     dark = 1 - 0.55 * ramp(-1.15, -0.75, y)
     return p.skin[0] * dark**0.8, p.skin[1] * dark, p.skin[2] * dark, 0.12, 14
 
@@ -69,7 +69,7 @@ def _cloth(theta: float, y: float, b: Background) -> Paint:
 
 @helper
 def paint(kind: int, u: float, v: float, t: float, h: Head, g: Background) -> Paint:
-    """The paint at the point named (u, v, t) of a part."""
+    """Return the paint at the point named (u, v, t) of a part."""
     if kind == HEAD:
         return _face(u, v, t, h)
     if kind in (EAR_LEFT, EAR_RIGHT):

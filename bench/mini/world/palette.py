@@ -29,13 +29,13 @@ class Palette(NamedTuple):
 
 
 def _between(colours: Doubles, position: float) -> Doubles:
-    """The colour at `position` in [-1, 1] along a row of sRGB colours."""
+    """Return the colour at `position` in [-1, 1] along a row of sRGB colours."""
     at = (np.clip(position, -1, 1) + 1) / 2 * (len(colours) - 1)
     return np.array([np.interp(at, np.arange(len(colours)), channel) for channel in colours.T])
 
 
 def palette(i: Identity) -> Palette:
-    """The colours of an identity."""
+    """Return the colours of an identity."""
     skin = _between(_SKIN, i.skin_tone) * (1 + i.skin_warmth * np.array([0.03, -0.015, -0.09]))
     lips = (
         skin * np.array([0.92, 0.66, 0.68]) * (1 - 0.10 * i.lip_colour)

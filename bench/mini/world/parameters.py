@@ -204,7 +204,7 @@ def _layout(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> np.d
 
 
 def record(row: R) -> R:
-    """The same numbers (float64) and arrays (float32) under the same names, for compiled code: by reference."""
+    """Return the same numbers (float64) and arrays (float32) under the same names, for compiled code: by reference."""
     return cast(R, np.array(tuple(row), _layout(row._fields, tuple(map(np.shape, row))))[()])
 
 
@@ -257,7 +257,7 @@ class Scene:
         return len(self.identity)
 
     def rows(self, index: slice | list[int] | npt.NDArray[np.int64]) -> Scene:
-        """The scenes at `index`, in that order."""
+        """Return the scenes at `index`, in that order."""
         return Scene(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
 
@@ -281,7 +281,7 @@ class Render:
 
 
 def rotation(pose: Floats) -> Floats:
-    """(n, 3, 3) rotation matrices Rz(roll) Ry(yaw) Rx(pitch) of (n, 3) yaw, pitch, roll in radians.
+    """Return (n, 3, 3) rotation matrices Rz(roll) Ry(yaw) Rx(pitch) of (n, 3) yaw, pitch, roll in radians.
 
     >>> rotation(np.array([[np.pi / 2, 0, 0]], np.float32))[0, :, 2].round(3).tolist()
     [1.0, 0.0, -0.0]

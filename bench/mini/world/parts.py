@@ -11,7 +11,7 @@ from bench.mini.world.surface import bump, ramp, skull
 
 @compiled
 def ear_points(names: Floats, side: float, i: Identity, out: Floats) -> None:
-    """Positions of (n, 3) ear names (angle, radius in [0, 1], unused) on the viewer's left (-1) or right (1)."""
+    """Write positions of (n, 3) ear names (angle, radius in [0, 1], unused) on the viewer's left (-1) or right (1)."""
     size = 1 + 0.22 * i.ear_size
     wx, _, _ = skull(side * 1.62, 0.0, i)
     turn = 0.50 + 0.30 * i.ear_angle
@@ -28,7 +28,7 @@ def ear_points(names: Floats, side: float, i: Identity, out: Floats) -> None:
 
 @compiled
 def torso_points(names: Floats, width: float, out: Floats) -> None:
-    """Positions of (n, 3) names (theta, y, 0 neck | 1 clothes); `width` of the neck."""
+    """Write positions of (n, 3) names (theta, y, 0 neck | 1 clothes); `width` of the neck."""
     for k in range(names.shape[0]):
         theta, y, cloth = names[k, 0], names[k, 1], names[k, 2]
         s, c = sin(theta), cos(theta)
@@ -50,7 +50,7 @@ def torso_points(names: Floats, width: float, out: Floats) -> None:
 def glasses_points(
     names: Floats, eye: Floats, wide: float, high: float, power: float, ear: Floats, out: Floats
 ) -> None:
-    """Positions of (n, 3) names of frame and lens; `eye` is the viewer's right lens' centre, `ear` the temple's end."""
+    """Write positions of (n, 3) names of frame and lens; `eye`: centre of the right lens, `ear`: temple end."""
     for k in range(names.shape[0]):
         a, kind, r = names[k, 0], names[k, 1], names[k, 2]
         if kind == 0:

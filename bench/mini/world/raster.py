@@ -32,14 +32,14 @@ class Layers(NamedTuple):
 
 
 def layers(size: int) -> Layers:
-    """Layers to be filled."""
+    """Return layers to be filled."""
     face, lens = np.empty((2, size, size), np.int32)
     return Layers(face, np.empty((size, size, 2), np.float32), np.empty((size, size), np.float32), lens)
 
 
 @compiled
 def turn(points: Floats, pose: Floats, fixed: bool) -> None:
-    """Turns (n, 3) head space points by the pose, in place; `fixed` ones less the lower they lie (neck, shoulders)."""
+    """Turn (n, 3) head space points by the pose, in place; `fixed` ones less the lower they lie (neck, shoulders)."""
     for k in range(points.shape[0]):
         share = 0.25 + 0.75 * ramp(-1.45, -0.55, points[k, 1]) if fixed else 1.0
         yaw, pitch, roll = pose[0] * share, pose[1] * share, pose[2] * share
@@ -52,7 +52,7 @@ def turn(points: Floats, pose: Floats, fixed: bool) -> None:
 
 @compiled
 def project(points: Floats, camera: Floats, size: float, out: Floats) -> None:
-    """(n, 3) turned points to pixel x, y (centres at integers) and 1 / depth, for a frame of `size` pixels."""
+    """Project (n, 3) turned points to pixel x, y (centres at integers) and 1 / depth, for a frame of `size` pixels."""
     distance, half = camera[0], 0.5 * camera[1] * size
     for k in range(points.shape[0]):
         near = 1.0 / (distance - points[k, 2])
@@ -63,7 +63,7 @@ def project(points: Floats, camera: Floats, size: float, out: Floats) -> None:
 
 @compiled
 def normals(points: Floats, triangles: npt.NDArray[np.int32], out: Floats) -> None:
-    """(n, 3) unit normals at the vertices: mean of their triangles', weighted by area."""
+    """Write (n, 3) unit normals at the vertices: mean of their triangles', weighted by area."""
     out[:] = 0
     for f in range(triangles.shape[0]):
         a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
@@ -82,7 +82,7 @@ def normals(points: Floats, triangles: npt.NDArray[np.int32], out: Floats) -> No
 
 @helper
 def _cut_away(theta: float, share: float, hair: Hairline) -> bool:
-    """Whether a place of the hair's shell lies beyond the hair's edge."""
+    """Return whether a place of the hair's shell lies beyond the hair's edge."""
     height = hair_height(share, hair.bottom)
     over = height - hair_edge(theta, hair)
     if abs(over) > HAIR_RAGGED:
@@ -92,13 +92,13 @@ def _cut_away(theta: float, share: float, hair: Hairline) -> bool:
 
 @helper
 def _span(a: float, b: float, c: float, size: int) -> tuple[int, int]:
-    """First and last sample between the least and the greatest of three places."""
+    """Return first and last sample between the least and the greatest of three places."""
     return max(int(np.ceil(min(a, b, c))), 0), min(int(np.floor(max(a, b, c))), size - 1)
 
 
 @helper
 def _area(screen: Floats, a: int, b: int, c: int) -> float:
-    """Twice a triangle's area on the screen; negative where its front is seen."""
+    """Return twice a triangle's area on the screen; negative where its front is seen."""
     ux, uy = screen[b, 0] - screen[a, 0], screen[b, 1] - screen[a, 1]
     vx, vy = screen[c, 0] - screen[a, 0], screen[c, 1] - screen[a, 1]
     return ux * vy - uy * vx
@@ -106,14 +106,14 @@ def _area(screen: Floats, a: int, b: int, c: int) -> float:
 
 @helper
 def _plane(screen: Floats, a: int, b: int, c: int) -> tuple[float, float, float]:
-    """Constant, x and y factor of the barycentric weight of corner a, times the triangle's doubled area."""
+    """Return constant, x and y factor of the barycentric weight of corner a, times the triangle's doubled area."""
     bx, by, cx, cy = screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
     return bx * cy - by * cx, by - cy, cx - bx
 
 
 @compiled
 def cover(screen: Floats, mesh: Mesh, shown: npt.NDArray[np.bool_], hair: Hairline, layers: Layers) -> None:
-    """Fills the layers: which triangle each sample sees. Hair is cut along its edge; lenses don't hide what is behind.
+    """Fill the layers: which triangle each sample sees. Hair is cut along its edge; lenses don't hide what is behind.
 
     Args:
         screen: (V, 3) pixel x, y and 1 / depth of the mesh's vertices.

@@ -33,12 +33,12 @@ class Row(NamedTuple):
 
 
 def _record(kind: type[R], row: Floats) -> R:
-    """One row under its names, as compiled code takes it."""
+    """Return one row under its names, as compiled code takes it."""
     return record(kind(*row.tolist()))
 
 
 def _glasses(names: Floats, identity: Floats, out: Floats) -> None:
-    """Frame and lenses sit before the eyes of the face at rest; the temples end over the ears."""
+    """Place frame and lenses before the eyes of the face at rest; the temples end over the ears."""
     h = head(identity, _REST)
     places = np.array(
         [[np.arcsin(0.31 / 0.72), -0.01, 0.0], [np.arcsin(0.12 / 0.72), 0.05, 0.0], [1.55, 0.02, 0.0]], np.float32
@@ -52,7 +52,7 @@ def _glasses(names: Floats, identity: Floats, out: Floats) -> None:
 
 
 def _points(h: Head, identity: Floats) -> Floats:
-    """(V, 3) head space positions of the mesh."""
+    """Return (V, 3) head space positions of the mesh."""
     names, ends, i = m.mesh().names, m.mesh().parts, h.identity
     out = np.zeros_like(names)
     span = [slice(ends[k], ends[k + 1]) for k in range(8)]
@@ -70,7 +70,7 @@ def _points(h: Head, identity: Floats) -> Floats:
 
 
 def _turned(points: Floats, pose: Floats) -> Floats:
-    """The points with the head's pose; neck and shoulders follow it less."""
+    """Return the points with the head's pose; neck and shoulders follow it less."""
     neck, hair = m.mesh().parts[m.NECK], m.mesh().parts[m.HAIR]
     turn(points[:neck], pose, False)
     turn(points[neck:hair], pose, True)
@@ -79,14 +79,14 @@ def _turned(points: Floats, pose: Floats) -> Floats:
 
 
 def _shown(i: Identity) -> npt.NDArray[np.bool_]:
-    """(8,) which parts are drawn."""
+    """Return which of the 8 parts are drawn."""
     hair, worn = i.hair_amount >= BALD, i.glasses > 0.5
     ears = not (hair and i.hair_length > 0.5)
     return np.array([True, ears, ears, True, True, hair, worn, worn])
 
 
 def _truth(h: Head, pose: Floats, camera: Floats, size: int) -> tuple[Floats, Floats, Floats]:
-    """(4,) box, (5, 2) key points, (68, 2) landmarks."""
+    """Return (4,) box, (5, 2) key points, (68, 2) landmarks."""
     names = landmark_names(h.chart, h.expression)
     points, flat = np.empty_like(names), np.empty_like(names)
     skin_points(names, h.identity, h.chart, h.expression, points)
@@ -99,7 +99,7 @@ def _truth(h: Head, pose: Floats, camera: Floats, size: int) -> tuple[Floats, Fl
 def _picture(
     seen: Layers, normal: Floats, h: Head, light: Floats, background: Floats, size: int
 ) -> tuple[Bytes, Bytes]:
-    """(size, size, 3) image and (size, size) labels of what the samples see."""
+    """Return (size, size, 3) image and (size, size) labels of what the samples see."""
     fine, g = len(seen.face), _record(Background, background)
     behind = np.empty((size, size, 3), np.float32)
     backdrops(g, behind)
@@ -111,7 +111,7 @@ def _picture(
 
 
 def render_row(scene: Scene, k: int, size: int, step: int) -> Row:
-    """Row k of the scene at `size` pixels, with step x step samples a pixel."""
+    """Return row k of the scene at `size` pixels, with step x step samples a pixel."""
     h = head(scene.identity[k], scene.expression[k])
     points = _turned(_points(h, scene.identity[k]), scene.pose[k])
     screen, normal, seen = np.empty_like(points), np.empty_like(points), layers(size * step)

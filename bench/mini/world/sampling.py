@@ -29,7 +29,7 @@ _SIGNED = [k for k, name in enumerate(IDENTITY) if name not in AMOUNTS]
 
 
 def _directions() -> Doubles:
-    """(2, len(IDENTITY)) two fixed orthogonal unit vectors over the signed parameters."""
+    """Return (2, len(IDENTITY)) two fixed orthogonal unit vectors over the signed parameters."""
     out = np.zeros((2, len(IDENTITY)))
     out[0, _SIGNED] = 1 - 2 * (np.arange(len(_SIGNED)) % 2)
     out[1, _SIGNED] = 1 - 2 * (np.arange(len(_SIGNED)) // 2 % 2)
@@ -38,7 +38,7 @@ def _directions() -> Doubles:
 
 
 def split_of(identities: Floats) -> npt.NDArray[np.int8]:
-    """(n,) the part of the identity space that each row lies in: 1 train, -1 eval, 0 the gap between them.
+    """Return (n,) the part of the identity space that each row lies in: 1 train, -1 eval, 0 the gap between them.
 
     Two fixed directions cut the space into four quadrants. Where the projections on them have equal signs identities
     are for training, where the signs differ for evaluation; within 0.06 of either cut lies nobody. So every training
@@ -51,7 +51,7 @@ def split_of(identities: Floats) -> npt.NDArray[np.int8]:
 
 
 def _candidates(rng: np.random.Generator) -> Floats:
-    """(256, len(IDENTITY)) identities of either part."""
+    """Return (256, len(IDENTITY)) identities of either part."""
     values = rng.uniform(-1, 1, (_CHUNK, len(IDENTITY)))
     for name in sorted(AMOUNTS):
         share, least = _RARE.get(name, (1.0, 0.0))
@@ -61,7 +61,7 @@ def _candidates(rng: np.random.Generator) -> Floats:
 
 
 def sample_identities(seed: int, n: int, split: str = "train") -> Floats:
-    """(n, len(IDENTITY)) identities of one part ("train" or "eval", see `split_of`); the first rows don't depend on n.
+    """Return identities (n, len(IDENTITY)) of one part ("train" or "eval"); the first rows don't depend on n.
 
     Raises:
         UserError: `split` is neither.
@@ -78,7 +78,7 @@ def sample_identities(seed: int, n: int, split: str = "train") -> Floats:
 
 
 def _expression(rng: np.random.Generator, n: int, amplitude: float) -> Floats:
-    """(n, len(EXPRESSION)): each part of the face is at rest in some of the rows; brows go either up or down."""
+    """Return expressions (n, len(EXPRESSION)): parts of the face are at rest in some rows; brows go up or down."""
     value = dict(zip(EXPRESSION, np.zeros((len(EXPRESSION), n)), strict=True))
     value["smile"] = rng.uniform(-0.8, 1, n) * (rng.uniform(size=n) < 0.75)
     value["pucker"] = rng.uniform(-1, 1, n) * (rng.uniform(size=n) < 0.5)
@@ -94,7 +94,7 @@ def _expression(rng: np.random.Generator, n: int, amplitude: float) -> Floats:
 
 
 def _pose(rng: np.random.Generator, n: int, amplitude: float) -> Floats:
-    """(n, 3): half of the heads within a cone about the front, half anywhere in +-60, +-30, +-25 degrees."""
+    """Return poses (n, 3): half of the heads near the front, half anywhere in +-60, +-30, +-25 degrees."""
     wide = np.radians([60, 30, 25]) * rng.uniform(-1, 1, (n, 3))
     near = np.radians([20, 10, 7]) * rng.normal(0, 0.6, (n, 3))
     limit = np.radians([60, 30, 25])
@@ -103,7 +103,7 @@ def _pose(rng: np.random.Generator, n: int, amplitude: float) -> Floats:
 
 
 def _tinted(rng: np.random.Generator, n: int, low: float, high: float, tint: float) -> Doubles:
-    """(n, 3) light colours of brightness in [low, high], warm or cool by up to `tint`."""
+    """Return (n, 3) light colours of brightness in [low, high], warm or cool by up to `tint`."""
     warm = rng.uniform(-tint, tint, (n, 1))
     colour = 1 + warm * np.array([[1.0, 0.1, -1.0]]) + rng.uniform(-tint / 4, tint / 4, (n, 3))
     return np.asarray(rng.uniform(low, high, (n, 1)) * colour)
@@ -123,7 +123,7 @@ def _camera(rng: np.random.Generator, n: int) -> Floats:
 
 
 def _colours(rng: np.random.Generator, n: int) -> Doubles:
-    """(n, 3) linear colours, from muted to saturated, evenly in perceived lightness."""
+    """Return (n, 3) linear colours, from muted to saturated, evenly in perceived lightness."""
     grey = rng.uniform(0.12, 0.95, (n, 1))
     chroma = rng.uniform(0, 0.35, (n, 1)) * rng.uniform(-1, 1, (n, 3))
     return np.asarray(np.clip(grey + chroma, 0.02, 1) ** 2)
@@ -147,7 +147,7 @@ def _background(rng: np.random.Generator, n: int) -> Floats:
 
 
 def sample_scenes(identities: Floats, seed: int, *, frontal: float = 0.0) -> Scene:
-    """A scene for each of the (n, len(IDENTITY)) identities, drawn independently of who they are.
+    """Return a scene for each of the (n, len(IDENTITY)) identities, drawn independently of who they are.
 
     Args:
         identities: rows as `sample_identities` gives them.

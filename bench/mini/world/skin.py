@@ -16,7 +16,7 @@ from bench.mini.world.surface import EYE_X, MOUTH_Y, Chart, bump, ramp
 
 @helper
 def _folds(X: float, y: float, i: Identity, e: Expression) -> float:
-    """How dark wrinkles and folds make the skin: of age, and of what the face does."""
+    """Return how dark wrinkles and folds make the skin: of age, and of what the face does."""
     a, fold, crow = abs(X), 0.0, 0.0
     if y > -0.01:
         lines = max(0.9 * e.brow_raise, 0.75 * i.wrinkles) * bump(X, 0.36) * bump(y - 0.43, 0.13)
@@ -35,7 +35,7 @@ def _folds(X: float, y: float, i: Identity, e: Expression) -> float:
 
 @helper
 def _hollows(X: float, y: float, i: Identity, e: Expression) -> float:
-    """How much light hollows lose: eye sockets, around the nose, under lip and chin, drawn-in cheeks."""
+    """Return how much light hollows lose: eye sockets, around the nose, under lip and chin, drawn-in cheeks."""
     a, hollow = abs(X), 0.0
     if -0.19 < y < 0.31:
         socket = 0.16 * bump(a - EYE_X, 0.19) * bump(y - 0.06, 0.10)
@@ -50,7 +50,7 @@ def _hollows(X: float, y: float, i: Identity, e: Expression) -> float:
 
 @helper
 def _flush(out: Paint, X: float, y: float, i: Identity) -> Paint:
-    """Red cheeks and nose tip; freckles."""
+    """Paint red cheeks and nose tip, and freckles."""
     a = abs(X)
     if -0.57 < y < 0.09:
         cheek, tip = bump(a - 0.40, 0.15) * bump(y + 0.24, 0.13), 0.5 * bump(X, 0.10) * bump(y + 0.32, 0.09)
@@ -65,7 +65,7 @@ def _flush(out: Paint, X: float, y: float, i: Identity) -> Paint:
 
 @helper
 def complexion(X: float, y: float, i: Identity, e: Expression, p: Palette) -> Paint:
-    """Bare skin."""
+    """Paint bare skin."""
     mottle = 0.95 + 0.10 * noise(X * 9 + 31, y * 9 + 17, 5)
     out = _flush((p.skin[0] * mottle, p.skin[1] * mottle, p.skin[2] * mottle, 0.22, 1), X, y, i)
     dark, keep = _folds(X, y, i, e), 1 - _hollows(X, y, i, e)
@@ -74,7 +74,7 @@ def complexion(X: float, y: float, i: Identity, e: Expression, p: Palette) -> Pa
 
 @helper
 def _chin_hair(X: float, y: float, theta: float, edge: float, i: Identity, c: Chart) -> float:
-    """How densely the beard covers cheeks and chin; it leaves the mouth free."""
+    """Return how densely the beard covers cheeks and chin; it leaves the mouth free."""
     cheek = -0.10 - 0.40 * bump(abs(theta) - 0.30, 0.75) + edge
     cover = ramp(cheek + 0.02, cheek - 0.07, y) * ramp(1.62, 1.45, abs(theta))
     clear = sqrt((X / (c.mouth_half * 1.15)) ** 2 + ((y - MOUTH_Y - 0.04) / 0.155) ** 2)
@@ -83,7 +83,7 @@ def _chin_hair(X: float, y: float, theta: float, edge: float, i: Identity, c: Ch
 
 @helper
 def _lip_hair(X: float, y: float, edge: float, i: Identity, c: Chart) -> float:
-    """How densely the moustache covers the upper lip."""
+    """Return how densely the moustache covers the upper lip."""
     low, high = MOUTH_Y + c.lip_up * 0.75, -0.455 - 0.25 * abs(X) ** 1.5
     lip = ramp(low - 0.02, low + 0.02, y + edge * 0.5) * ramp(high + 0.015, high - 0.025, y + edge * 0.5)
     return lip * ramp(c.mouth_half * 1.2, c.mouth_half * 1.0, abs(X)) * i.moustache
@@ -91,7 +91,7 @@ def _lip_hair(X: float, y: float, edge: float, i: Identity, c: Chart) -> float:
 
 @helper
 def beard(a: Paint, X: float, y: float, theta: float, i: Identity, c: Chart, p: Palette) -> Paint:
-    """Beard and moustache, their edges ragged."""
+    """Paint beard and moustache with ragged edges."""
     n = noise(X * 55 + 9, y * 34 + 5, 21)
     edge = 0.05 * (n - 0.5)
     cover = _chin_hair(X, y, theta, edge, i, c) if i.beard > 0 else 0.0
@@ -104,7 +104,7 @@ def beard(a: Paint, X: float, y: float, theta: float, i: Identity, c: Chart, p: 
 
 @helper
 def scalp(out: Paint, theta: float, y: float, h: Head) -> Paint:
-    """The skin under the hair, dark along its edge; cropped hair is all paint."""
+    """Paint the skin under the hair, dark along its edge; cropped hair is all paint."""
     i, p, edge = h.identity, h.palette, hair_edge(theta, h.hair)
     if y < edge - 0.23:
         return out

@@ -37,7 +37,7 @@ class Chart(NamedTuple):
 
 
 def chart(i: Identity) -> Chart:
-    """The outlines of an identity's features."""
+    """Return the outlines of an identity's features."""
     size = 1.06 + 0.18 * i.eye_size
     return Chart(
         eye_half=0.150 * size,
@@ -57,54 +57,54 @@ def chart(i: Identity) -> Chart:
 
 @compiled
 def bump(x: float, width: float) -> float:
-    """A hill of height 1 at x = 0: (1 - q^2 / 6)^6 with q = x / width, close to exp(-q^2), and 0 beyond 2.45 widths."""
+    """Return a hill of height 1 at x = 0: (1 - q^2 / 6)^6 with q = x / width, near exp(-q^2), 0 beyond 2.45 widths."""
     p = 1 - x * x / (6 * width * width)
     return p * p * p * p * p * p if p > 0 else 0.0
 
 
 @helper
 def ramp(low: float, high: float, x: float) -> float:
-    """Smooth step from 0 at `low` to 1 at `high` (which may be the smaller)."""
+    """Return a smooth step from 0 at `low` to 1 at `high` (which may be the smaller)."""
     q = min(max((x - low) / (high - low), 0.0), 1.0)
     return q * q * (3 - 2 * q)
 
 
 @compiled
 def lid(u: float, height: float, tilt: float) -> float:
-    """Height of a lid's edge over the eye's centre at u in [-1, 1] across the eye (+1: outer corner)."""
+    """Return the height of a lid's edge over the eye's centre at u in [-1, 1] across the eye (+1: outer corner)."""
     return tilt * u + height * (1 - u * u) * (1 - 0.18 * u)
 
 
 @helper
 def mouth_opening(X: float, half: float) -> float:
-    """How far the mouth opens at X, relative to its middle: 0 at the corners and beyond."""
+    """Return how far the mouth opens at X, relative to its middle: 0 at the corners and beyond."""
     q = X / half
     return (1 - q * q) ** 0.6 if -1 < q < 1 else 0.0
 
 
 @compiled
 def lip_upper(X: float, half: float, height: float) -> float:
-    """Height of the upper lip's outer edge over the mouth's line."""
+    """Return the height of the upper lip's outer edge over the mouth's line."""
     q = min(abs(X) / half, 1.0)
     return height * (1 - q * q) * (1 - 0.28 * bump(X, 0.035)) * (1 + 0.18 * bump(abs(X) - 0.06, 0.05))
 
 
 @compiled
 def lip_lower(X: float, half: float, height: float) -> float:
-    """Depth of the lower lip's outer edge below the mouth's line."""
+    """Return the depth of the lower lip's outer edge below the mouth's line."""
     q = min(abs(X) / half, 1.0)
     return height * (1 - q * q) ** 0.75
 
 
 @compiled
 def brow_line(v: float, c: Chart) -> float:
-    """Height of the brow's middle line at v in [-1, 1] (+1: outer end)."""
+    """Return the height of the brow's middle line at v in [-1, 1] (+1: outer end)."""
     return c.brow_y + c.brow_arch * (1 - (v - 0.35) ** 2) - c.brow_arch * 0.7 + c.brow_tilt * v
 
 
 @helper
 def skull(theta: float, y: float, i: Identity) -> tuple[float, float, float]:
-    """The head's form without its features: stacked sections, wide at the cheekbones, shifted forward at the chin."""
+    """Return the head's form without features: stacked sections, wide at the cheekbones, forward at the chin."""
     s, c = sin(theta), cos(theta)
     r = max(1 - y * y, 0.0) ** 0.45
     wide = 1 + 0.12 * i.head_width + 0.05 * bump(y + 0.62, 0.22) - 0.05 * bump(y + 0.95, 0.15)
@@ -125,7 +125,7 @@ def skull(theta: float, y: float, i: Identity) -> tuple[float, float, float]:
 
 @helper
 def _face_depth(X: float, y: float, i: Identity) -> float:
-    """How far the features of the face stand out (z)."""
+    """Return how far the features of the face protrude (z)."""
     a = abs(X)
     ex = a - EYE_X
     dz = (0.035 + 0.035 * i.brow_ridge) * bump(ex, 0.20) * bump(y - 0.20, 0.10)
@@ -157,7 +157,7 @@ def _lip_depth(X: float, y: float, c: Chart) -> float:
 
 @helper
 def _shift(X: float, y: float, i: Identity) -> tuple[float, float]:
-    """Where identity moves the features within the face (x, y)."""
+    """Return where identity moves the features within the face (x, y)."""
     a, sign = abs(X), 1.0 if X > 0 else -1.0
     dx = sign * 0.055 * i.eye_distance * bump(a - EYE_X, 0.20) * bump(y - 0.05, 0.22)
     dx += 0.42 * X * i.nose_width * bump(X, 0.19) * bump(y + 0.37, 0.10)
@@ -171,7 +171,7 @@ def _shift(X: float, y: float, i: Identity) -> tuple[float, float]:
 
 @helper
 def _act(X: float, y: float, t: float, c: Chart, e: Expression) -> tuple[float, float, float]:
-    """Where expression moves the skin, the jaw's turn apart."""
+    """Return where expression moves the skin, the jaw's turn apart."""
     a, sign = abs(X), 1.0 if X > 0 else -1.0
     up, down = max(e.smile, 0.0), max(-e.smile, 0.0)
     corner = bump(a - c.mouth_half, 0.15) * bump(y - MOUTH_Y, 0.17)
@@ -193,14 +193,14 @@ def _act(X: float, y: float, t: float, c: Chart, e: Expression) -> tuple[float, 
 
 @helper
 def _jaw_share(X: float, y: float, t: float, front: float, c: Chart) -> float:
-    """The share of the jaw's turn that a point takes part in."""
+    """Return the share of the jaw's turn that a point takes part in."""
     slow = ramp(-0.38, -0.82, y)
     return ramp(-0.25, 0.35, front) * (slow + mouth_opening(X, c.mouth_half) * (t - slow))
 
 
 @helper
 def skin(theta: float, y: float, t: float, i: Identity, c: Chart, e: Expression) -> tuple[float, float, float]:
-    """Where the skin's point (theta, y, t) lies in head space."""
+    """Return where the skin's point (theta, y, t) lies in head space."""
     px, py, pz = skull(theta, y, i)
     front = cos(theta)
     X = HALF_WIDTH * sin(theta)
@@ -223,6 +223,6 @@ def skin(theta: float, y: float, t: float, i: Identity, c: Chart, e: Expression)
 
 @compiled
 def skin_points(names: Floats, i: Identity, c: Chart, e: Expression, out: Floats) -> None:
-    """Head space positions of (n, 3) skin names."""
+    """Write the head space positions of (n, 3) skin names."""
     for k in range(names.shape[0]):
         out[k, 0], out[k, 1], out[k, 2] = skin(names[k, 0], names[k, 1], names[k, 2], i, c, e)

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.report.frames import Run
 from bench.report.page.render import Facts, Notice
+from bench.status import SampleStatus
 
 NOT_STATED = "not stated"
 _STRICTNESS = (
@@ -14,11 +15,11 @@ _STRICTNESS = (
     ("no redistribution", "non-commercial", "noncommercial", "research only", "-nc"),
     ("openrail", "rail"),
 )
-"""Words by which licences are told apart, the strictest first; what has none of them is permissive."""
+"""Words that distinguish licences, the strictest first; a licence without any of them is permissive."""
 
 
 def within(record: Any, *keys: str, default: Any = "") -> Any:
-    """The value at a path of keys of nested mappings, `default` where a step is missing or None.
+    """Return the value at a path of keys of nested mappings, `default` where a step is missing or None.
 
     >>> within({"a": {"b": 1}}, "a", "b"), within({"a": None}, "a", "b")
     (1, '')
@@ -29,51 +30,51 @@ def within(record: Any, *keys: str, default: Any = "") -> Any:
 
 
 def redistributable(run: Run) -> bool:
-    """Whether the dataset says that its pictures may be passed on; false unless it does."""
+    """Return whether the dataset says that its images may be passed on; false unless it does."""
     return within(run.record, "spec", "dataset", "options", "redistributable", default=False) is True
 
 
 def private_notice(runs: Mapping[str, Run]) -> list[Notice]:
-    """The sentence on top of a local page that shows people who must not be passed on."""
+    """Return the sentence on top of a local page that shows people who must not be passed on."""
     if all(redistributable(run) for run in runs.values()):
         return []
     text = (
-        "It shows pictures of real people, and names, from a dataset that is not declared redistributable. "
-        "To share the results, export them (python -m bench export RUN): that page leaves the pictures out and "
+        "It shows images of real people, and names, from a dataset that is not declared redistributable. "
+        "To share the results, export them (python -m bench export RUN): that page leaves the images out and "
         "numbers the people."
     )
     return [Notice("Do not pass this page on.", text, alarm=True)]
 
 
 def warning_notices(warnings: Iterable[str]) -> list[Notice]:
-    """What a run, or a comparison, warns of."""
+    """Return what a run, or a comparison, warns of."""
     return [Notice("Warning:", warning) for warning in warnings]
 
 
 def state_notices(runs: Mapping[str, Run]) -> list[Notice]:
-    """What stands out in the tables of samples: failures, nothing to measure, too few people."""
+    """Return what a reader must know of the samples: failures, nothing to measure, too few people."""
     found = [notice for label, run in runs.items() for notice in _failures(label, run)]
     people = min(run.samples["subject"].nunique() for run in runs.values())
     if people < 20:
-        who = "one person" if people == 1 else f"{people} people"
-        found.append(Notice("Few people:", f"{who}; an interval by subject needs 20 or more to be trusted."))
+        size = "one person" if people == 1 else f"{people} people"
+        found.append(Notice("Few people:", f"{size}; an interval by subject needs 20 or more to be trusted."))
     return found
 
 
 def _failures(label: str, run: Run) -> Iterator[Notice]:
-    counts = run.samples["status"].value_counts()
-    tried = len(run.samples) - int(counts.get("unavailable", 0)) - int(counts.get("reference_failed", 0))
-    failed = tried - int(counts.get("ok", 0))
+    statuses = [SampleStatus(status) for status in run.samples["status"]]
+    tried = sum(status.is_trial for status in statuses)
+    failed = sum(status.is_failure for status in statuses)
     if not tried:
         yield Notice(f"{label}:", "no sample could be tried; there is nothing to measure.", alarm=True)
     elif failed / tried > 0.01:
         share = f"{failed} of {tried} samples ({failed / tried:.0%}) have no face to measure."
-        advice = "Numbers over detected samples hide this; read those with failures as 0 beside them."
+        advice = "Numbers over detected samples hide this; read those with failures as 0, too."
         yield Notice(f"{label}:", f"{share} {advice}")
 
 
 def licences(run: Run) -> list[tuple[str, str]]:
-    """Part and licence of everything that the run used."""
+    """Return part and licence of everything that the run used."""
     spec = run.record.get("spec", {})
     parts = [
         ("dataset", within(spec, "dataset", "options", "licence")),
@@ -84,7 +85,7 @@ def licences(run: Run) -> list[tuple[str, str]]:
 
 
 def strictest(stated: Sequence[str]) -> str:
-    """The strictest of some licences, by what their texts say; an unknown one is stricter than any known one.
+    """Return the strictest of some licences, by what their texts say; an unknown one is stricter than any known one.
 
     >>> strictest(["MIT", "non-commercial research only"])
     'non-commercial research only'
@@ -98,7 +99,7 @@ def _rank(licence: str) -> int:
 
 
 def provenance(runs: Mapping[str, Run]) -> list[Facts]:
-    """Licences, identities, versions and settings; what all runs share is said once."""
+    """Return licences, identities, versions and settings; what all runs share is said once."""
     stated = list(dict.fromkeys(pair for run in runs.values() for pair in licences(run)))
     strict = ("these results are bound by", strictest([text for _, text in stated]))
     found = [Facts("Licences", [strict, *stated], open=True)]
@@ -109,7 +110,7 @@ def provenance(runs: Mapping[str, Run]) -> list[Facts]:
 
 
 def _section(title: str, of: Mapping[str, list[tuple[str, str]]]) -> list[Facts]:
-    """One section for the rows that all runs share, and one per run for its own."""
+    """Return one section for the rows that all runs share, and one per run for its own."""
     first, *others = of.values()
     common = [row for row in first if all(row in rows for rows in others)]
     own = [Facts(f"{title}: {label}", [row for row in rows if row not in common]) for label, rows in of.items()]
@@ -136,7 +137,7 @@ def _sections(run: Run) -> dict[str, list[tuple[str, str]]]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested mappings as dotted names and texts; what is empty is left out.
+    """Return nested mappings as dotted names and texts; what is empty is left out.
 
     >>> flat({"a": {"b": 1, "c": None}, "d": [1, 2]})
     [('a.b', '1'), ('d', '1, 2')]

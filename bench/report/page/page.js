@@ -53,19 +53,10 @@
   const data = JSON.parse(source.textContent);
   const { samples, items } = data;
   const PAGE = 48;
-  const FAILED = new Set(["generation_error", "undecodable", "no_face"]);
-  const WORDS = {
-    ok: "face found",
-    generation_error: "not generated",
-    undecodable: "not a readable picture",
-    no_face: "no face found",
-    unavailable: "nothing to show",
-    reference_failed: "no face in the reference",
-  };
-  const scored = data.columns.map((column, at) => ({ ...column, at })).filter((c) => c.metric === "id_similarity");
+  const scored = data.columns.map((column, at) => ({ ...column, at })).filter((c) => c.similarity);
   const count = samples.item.length;
   const haystack = items.map((item) => `${item.name}\n${item.subject}`.toLowerCase());
-  const word = (status) => WORDS[status] ?? status;
+  const statusOf = (at) => data.statuses[samples.status[at]];
   const figure = (value) => (value === null ? "n/a" : value.toFixed(3));
 
   // Controls.
@@ -78,12 +69,11 @@
   const select = (options) => make("select", {}, ...options.map(([value, text]) => make("option", { value }, text)));
   const method = data.runs.length > 1 ? field("method", "Method", select([["", "all"], ...data.runs.map((run, at) => [at, run])]), true) : undefined;
   const identity = field("identity", "Identity contains", make("input", { type: "search", autocomplete: "off", spellcheck: "false" }), true);
-  const tally = (key) => samples.status.reduce((sum, status) => sum + (data.statuses[status] === key), 0);
-  const failures = [...FAILED].reduce((sum, key) => sum + tally(key), 0);
+  const tally = (counts) => samples.status.reduce((sum, place) => sum + counts(data.statuses[place]), 0);
   const status = field("status", "Status", select([
     ["", `all (${count})`],
-    ["failed", `all failures (${failures})`],
-    ...data.statuses.map((key) => [key, `${word(key)} (${tally(key)})`]),
+    ["failed", `all failures (${tally((one) => one.failure)})`],
+    ...data.statuses.map(({ name, words }) => [name, `${words} (${tally((one) => one.name === name)})`]),
   ]));
   const by = field("by", "Similarity by", select(scored.length ? scored.map((c) => [c.at, c.variant]) : [["", "none"]]));
   const order = field("order", "Order", select([["worst", "worst first"], ["best", "best first"], ["list", "as listed"]]));
@@ -91,17 +81,13 @@
   const low = bound("low", "from");
   const high = bound("high", "to");
   form.append(make("fieldset", {}, make("legend", {}, "Similarity range"), make("div", { class: "range" }, low, "–", high)));
-  const beside = make("input", { type: "checkbox", id: "beside", checked: data.pictures });
-  if (data.pictures) form.append(make("label", { class: "check", for: "beside" }, beside, "reference beside"));
+  const references = make("input", { type: "checkbox", id: "references", checked: data.images });
+  if (data.images) form.append(make("label", { class: "check", for: "references" }, references, "show references"));
   form.append(make("button", { type: "reset", class: "button" }, "Clear filters"));
   form.hidden = false;
 
-  /** How bad a sample is under the chosen score: failures worst, what never counted last in either order. */
-  const standing = (at, values) => {
-    const state = data.statuses[samples.status[at]];
-    if (state === "unavailable" || state === "reference_failed") return NaN;
-    return values?.[at] ?? -Infinity;
-  };
+  /** What a sample is sorted by under the chosen score: failures are worst, what is not a trial is last in either order. */
+  const sortKey = (at, values) => (statusOf(at).trial ? values?.[at] ?? -Infinity : NaN);
   const chosen = () => {
     const values = by.value === "" ? undefined : data.columns[by.value].values;
     const sought = identity.value.trim().toLowerCase();
@@ -109,18 +95,18 @@
     const [from, to] = [parseFloat(low.value), parseFloat(high.value)];
     const found = [];
     for (let at = 0; at < count; at++) {
-      const state = data.statuses[samples.status[at]];
+      const state = statusOf(at);
       const value = values?.[at] ?? null;
       if (method?.value && samples.run[at] !== Number(method.value)) continue;
       if (hits && !hits[samples.item[at]]) continue;
-      if (status.value === "failed" ? !FAILED.has(state) : status.value && state !== status.value) continue;
+      if (status.value === "failed" ? !state.failure : status.value && state.name !== status.value) continue;
       if (!isNaN(from) && !(value !== null && value >= from)) continue;
       if (!isNaN(to) && !(value !== null && value <= to)) continue;
       found.push(at);
     }
     if (order.value === "list") return found;
     const sign = order.value === "worst" ? 1 : -1;
-    const keyed = found.map((at) => ({ at, key: standing(at, values) }));
+    const keyed = found.map((at) => ({ at, key: sortKey(at, values) }));
     keyed.sort((a, b) => {
       if (isNaN(a.key) || isNaN(b.key)) return isNaN(a.key) - isNaN(b.key) || a.at - b.at;
       return (a.key === b.key ? 0 : sign * (a.key < b.key ? -1 : 1)) || a.at - b.at;
@@ -131,30 +117,30 @@
   // Cards.
   const title = (at) => items[samples.item[at]].name;
   const label = (at) => `${data.runs[samples.run[at]]}, ${title(at)}, sample ${samples.index[at]}`;
-  const picture = (file, text, otherwise, failed) =>
+  const shot = (file, text, otherwise, failed) =>
     file
       ? make("img", { class: "shot", src: `thumbnails/${file}`, alt: text, loading: "lazy", decoding: "async", width: 192, height: 192 })
       : make("span", { class: failed ? "shot blank failed" : "shot blank" }, otherwise);
   const shots = (at) => {
     const item = items[samples.item[at]];
-    const state = data.statuses[samples.status[at]];
+    const state = statusOf(at);
     return {
-      reference: picture(item.reference, `reference of ${item.name}`, data.pictures ? "no reference picture" : "reference not included"),
-      sample: picture(samples.picture[at], label(at), state === "ok" ? "picture not included" : word(state), FAILED.has(state)),
+      reference: shot(item.reference, `reference of ${item.name}`, data.images ? "no reference image" : "reference not included"),
+      sample: shot(samples.image[at], label(at), state.good ? "image not included" : state.words, state.failure),
     };
   };
   const reason = (at) => {
-    const state = data.statuses[samples.status[at]];
-    if (state === "ok") return undefined;
+    const state = statusOf(at);
+    if (state.good) return undefined;
     const text = data.reasons[samples.reason[at]];
-    return make("p", { class: FAILED.has(state) ? "why" : "why calm", dir: "auto" }, text ? `${word(state)}: ${text}` : word(state));
+    return make("p", { class: state.failure ? "why" : "why calm", dir: "auto" }, text ? `${state.words}: ${text}` : state.words);
   };
   const card = (at) => {
     const { reference, sample } = shots(at);
     const values = scored.flatMap((c) => [make("dt", { title: c.variant }, c.variant), make("dd", {}, figure(c.values[at]))]);
     return make("li", { class: "card" },
-      make("button", { type: "button", "aria-label": `details of ${label(at)}`, click: () => open(at) }, ...(beside.checked ? [reference] : []), sample),
-      make("p", { class: "who" }, name(title(at)), make("span", {}, data.runs.length > 1 ? `${data.runs[samples.run[at]]} · ${samples.index[at]}` : `sample ${samples.index[at]}`)),
+      make("button", { type: "button", "aria-label": `details of ${label(at)}`, click: () => open(at) }, ...(references.checked ? [reference] : []), sample),
+      make("p", { class: "name" }, name(title(at)), make("span", {}, data.runs.length > 1 ? `${data.runs[samples.run[at]]} · ${samples.index[at]}` : `sample ${samples.index[at]}`)),
       reason(at),
       make("dl", {}, ...values));
   };
@@ -165,12 +151,12 @@
   const turn = (to) => {
     page = to;
     draw();
-    document.getElementById("pictures").scrollIntoView();
+    document.getElementById("images").scrollIntoView();
   };
   const draw = () => {
     const pages = Math.max(1, Math.ceil(found.length / PAGE));
     const start = page * PAGE;
-    cards.classList.toggle("alone", !beside.checked);
+    cards.classList.toggle("alone", !references.checked);
     cards.replaceChildren(...found.slice(start, start + PAGE).map(card));
     const range = found.length ? `${start + 1}–${Math.min(start + PAGE, found.length)} of ` : "";
     document.getElementById("found").textContent = `${range}${found.length} sample${found.length === 1 ? "" : "s"}`;
@@ -195,8 +181,8 @@
   const rows = (at) => {
     const item = items[samples.item[at]];
     const listed = [["Method", data.runs[samples.run[at]]], ["Item", item.name], ["Subject", item.subject], ["Sample", samples.index[at]],
-      ["Status", word(data.statuses[samples.status[at]])], ["Reason", data.reasons[samples.reason[at]]], ["Seed", samples.seed?.[at]]];
-    for (const c of data.columns) listed.push([`${c.metric.replaceAll("_", " ")}, ${c.variant}`, figure(c.values[at])]);
+      ["Status", statusOf(at).words], ["Reason", data.reasons[samples.reason[at]]], ["Seed", samples.seed?.[at]]];
+    for (const c of data.columns) listed.push([`${c.title}, ${c.variant}`, figure(c.values[at])]);
     return listed.filter(([, text]) => text !== "" && text !== undefined).flatMap(([term, text]) => [make("dt", {}, term), make("dd", {}, make("bdi", {}, String(text)))]);
   };
   const fill = (at) => {

@@ -1,4 +1,4 @@
-"""From a page's content to one HTML file: no script, style or picture from anywhere but the folder it lies in."""
+"""From a page's content to one HTML file: no script, style or image from anywhere but the folder it lies in."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import __version__
-from bench.report.model import Table
-from bench.report.tables import is_heading
+from bench.report.model import Mark, Table, Written
+from bench.report.tables import footnotes, interval, shown
+from bench.version import __version__
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -32,22 +32,12 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class Highlight:
+class Tile:
     """One of the few numbers at the top: what it is, its value, and its interval or counts."""
 
     label: str
     value: str
     detail: str
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture file beside the page; `pdf`: the same for print, "" where there is none; `wide` ones need the room."""
-
-    file: str
-    title: str
-    pdf: str = ""
-    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,10 +54,13 @@ class Page:
     """Everything that a page shows; all texts are plain and are escaped where they are written.
 
     Attributes:
-        kind: what sort of page ("Report of a run"). title: its heading.
+        kind: what sort of page ("Report of a run").
+        title: its heading.
         summary: terms and texts under the heading.
-        notices: see `Notice`. highlights: see `Highlight`.
-        tables: in their order. figures: beside the page.
+        notices: see `Notice`.
+        tiles: see `Tile`.
+        tables: in their order.
+        figures: files in the folder of the page.
         samples: what `bench.report.page.samples` makes; None for a page without samples.
         facts: the provenance.
     """
@@ -76,17 +69,17 @@ class Page:
     title: str
     summary: list[tuple[str, str]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
-    highlights: list[Highlight] = field(default_factory=list)
+    tiles: list[Tile] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
+    figures: list[Written] = field(default_factory=list)
     samples: dict[str, Any] | None = None
     facts: list[Facts] = field(default_factory=list)
 
 
 def render(page: Page) -> bytes:
-    """The page as UTF-8 HTML.
+    """Return the page as UTF-8 HTML.
 
-    Its content security policy allows this script and this style by their sha256, pictures of its own folder, and
+    Its content security policy allows this script and this style by their sha256, images of its own folder, and
     nothing else: a name that brings a script along could not run it even if it were not escaped.
     """
     from markupsafe import Markup
@@ -104,7 +97,7 @@ def render(page: Page) -> bytes:
 
 
 def _source(name: str) -> str:
-    """One of our own files; read as it lies there, so that the hash in the policy is that of the bytes in the page."""
+    """Return one of our own files as it lies there, so that the hash in the policy is that of the bytes in the page."""
     return (HERE / name).read_text(encoding="utf-8")
 
 
@@ -117,6 +110,7 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(autoescape=True, loader=FileSystemLoader(HERE), undefined=StrictUndefined)
+    environment.filters |= {"shown": shown, "interval": interval}
     environment.filters["line"] = lambda text: " ".join(str(text).split())
     environment.filters["breakable"] = _breakable
     environment.filters["hash"] = lambda text: re.fullmatch(r"[0-9a-f]{32,}", text) is not None
@@ -124,7 +118,7 @@ def _environment() -> Environment:
 
 
 def _breakable(text: str) -> str:
-    """A text as HTML whose lines may end after an underscore.
+    """Return a text as HTML whose lines may end after an underscore.
 
     >>> _breakable("mean_<b>")
     Markup('mean_<wbr>&lt;b&gt;')
@@ -135,46 +129,35 @@ def _breakable(text: str) -> str:
 
 
 def _parts(page: Page) -> list[tuple[str, str]]:
-    """The sections that the page has: id and heading."""
+    """Return the sections that the page has: id and heading."""
     has = [
-        ("overview", "Overview", page.notices or page.highlights),
+        ("overview", "Overview", page.notices or page.tiles),
         ("numbers", "Numbers", page.tables),
         ("figures", "Figures", page.figures),
-        ("pictures", "Samples", page.samples),
+        ("images", "Samples", page.samples),
         ("provenance", "Provenance", page.facts),
     ]
     return [(id_, text) for id_, text, content in has if content]
 
 
 def _table(table: Table, number: int) -> str:
-    """A table as HTML (already escaped); equal notes of cells share one letter."""
+    """Return a table as HTML (already escaped); equal notes of cells share one letter."""
     from markupsafe import Markup
 
-    notes = dict.fromkeys(cell.note for row in table.rows for cell in row if cell.note)
-    letters = {note: _letter(at) for at, note in enumerate(notes)}
     groups = _groups([column.group for column in table.columns])
-    html = (
-        _environment()
-        .get_template("table.html")
-        .render(table=table, number=number, notes=letters, is_heading=is_heading, groups=groups)
-    )
-    return Markup(html)
+    notes = footnotes(table, of_columns=False)
+    template = _environment().get_template("table.html")
+    return Markup(template.render(table=table, number=number, notes=notes, groups=groups, words=MARKS))
+
+
+MARKS = {Mark.BEST: "best", Mark.SECOND: "second best"}
+"""Mark -> what a screen reader is given after the number."""
 
 
 def _groups(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Headings above several columns with their widths; none where no column has one.
+    """Return the headings above several columns with their widths; none where no column has one.
 
     >>> _groups(["", "ID", "ID", ""])
     [('', 1), ('ID', 2), ('', 1)]
     """
     return [(name, len(list(run))) for name, run in groupby(names)] if any(names) else []
-
-
-def _letter(number: int) -> str:
-    """a, b, ..., z, aa, ab, ...
-
-    >>> _letter(0), _letter(25), _letter(26)
-    ('a', 'z', 'aa')
-    """
-    head, tail = divmod(number, 26)
-    return (_letter(head - 1) if head else "") + chr(ord("a") + tail)

@@ -3,66 +3,100 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench.report.frames import Run
-from bench.report.page.thumbnails import FOLDER, thumbnail_name, write_thumbnails
+from bench.metrics import declared
+from bench.report.frames import SIMILARITY, Run, sample_column, similarity_of
+from bench.report.thumbnails import FOLDER, thumbnail_name, write_thumbnails
+from bench.status import SampleStatus
 
 LIMIT = 5_000
 """Samples on one page; above it those of the worst items are shown, of every run the same items."""
-STATUSES = ("ok", "generation_error", "undecodable", "no_face", "unavailable", "reference_failed")
-_NUMBER = re.compile(r"(?P<metric>[a-z_0-9]+)\[(?P<variant>.*)\]", re.DOTALL)
+WORDS = {
+    SampleStatus.OK: "face found",
+    SampleStatus.GENERATION_ERROR: "not generated",
+    SampleStatus.UNDECODABLE: "not a readable image",
+    SampleStatus.NO_FACE: "no face found",
+    SampleStatus.UNAVAILABLE: "nothing to show",
+    SampleStatus.REFERENCE_FAILED: "no face in the reference",
+}
+"""What a reader calls a status."""
 
 
 def samples(runs: Mapping[str, Run], folder: Path | None) -> dict[str, Any]:
-    """What the script of the page is given.
+    """Return what the script of the page is given.
 
     Args:
         runs: label -> run.
-        folder: of the page; thumbnails are written below it. None: no pictures.
+        folder: of the page; thumbnails are written below it. None: no images.
 
     Returns:
-        runs: labels. items: name, subject and reference (a thumbnail's file name or None). statuses, reasons: texts
-        that samples point at. samples: run, item, index, status, reason (numbers), picture, seed, a list each.
-        columns: metric, variant and the per-sample values. pictures: whether there are any. note: what is left out.
+        note: what is left out.
+        images: whether there are any.
+        runs: labels.
+        items: name, subject and reference (a thumbnail's file name or None) of each.
+        statuses: those that occur, as `status_of` gives them; samples point at them.
+        reasons: texts that samples point at.
+        samples: run, item, index, status, reason (numbers), image, seed, a list each.
+        columns: title, variant and values of each per-sample number, and whether it is a similarity.
     """
     items, note = shown(runs)
-    frame = together(runs, items)
+    frame = concat(runs, items)
     photos = _references(runs, items)
-    there = _pictures(runs, frame, photos, folder) if folder else set()
+    there = _thumbnails(runs, frame, photos, folder) if folder else set()
     people = dict(zip(frame["item"], frame["subject"], strict=True))
     reasons = sorted(set(_texts(frame, "reason")) | {""})
-    statuses = [s for s in (*STATUSES, *sorted(set(frame["status"]) - {*STATUSES})) if s in set(frame["status"])]
+    occurring = set(frame["status"])
+    statuses = [status for status in SampleStatus if status in occurring]
     return {
         "note": note,
-        "pictures": folder is not None,
+        "images": folder is not None,
         "runs": list(runs),
         "items": [
             {"name": item, "subject": people[item], "reference": _if_there(thumbnail_name(sha256), there)}
             for item, sha256 in photos[["item", "sha256"]].itertuples(index=False)
         ],
-        "statuses": statuses,
+        "statuses": [status_of(status) for status in statuses],
         "reasons": reasons,
         "samples": {
             "run": _places(frame["run"], list(runs)),
             "item": _places(frame["item"], items),
-            "index": [int(i) for i in frame["index"]],
-            "status": _places(frame["status"], statuses),
+            "status": _places(frame["status"], [str(status) for status in statuses]),
             "reason": _places(_texts(frame, "reason"), reasons),
-            "picture": [_if_there(thumbnail_name(sha256), there) for sha256 in _texts(frame, "sha256")],
-            "seed": [str(seed) for seed in frame["seed"]] if "seed" in frame else [""] * len(frame),
+            "image": [_if_there(thumbnail_name(sha256), there) for sha256 in _texts(frame, "sha256")],
+            **_numbering(frame),
         },
-        "columns": _columns(frame),
+        "columns": _columns(runs, frame),
+    }
+
+
+def _numbering(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return which of its item's samples each one is, and its seed ("" where it is not known)."""
+    seeds = [str(seed) for seed in frame["seed"]] if "seed" in frame else [""] * len(frame)
+    return {"index": [int(i) for i in frame["index"]], "seed": seeds}
+
+
+def status_of(status: SampleStatus) -> dict[str, Any]:
+    """Return what the script of the page knows of a status.
+
+    >>> status_of(SampleStatus.NO_FACE)
+    {'name': 'no_face', 'words': 'no face found', 'good': False, 'failure': True, 'trial': True}
+    """
+    return {
+        "name": str(status),
+        "words": WORDS[status],
+        "good": status is SampleStatus.OK,
+        "failure": status.is_failure,
+        "trial": status.is_trial,
     }
 
 
 def shown(runs: Mapping[str, Run], limit: int = LIMIT) -> tuple[list[str], str]:
-    """The items that fit on a page, in the list's order, and what the reader must know where they are not all.
+    """Return the items that fit on a page, in the list's order, and what the reader must know where they are not all.
 
     Where there are too many samples, the items with the lowest mean similarity (a failure counts as 0) are taken.
     """
@@ -76,21 +110,21 @@ def shown(runs: Mapping[str, Run], limit: int = LIMIT) -> tuple[list[str], str]:
 
 
 def _worth(run: Run) -> pd.Series:
-    """By item: the similarity of each sample under the first recogniser, failures as 0."""
-    column = f"id_similarity[{run.recognisers[0]}]" if run.recognisers else ""
-    values = run.samples[column] if column in run.samples else pd.Series(0.0, index=run.samples.index)
+    """Return the similarity of each sample under the first recogniser, failures as 0, by item."""
+    known = run.recognisers
+    values = similarity_of(run, known[0]) if known else pd.Series(0.0, index=run.samples.index)
     return pd.Series(values.fillna(0.0).to_numpy(), index=run.samples["item"])
 
 
-def together(runs: Mapping[str, Run], items: list[str]) -> pd.DataFrame:
-    """The samples of all runs below one another, those of `items` alone, with the run's label in column `run`."""
+def concat(runs: Mapping[str, Run], items: list[str]) -> pd.DataFrame:
+    """Return the samples of some items of all runs, one below the other, with the run's label in column `run`."""
     kept = set(items)
     frames = [run.samples[run.samples["item"].isin(kept)].assign(run=label) for label, run in runs.items()]
     return pd.concat(frames, ignore_index=True)
 
 
 def _references(runs: Mapping[str, Run], items: list[str]) -> pd.DataFrame:
-    """A row per item: item, path and sha256 of its reference ("" where unknown)."""
+    """Return a row per item: item, path and sha256 of its reference ("" where unknown)."""
     columns = ["item", "path", "sha256"]
     photos = pd.concat([run.photos for run in runs.values()])
     photos = photos[photos["role"] == "reference"].drop_duplicates("item").set_index("item", drop=False)
@@ -104,7 +138,7 @@ def _references(runs: Mapping[str, Run], items: list[str]) -> pd.DataFrame:
     )
 
 
-def _pictures(runs: Mapping[str, Run], frame: pd.DataFrame, photos: pd.DataFrame, folder: Path) -> set[str]:
+def _thumbnails(runs: Mapping[str, Run], frame: pd.DataFrame, photos: pd.DataFrame, folder: Path) -> set[str]:
     wanted = {
         thumbnail_name(sha): Path(path) for path, sha in photos[["path", "sha256"]].itertuples(index=False) if path
     }
@@ -115,12 +149,19 @@ def _pictures(runs: Mapping[str, Run], frame: pd.DataFrame, photos: pd.DataFrame
     return write_thumbnails(wanted, folder / FOLDER, [run.folder / "report" / FOLDER for run in runs.values()])
 
 
-def _columns(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    found = [(column, match) for column in frame.columns if (match := _NUMBER.fullmatch(str(column)))]
+def _columns(runs: Mapping[str, Run], frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return every number that samples have, in the order of the scores; similarity also where no sample has one."""
+    scores = pd.concat([run.scores[["metric", "variant"]] for run in runs.values()]).drop_duplicates()
     return [
-        {"metric": m["metric"], "variant": m["variant"], "values": [_number(value) for value in frame[column]]}
-        for column, m in found
-        if frame[column].notna().any() or m["metric"] == "id_similarity"
+        {
+            "title": declared.title(metric),
+            "variant": variant,
+            "similarity": metric == SIMILARITY,
+            "values": [_number(value) for value in frame[sample_column(metric, variant)]],
+        }
+        for metric, variant in scores.itertuples(index=False, name=None)
+        if (name := sample_column(metric, variant)) in frame
+        if metric == SIMILARITY or frame[name].notna().any()
     ]
 
 

@@ -1,0 +1,103 @@
+"""`python -m bench ls`: what there is, without importing any of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import registry, relations, resources
+from bench.console import show, table
+from bench.errors import UserError, unknown
+from bench.report.runs import runs
+
+KINDS = ("methods", "datasets", "extractors", "recognisers", "metrics", "runs")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print a table (or `--json`) of methods, datasets, extractors, recognisers, metrics or runs."""
+    parser = argparse.ArgumentParser(prog="python -m bench ls", description=main.__doc__)
+    parser.add_argument("kind", nargs="?", default="runs", help=", ".join(KINDS))
+    parser.add_argument("--for", dest="method", help="of recognisers: what this method knows of each")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args(argv)
+    if arguments.kind not in KINDS:
+        raise unknown("kind", arguments.kind, KINDS)
+    rows = runs(arguments.out) if arguments.kind == "runs" else _rows(arguments.kind, arguments.method)
+    show(json.dumps(rows, indent=2, ensure_ascii=False) if arguments.json else table(rows))
+    return 0
+
+
+def _rows(kind: str, method: str | None) -> list[dict[str, Any]]:
+    if method is not None and kind != "recognisers":
+        raise UserError(f"--for goes with recognisers: python -m bench ls recognisers --for {method}")
+    return recognisers(method) if kind == "recognisers" else registered(kind)
+
+
+def recognisers(method: str | None) -> list[dict[str, Any]]:
+    """Return the recognisers whose training is known, and a method's relation to each where one is named.
+
+    A relation that the card of the method's configuration declares comes before the derived one.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    facts = relations.table()
+    rows = [{"name": name, "trained on": trained_on} for name, trained_on in facts.recognisers.items()]
+    if method is None:
+        return rows
+    configured = {row["name"]: row for row in registered("methods")}
+    if method not in configured:
+        raise unknown("method", method, configured)
+    part, by_hand = configured[method]["part"], _card_of(method).get("relations") or {}
+    return [
+        row | {"relation": by_hand.get(row["name"], by_hand.get("*")) or facts.of(part, row["name"])} for row in rows
+    ]
+
+
+def _card_of(method: str) -> dict[str, Any]:
+    """Return what a method's YAML declares in its card; nothing where it has no YAML, or a card per set of weights."""
+    path = resources.folder("conf") / "method" / f"{method}.yaml"
+    return (_yaml(path).get("card") or {}) if path.is_file() else {}
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
+def registered(kind: str) -> list[dict[str, Any]]:
+    """Return the registered parts of a kind: name, configuration and where the code is."""
+    if kind == "extractors":
+        groups = ("detectors", "landmarkers", "parsers", "extractors")
+        return [{"kind": g[:-1], "name": n, "code": c} for g in groups for n, c in sorted(registry.targets(g).items())]
+    if kind == "metrics":
+        return [{"name": name, "code": code} for name, code in sorted(registry.targets(kind).items())]
+    folder = resources.folder("conf") / kind[:-1]
+    code = registry.targets(kind)
+    rows = [_config(path, code) for path in sorted(folder.glob("*.yaml"))]
+    configured = {row["part"] for row in rows}
+    rest = [_without_config(name, target) for name, target in sorted(code.items()) if name not in configured]
+    return rows + rest
+
+
+def _config(path: Path, code: dict[str, str]) -> dict[str, Any]:
+    """Return the row of a configured method or dataset, from its YAML alone."""
+    data = _yaml(path)
+    card = data.get("card") or {}
+    name = str(data.get("name", ""))
+    return {
+        "name": path.stem,
+        "part": name,
+        "code": code.get(name, "not installed"),
+        "licence": card.get("licence", ""),
+        "trained on": card.get("training_sets", []),
+    }
+
+
+def _without_config(name: str, code: str) -> dict[str, Any]:
+    return {"name": name, "part": name, "code": code, "licence": "", "trained on": []}

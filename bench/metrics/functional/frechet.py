@@ -1,0 +1,227 @@
+"""The Frechet distance between two sets of features, exact in float64, with its delete-group jackknife.
+
+FD = |m_x - m_y|^2 + tr S_x + tr S_y - 2 tr sqrt(S_x S_y). The last trace is the sum of the singular values of
+X_c Y_c^T / sqrt((n-1)(m-1)), with X_c and Y_c the centred features: no matrix square root, no complex numbers, nothing
+added to a diagonal, and right also where the covariances are singular. Where both sets have more rows than columns, it
+is the sum of the square roots of the eigenvalues of L^T S_x L with S_y = L L^T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dsygst
+
+from bench.metrics.functional.arrays import Floats, Rows
+from bench.metrics.functional.cosine import blocks
+
+ALWAYS, NEVER = -1, -2
+"""Codes of rows that are in every fold of the jackknife, and of rows that are not part of the set at all."""
+_SVD_UP_TO, _SVD_FOLDS_UP_TO = 1_000, 64  # rows of the smaller set; beyond, a Gram matrix is faster and good to 1e-8
+_CROSS_UP_TO = 2**21  # entries of X Y^T, or 4 d^2 if that is more: beyond, d x d covariances are faster
+_SMALL = 512  # the exact form costs next to nothing for so few rows, whatever the dimension
+
+TraceSqrt = Callable[[int], float]
+
+
+def frechet_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
+    """Frechet distance between the Gaussians with the means and covariances (n - 1 in the denominator) of two sets.
+
+    Args:
+        x: (n, d) features, n >= 2.
+        y: (m, d) features, m >= 2.
+
+    >>> frechet_distance(np.array([[0.0], [2.0]]), np.array([[1.0], [7.0]]))  # (1-4)^2 + (sqrt 2 - sqrt 18)^2
+    17.0
+    """
+    return frechet(x, y, np.full(len(x), ALWAYS), np.full(len(y), ALWAYS))[0]
+
+
+def frechet(x: NDArray[Any], y: NDArray[Any], groups_x: Rows, groups_y: Rows) -> tuple[float, Floats]:
+    """The Frechet distance, and the distances with the rows of group 0, 1, ... of both sets left out.
+
+    Products of all features are computed once; a fold only drops rows and columns and centres again.
+
+    Args:
+        x: (n, d) features of any float type.
+        y: (m, d) features.
+        groups_x: (n,) group of each row, or `ALWAYS`, or `NEVER`.
+        groups_y: (m,) likewise.
+
+    Returns:
+        The distance, and one per group (NaN where a fold has fewer than 2 rows on a side).
+    """
+    sets = sorted(((x, groups_x), (y, groups_y)), key=lambda rows: _size(rows[1]))
+    crossed = _cross_pays(_size(sets[0][1]), _size(sets[1][1]), x.shape[1])
+    small, large = (_side(rows, groups, moments=not crossed) for rows, groups in sets)
+    n_groups = 1 + max((int(codes.max()) for codes in (groups_x, groups_y) if len(codes)), default=ALWAYS)
+    trace_sqrt = _by_cross(small, large) if crossed else _by_covariance(small, large)
+    with ThreadPoolExecutor(2) as pool:  # each fold is computed alone: threads change no digit
+        replicates = list(pool.map(lambda group: _distance(small, large, group, trace_sqrt), range(n_groups)))
+    return _distance(small, large, NEVER, trace_sqrt), np.array(replicates, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Totals:
+    """Number, sum, sum of squares and second moment of rows, relative to a point near their mean (no digits are lost).
+
+    The second moment is a lower triangle in one line, empty where it is not needed. Those of groups are only taken
+    away from the whole, and float32 does for them: it moves a fold by less than 1e-7 of itself.
+    """
+
+    count: int
+    total: Floats
+    squares: float
+    moment: NDArray[Any]
+
+    def plus(self, part: _Totals) -> _Totals:
+        return _Totals(
+            self.count + part.count, self.total + part.total, self.squares + part.squares, self.moment + part.moment
+        )
+
+    def minus(self, part: _Totals | None) -> _Totals:
+        if part is None:
+            return self
+        return _Totals(
+            self.count - part.count, self.total - part.total, self.squares - part.squares, self.moment - part.moment
+        )
+
+    @property
+    def mean(self) -> Floats:
+        return self.total / max(self.count, 1)
+
+    @property
+    def trace(self) -> float:
+        """Of the covariance."""
+        return (self.squares - self.count * float(self.mean @ self.mean)) / max(self.count - 1, 1)
+
+    def covariance(self) -> Floats:
+        """(d, d); only the lower triangle is filled."""
+        size = len(self.total)
+        matrix = np.zeros((size, size))
+        matrix[_lower(size)] = self.moment
+        matrix -= np.outer(self.count * self.mean, self.mean)
+        matrix /= self.count - 1
+        return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One set: its rows, their groups, a point near their mean, and the totals of each group and of all."""
+
+    rows: NDArray[Any]
+    groups: Rows
+    centre: Floats
+    parts: dict[int, _Totals]
+    whole: _Totals
+
+    def fold(self, group: int) -> _Totals:
+        """The totals of the rows without a group's."""
+        return self.whole.minus(self.parts.get(group))
+
+
+def _side(rows: NDArray[Any], groups: Rows, *, moments: bool) -> _Side:
+    some, size = rows[np.flatnonzero(groups != NEVER)[:4096]], rows.shape[1]
+    centre = some.mean(axis=0, dtype=np.float64) if len(some) else np.zeros(size)
+    parts, whole = {}, _Totals(0, np.zeros(size), 0.0, np.zeros(size * (size + 1) // 2 if moments else 0))
+    codes = [int(code) for code in np.unique(groups) if code != NEVER]
+
+    def totals(code: int) -> _Totals:
+        return _totals(_pieces(rows, groups, centre, code), size, moments=moments)
+
+    with ThreadPoolExecutor(2) as pool:
+        for code, part in zip(codes, pool.map(totals, codes), strict=True):
+            whole = whole.plus(part)
+            parts[code] = replace(part, moment=part.moment.astype(np.float32))
+    return _Side(rows, groups, centre, parts, whole)
+
+
+def _totals(pieces: Iterator[Floats], size: int, *, moments: bool) -> _Totals:
+    count, total, squares, moment = 0, np.zeros(size), 0.0, np.zeros((size, size) if moments else (0, 0))
+    for piece in pieces:
+        count, total, squares = count + len(piece), total + piece.sum(axis=0), squares + float(np.vdot(piece, piece))
+        if moments:
+            moment += piece.T @ piece  # NumPy takes BLAS's dsyrk and, unlike SciPy, lets other threads run meanwhile
+    return _Totals(count, total, squares, moment[_lower(len(moment))])
+
+
+@lru_cache(maxsize=1)
+def _lower(size: int) -> NDArray[np.bool_]:
+    """(size, size) mask of the lower triangle, the diagonal included."""
+    return np.tri(size, dtype=bool)
+
+
+def _size(groups: Rows) -> int:
+    return int((groups != NEVER).sum())
+
+
+def _pieces(rows: NDArray[Any], groups: Rows, centre: Floats, group: int) -> Iterator[Floats]:
+    """The rows of a group relative to the centre, in float64, two thousand at a time."""
+    index = np.flatnonzero(groups == group)
+    for part in blocks(len(index), 2048):
+        yield rows[index[part]] - centre
+
+
+def _distance(small: _Side, large: _Side, group: int, trace_sqrt: TraceSqrt) -> float:
+    x, y = small.fold(group), large.fold(group)
+    if min(x.count, y.count) < 2:
+        return float("nan")
+    shift = small.centre + x.mean - large.centre - y.mean
+    return max(0.0, float(shift @ shift) + x.trace + y.trace - 2 * trace_sqrt(group))
+
+
+def _cross_pays(small: int, large: int, dimension: int) -> bool:
+    return small <= max(dimension, _SMALL) and small * large <= max(4 * dimension**2, _CROSS_UP_TO)
+
+
+def _by_cross(small: _Side, large: _Side) -> TraceSqrt:
+    """tr sqrt(S_x S_y) of a fold as the nuclear norm of the doubly centred block of X Y^T."""
+    where_x, where_y = (np.flatnonzero(side.groups != NEVER) for side in (small, large))
+    x, cross = small.rows[where_x] - small.centre, np.empty((len(where_x), len(where_y)))
+    for part in blocks(len(where_y)):
+        cross[:, part] = x @ (large.rows[where_y[part]] - large.centre).T
+    of_x, of_y = small.groups[where_x], large.groups[where_y]
+
+    def trace_sqrt(group: int) -> float:
+        kept_x, kept_y = (of_x != group).astype(np.float64), (of_y != group).astype(np.float64)
+        n, m = kept_x.sum(), kept_y.sum()
+        block = cross - kept_x @ cross / n
+        block -= (block @ kept_y / m)[:, None]
+        block *= kept_x[:, None]
+        block *= kept_y  # rows and columns of zeros add nothing to the norm
+        exact = len(block) <= (_SVD_UP_TO if group == NEVER else _SVD_FOLDS_UP_TO)
+        norm = np.linalg.svd(block, compute_uv=False).sum() if exact else _sqrt_sum(block @ block.T)
+        return float(norm / np.sqrt((n - 1) * (m - 1)))
+
+    return trace_sqrt
+
+
+def _by_covariance(small: _Side, large: _Side) -> TraceSqrt:
+    """tr sqrt(S_x S_y) of a fold from the d x d covariances, as the eigenvalues of L^T S_x L with S_y = L L^T."""
+
+    def trace_sqrt(group: int) -> float:
+        root, inner = _lower_root(large.fold(group).covariance()), small.fold(group).covariance()
+        # LAPACK's columns are our rows: our lower triangles are its upper ones, and nothing is copied
+        return _sqrt_sum(dsygst(inner.T, root.T, itype=2, lower=0, overwrite_a=1)[0].T)
+
+    return trace_sqrt
+
+
+def _lower_root(covariance: Floats) -> Floats:
+    """Lower triangular L with L L^T = covariance (of which the lower triangle is read), also where that is singular."""
+    try:
+        return np.asarray(np.linalg.cholesky(covariance), np.float64)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        return np.asarray(np.linalg.qr((vectors * np.sqrt(np.clip(values, 0, None))).T, mode="r"), np.float64).T
+
+
+def _sqrt_sum(symmetric: Floats) -> float:
+    """Sum of the square roots of the eigenvalues (the lower triangle is read), those below 0 by rounding taken as 0."""
+    return float(np.sqrt(np.clip(np.linalg.eigvalsh(symmetric), 0, None)).sum())

@@ -1,0 +1,1 @@
+"""What several metrics have in common: who is eligible, how an aggregate becomes a score."""

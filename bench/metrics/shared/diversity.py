@@ -1,0 +1,128 @@
+"""Diversity: distances between the samples of one item, averaged the two ways that a paper may mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.metrics.functional.arrays import Floats, Mask, Rows
+from bench.metrics.protocol import Evaluation, Number, Score
+from bench.metrics.shared.eligibility import Eligibility, subjects
+from bench.metrics.shared.scores import absent, item_values, mean_score
+from bench.metrics.shared.thresholds import Verified
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Unordered pairs of samples of one item: rows `first` and `second` of `Evaluation.samples`, and their distance."""
+
+    first: Rows
+    second: Rows
+    values: Floats
+
+    def where(self, mask: NDArray[np.bool_]) -> Pairs:
+        """Return the pairs for which the mask holds."""
+        return Pairs(self.first[mask], self.second[mask], self.values[mask])
+
+
+def pairs_within(item: Rows, valid: Mask) -> tuple[Rows, Rows]:
+    """Return all unordered pairs of valid rows that have the same item.
+
+    >>> pairs_within(np.array([7, 7, 8, 7]), np.array([True, True, True, True]))
+    (array([0, 1, 0]), array([1, 3, 3]))
+    """
+    rows = np.flatnonzero(valid)
+    rows = rows[np.argsort(item[rows], kind="stable")]
+    firsts, seconds = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    for lag in range(1, len(rows)):
+        same = item[rows[lag:]] == item[rows[:-lag]]
+        if not same.any():
+            break
+        firsts.append(rows[:-lag][same])
+        seconds.append(rows[lag:][same])
+    return np.concatenate(firsts), np.concatenate(seconds)
+
+
+def listed_pairs(evaluation: Evaluation, table: pd.DataFrame, valid: Mask) -> Pairs:
+    """Return the pairs of a distance table (item, i, j, value) whose samples are both valid and whose value is finite.
+
+    A pair is taken once, whichever way round it is listed; rows that name no sample are left out.
+    """
+    keys = zip(evaluation.samples["item"], evaluation.samples["index"], strict=True)
+    rows = {key: row for row, key in enumerate(keys)}
+    ends = [
+        np.array([rows.get(key, -1) for key in zip(table["item"], table[end], strict=True)], dtype=np.int64)
+        for end in ("i", "j")
+    ]
+    low, high, values = np.minimum(*ends), np.maximum(*ends), table["value"].to_numpy(dtype=np.float64)
+    keep = (low >= 0) & (low < high) & np.isfinite(values)
+    keep[keep] &= valid[low[keep]] & valid[high[keep]]
+    keep &= ~pd.DataFrame({"low": low, "high": high, "out": ~keep}).duplicated().to_numpy()
+    return Pairs(low[keep], high[keep], values[keep])
+
+
+def diversity_scores(
+    evaluation: Evaluation, eligibility: Eligibility, pairs: Pairs, number: Number, statistic: str = "", note: str = ""
+) -> list[Score]:
+    """Return `mean_items` (over an item's pairs, then over items) and `mean_pairs` (over all pairs), by subject.
+
+    Args:
+        evaluation: names and subjects.
+        eligibility: who counts.
+        pairs: of valid samples.
+        number: metric and variant.
+        statistic: prefix of the statistics' names.
+        note: what the reader must know.
+    """
+    size = len(evaluation.references)
+    item, people = eligibility.item[pairs.first], pd.factorize(subjects(evaluation.references))[0]
+    sizes = np.bincount(item, minlength=size)
+    rows = np.flatnonzero(sizes)
+    means = np.bincount(item, pairs.values, minlength=size)[rows] / sizes[rows]
+    counts = {"n": int(eligibility.valid.sum()), "n_items": len(rows), "n_pairs": len(item), **eligibility.counts()}
+    common: dict[str, Any] = {"empty": "no item with 2 valid samples", "note": note, **counts}
+    per_item = number._replace(statistic=f"{statistic}mean_items")
+    per_pair = number._replace(statistic=f"{statistic}mean_pairs")
+    return [
+        mean_score(per_item, means, people[rows], evaluation.seed, **common),
+        mean_score(per_pair, pairs.values, people[item], evaluation.seed, **common),
+    ]
+
+
+def verified_scores(
+    evaluation: Evaluation,
+    eligibility: Eligibility,
+    pairs: Pairs,
+    number: Number,
+    passed: Sequence[Verified],
+    statistic: str = "",
+) -> Iterator[Score]:
+    """Yield `mean_items` over the pairs in which both samples verify as their person, per recogniser and level.
+
+    Losing the person then doesn't pay.
+    """
+    for one in passed:
+        name = number._replace(statistic=f"{statistic}mean_items", level=one.level, subset=f"verified {one.recogniser}")
+        if one.samples is None:
+            counts = {"n": int(eligibility.valid.sum()), **eligibility.counts()}
+            yield absent(name, f"no threshold: {one.note}", **counts)
+            continue
+        both = pairs.where(one.samples[pairs.first] & one.samples[pairs.second])
+        score = diversity_scores(evaluation, eligibility, both, number, statistic)[0]
+        empty = "no item with 2 verified samples" if score.value is None else score.note
+        yield replace(score, number=name, note=empty)
+
+
+def item_table(
+    evaluation: Evaluation, eligibility: Eligibility, pairs: Pairs, number: Number, statistic: str = ""
+) -> pd.DataFrame:
+    """Return what `compare` pairs: the mean over an item's pairs, NaN for an eligible item without one."""
+    trial = np.flatnonzero(eligibility.trial)
+    item = np.concatenate([eligibility.item[pairs.first], eligibility.item[trial]])
+    values = np.concatenate([pairs.values, np.full(len(trial), np.nan)])
+    return item_values(evaluation, item, values, number._replace(statistic=f"{statistic}mean_items"))

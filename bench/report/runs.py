@@ -1,0 +1,78 @@
+"""The runs that lie below a folder, and how far each has come."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+
+
+def runs(out: Path) -> list[dict[str, Any]]:
+    """Return every run below `out`, oldest first: method, dataset, state, and which shards a partial one has.
+
+    Raises:
+        UserError: `out` is not a folder.
+    """
+    if not out.is_dir():
+        raise UserError(
+            f"there are no runs: {out} is not a folder; make one with `python -m bench run`, or name it: --out DIR"
+        )
+    found = [row for path in sorted(out.glob("*/*/run.json")) if (row := _run(path)) is not None]
+    return sorted(found, key=lambda row: (row.pop("begun"), row["folder"]))
+
+
+def _run(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {
+            "folder": str(path.parent), "method": "?", "dataset": "?", "list": "?",
+            "state": "run.json is damaged", "begun": 0.0,
+        }  # fmt: skip
+    return {
+        "folder": str(path.parent),
+        "method": record["method"],
+        "dataset": record["dataset"],
+        "list": f"{record['dataset']}-{record['content'][:8]}",
+        "state": state(path.parent, record["shards"]),
+        "begun": record["begun"],
+    }
+
+
+def state(folder: Path, shards: int) -> str:
+    """Return "complete", "failed: …", or which stage has which shards."""
+    if (folder / "error.json").exists():
+        return "failed: see error.json"
+    if (folder / "scores" / "scores.json").exists():
+        return "complete"
+    made = _shards(folder / "tables" / "samples")
+    if len(made) < shards:
+        return f"partial: samples of shards {_ranges(made)} of {shards}"
+    return "partial: samples made, not scored"
+
+
+def _shards(folder: Path) -> list[int]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return sorted(int(n[:-8]) for n in names if n.endswith(".parquet") and n[:-8].isdigit())
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return consecutive numbers as ranges.
+
+    >>> _ranges([0, 1, 2, 5])
+    '0-2, 5'
+    """
+    groups: list[list[int]] = []
+    for n in numbers:
+        if groups and n == groups[-1][-1] + 1:
+            groups[-1].append(n)
+        else:
+            groups.append([n])
+    return ", ".join(f"{g[0]}-{g[-1]}" if len(g) > 1 else str(g[0]) for g in groups) or "none"

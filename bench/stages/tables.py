@@ -1,0 +1,104 @@
+"""The tables that extraction writes: their names, what they hold, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench import registry
+from bench.extractors.protocol import ReadsPrompts
+from bench.spec import Part, RunSpec, detector_id, feature_id, landmarks_id
+from bench.stages.plan import ImageList
+from bench.status import ViewStatus
+from bench.store import ShardTable
+
+KEYS = ["row", "item", "subject", "index"]
+"""Columns of every table that say which image a row is of."""
+
+
+def faces_table(images: ImageList, spec: RunSpec) -> ShardTable:
+    """Return the table of what the detector found in each image."""
+    return images.table(f"faces-{detector_id(spec)[:8]}")
+
+
+def landmarks_table(images: ImageList, spec: RunSpec) -> ShardTable | None:
+    """Return the table of 68 landmarks of each image's face; None where no landmark network is configured."""
+    identity = landmarks_id(spec)
+    return None if identity is None else images.table(f"landmarks-{identity[:8]}")
+
+
+def feature_table(images: ImageList, spec: RunSpec, name: str) -> ShardTable:
+    """Return the table of one extractor's features (or, of a pair extractor, its distances)."""
+    kind = "pairs" if is_pairwise(spec.evaluator.all_extractors[name]) else "features"
+    return images.table(f"{kind}/{name}-{feature_id(spec, name)[:8]}")
+
+
+def texts_table(images: ImageList, spec: RunSpec, name: str) -> ShardTable:
+    """Return the table of the prompts' embeddings by one extractor, each shard's prompts: prompt_id, feature."""
+    return images.table(f"texts/{name}-{feature_id(spec, name)[:8]}")
+
+
+def prompts_of(spec: RunSpec) -> dict[str, str]:
+    """Return the prompts that samples are made from, by their ids."""
+    return {spec.protocol.prompt_id: spec.protocol.prompt}
+
+
+def role_of(extractor: Part) -> str:
+    """Return what metrics ask a network for, as its class declares."""
+    return str(registry.get("extractors", extractor.name).role)
+
+
+def is_pairwise(extractor: Part) -> bool:
+    """Return whether a network answers with distances between images of one item."""
+    return bool(registry.get("extractors", extractor.name).pairwise)
+
+
+def embeds_texts(extractor: Part) -> bool:
+    """Return whether a network has texts and images in one space, so that prompts are embedded by it."""
+    return issubclass(registry.get("extractors", extractor.name), ReadsPrompts)
+
+
+def reads_targets(spec: RunSpec, name: str) -> bool:
+    """Return whether metrics compare samples with targets by this network, and not with references alone."""
+    return name in spec.evaluator.recognisers
+
+
+def read_by(spec: RunSpec, name: str, rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which images a network must read: (n,), True where it must."""
+    if "role" not in rows or reads_targets(spec, name):
+        return np.ones(len(rows), bool)
+    return (rows["role"] != "target").to_numpy(bool)
+
+
+def read_faces(images: ImageList, spec: RunSpec) -> pd.DataFrame:
+    """Return the faces table, a row per image."""
+    return faces_table(images, spec).read(images.shards)
+
+
+def read_features(table: ShardTable, shards: int) -> NDArray[np.float32]:
+    """Return (n, d) float32 features in the order of the images; a row without a feature (or not read) is NaN."""
+    return feature_matrix(table.read(shards)["feature"])
+
+
+def feature_matrix(column: pd.Series) -> NDArray[np.float32]:
+    """Return (n, d) float32 features of a column of vectors; a row without one is NaN."""
+    found = [f for f in column if f is not None]
+    width = len(found[0]) if found else 1
+    out = np.full((len(column), width), np.nan, np.float32)
+    for row, feature in enumerate(column):
+        if feature is not None:
+            out[row] = feature
+    return out
+
+
+def by_row(table: ShardTable | None, shards: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Return the committed rows of some shards of a table by the image's row, without those that were not read."""
+    if table is None:
+        return {}
+    records = [r for shard in shards if table.has(shard) for r in table.read_shard(shard).to_dict("records")]
+    read = [record for record in records if record["status"] != ViewStatus.NOT_READ]
+    return {int(record["row"]): {str(name): value for name, value in record.items()} for record in read}

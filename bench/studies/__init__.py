@@ -1,0 +1,1 @@
+"""Studies on top of runs: nearest neighbours in a bank, control errors, the user study, agreement with people."""

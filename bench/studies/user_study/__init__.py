@@ -1,0 +1,1 @@
+"""Forced choice between methods: a static page for raters, and what their votes say."""
