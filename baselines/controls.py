@@ -91,7 +91,7 @@ class Real:
         collection = request.reference.collection
         assert collection is not None
         shown = collection.targets.get(request.reference.subject, ())
-        return show(collection, shown, request.index, "no further photo of this subject")
+        return show(collection, shown, request.index, "no further photo of this subject with a face")
 
 
 def show(collection: Collection, paths: Sequence[Path], index: int, otherwise: str) -> Output:

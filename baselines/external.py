@@ -2,12 +2,13 @@
 
 The command is started once and is then given one JSON line per sample on its standard input:
 
-    {"item": "…", "subject": "…", "index": 0, "seed": 123, "prompt": "…", "reference": "/path/photo.jpg",
+    {"id": "…", "item": "…", "subject": "…", "index": 0, "seed": 123, "prompt": "…", "reference": "/path/photo.jpg",
      "keypoints": [[x, y], …5], "out": "/path/to/write.png"}
 
-It writes the image (PNG) to `out` and answers one JSON line on its standard output: `{"ok": true}` or
-`{"ok": false, "error": "why"}`. Whatever it prints on standard error is passed on. A program that dies, hangs or
-answers something else fails the samples concerned, by name; it is then started again, twice in a run at most.
+It writes the image (PNG) to `out` and answers one JSON line on its standard output, with the `id` of the request:
+`{"id": "…", "ok": true}` or `{"id": "…", "ok": false, "error": "why"}`. No two samples share an `id` or an `out`. A
+program that ends, hangs or answers anything else fails that sample, and is ended and started again: what it says later
+cannot be taken for the answer to another sample. Its standard error goes to the run's log.
 """
 
 from __future__ import annotations
@@ -16,20 +17,30 @@ import contextlib
 import json
 import os
 import queue
+import secrets
 import shlex
 import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import IO, Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from baselines.protocol import Output, Request
 from bench.errors import UserError
 from bench.identity import IDENTITY, RECORDED, Spec
+from bench.runtime import Runtime
 
-RESTARTS = 2
+FAILURES = 3
+"""Samples in a row on which the program may end, hang or answer garbage before it is given up."""
+MAX_LINE = 2**16
+"""Bytes of an answer; a longer line is no answer."""
+LOG_NAME = "external.log"
 
 
 class ExternalOptions(Spec):
@@ -42,14 +53,14 @@ class ExternalOptions(Spec):
         batch: samples committed at a time.
     """
 
-    command: Annotated[str, RECORDED]
+    command: Annotated[str, RECORDED, Field(min_length=1)]
     version: Annotated[str, IDENTITY]
-    timeout: Annotated[float, RECORDED] = 600.0
-    batch: Annotated[int, RECORDED] = 5
+    timeout: Annotated[float, RECORDED, Field(gt=0)] = 600.0
+    batch: Annotated[int, RECORDED, Field(ge=1)] = 5
 
 
 class ProgramFailed(Exception):
-    """The program died, hung or answered garbage."""
+    """The program died, hung or answered something else than was asked."""
 
 
 class External:
@@ -58,9 +69,10 @@ class External:
     Options: ClassVar[type[Spec]] = ExternalOptions
     needs: ClassVar[frozenset[str]] = frozenset({"image", "face"})
 
-    def __init__(self, options: ExternalOptions, runtime: Any) -> None:
+    def __init__(self, options: ExternalOptions, runtime: Runtime) -> None:
         self._options = options
-        self._starts = 0
+        self._log = runtime.log
+        self._failures = 0
         self._work = tempfile.TemporaryDirectory(prefix="idbench-external-")
         self._program: Program | None = self._start()
 
@@ -69,21 +81,22 @@ class External:
         return [self._one(request) for request in requests]
 
     def _start(self) -> Program:
-        self._starts += 1
-        return Program(shlex.split(self._options.command))
+        return Program(shlex.split(self._options.command), self._log)
 
     def _one(self, request: Request) -> Output:
-        out = Path(self._work.name) / "sample.png"
-        out.unlink(missing_ok=True)
+        if self._failures == FAILURES:
+            return Output(error=f"the program failed on {FAILURES} samples in a row and was given up")
+        token = secrets.token_hex(8)
+        out = Path(self._work.name) / f"{token}.png"
         try:
             if self._program is None:
-                if self._starts > RESTARTS:
-                    return Output(error=f"the program failed {self._starts} times and is not started again")
                 self._program = self._start()
-            answer = self._program.ask(_line(request, out), self._options.timeout)
+            answer = self._program.ask(_line(request, token, out), token, self._options.timeout)
         except ProgramFailed as error:
+            self._failures += 1
             self._stop()
             return Output(error=str(error))
+        self._failures = 0
         return _collect(answer, out)
 
     def _stop(self) -> None:
@@ -91,15 +104,12 @@ class External:
             self._program.stop()
         self._program = None
 
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):
-            self._stop()
 
-
-def _line(request: Request, out: Path) -> str:
+def _line(request: Request, token: str, out: Path) -> str:
     reference = request.reference
     return json.dumps(
         {
+            "id": token,
             "item": reference.item,
             "subject": reference.subject,
             "index": request.index,
@@ -112,60 +122,95 @@ def _line(request: Request, out: Path) -> str:
     )
 
 
-def _collect(answer: str, out: Path) -> Output:
+def _collect(answer: dict[str, Any], out: Path) -> Output:
+    """Return the image that an answer vouches for, and delete its file."""
     from bench.images import ImageError, read_image
 
-    try:
-        said = json.loads(answer)
-    except ValueError:
-        return Output(error=f"the program answered no JSON: {answer[:80]!r}")
-    if not isinstance(said, dict) or said.get("ok") is not True:
-        why = said.get("error") if isinstance(said, dict) else None
-        return Output(error=f"the program says: {why or answer[:80]}")
+    if answer["ok"] is not True:
+        return Output(error=f"the program says: {_short(str(answer.get('error') or 'not ok'))}")
     try:
         return Output(image=read_image(out))
     except ImageError as error:
         return Output(error=f"the program's image cannot be read: {error}")
+    finally:
+        out.unlink(missing_ok=True)
+
+
+def read_answer(line: bytes, token: str) -> dict[str, Any]:
+    """Return the answer to the request of an id.
+
+    Args:
+        line: what the program wrote.
+        token: id of the request.
+
+    Raises:
+        ProgramFailed: it is something else.
+
+    >>> read_answer(b'{"id": "a1", "ok": true}', "a1")
+    {'id': 'a1', 'ok': True}
+    """
+    shown = repr(_short(line.decode("utf-8", "replace").rstrip("\n")))
+    if len(line) > MAX_LINE:
+        raise ProgramFailed(f"the program answered a line of more than {MAX_LINE} bytes: {shown}")
+    try:
+        answer = json.loads(line)
+    # Deeply nested brackets end Python's reader.
+    except (ValueError, RecursionError):
+        raise ProgramFailed(f"the program answered no JSON: {shown}") from None
+    if not isinstance(answer, dict) or answer.get("id") != token:
+        raise ProgramFailed(f"the program's answer does not repeat the request's id: {shown}")
+    if not isinstance(answer.get("ok"), bool):
+        raise ProgramFailed(f'the program\'s answer does not say "ok": true or false: {shown}')
+    return answer
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 class Program:
     """A running command with one line in, one line out."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        try:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace",
-                start_new_session=True,
-            )  # fmt: skip
-        except (OSError, ValueError, IndexError) as error:
-            raise UserError(f"method.command={shlex.join(command)!r} cannot be started: {error}") from error
-        self._answers: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+    def __init__(self, command: Sequence[str], log: Path | None = None) -> None:
+        """Start a command.
 
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._answers.put(line)
-        self._answers.put(None)
-
-    def ask(self, line: str, timeout: float) -> str:
-        """Send a line and wait for the answer.
+        Args:
+            command: its words.
+            log: folder of the file that its standard error is added to; None: it is passed on.
 
         Raises:
-            ProgramFailed: the program has ended or does not answer within `timeout` seconds.
+            UserError: it cannot be started.
+        """
+        try:
+            with _errors_to(log) as errors:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+                )
+        except (OSError, ValueError, IndexError) as error:
+            raise UserError(f"method.command={shlex.join(command)!r} cannot be started: {error}") from error
+        self._answers: queue.Queue[bytes] = queue.Queue()
+        # Also where nobody calls `stop`: at the end of this process at the latest.
+        self._end = weakref.finalize(self, _end_group, self._process)
+        threading.Thread(target=_listen, args=(self._process, self._answers), daemon=True).start()
+
+    def ask(self, line: str, token: str, timeout: float) -> dict[str, Any]:
+        """Send a request and wait for its answer.
+
+        Raises:
+            ProgramFailed: the program has ended, does not answer within `timeout` seconds, or says something else.
         """
         assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(line + "\n")
+        # A program that ended, or does not read, is noticed below: it gives no answer.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
+        try:
             answer = self._answers.get(timeout=timeout)
         except queue.Empty:
             raise ProgramFailed(f"the program gave no answer within {timeout:g} s") from None
-        except OSError:
-            answer = None
-        if answer is None:
+        if not answer:
             raise ProgramFailed(f"the program ended with exit code {self._exit_code()}")
-        return answer
+        return read_answer(answer, token)
 
     def _exit_code(self) -> int | None:
         try:
@@ -175,6 +220,30 @@ class Program:
 
     def stop(self) -> None:
         """End the program and everything that it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._end()
+
+
+def _listen(process: subprocess.Popen[bytes], answers: queue.Queue[bytes]) -> None:
+    """Put each line that a program writes in the queue, cut behind `MAX_LINE` bytes; b"" at the end."""
+    output = process.stdout
+    assert output is not None
+    for line in iter(partial(output.readline, MAX_LINE + 1), b""):
+        answers.put(line)
+    answers.put(b"")
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def _errors_to(log: Path | None) -> Iterator[IO[bytes] | None]:
+    """Yield the file that a program's standard error is added to; None where it is passed on."""
+    if log is None:
+        yield None
+        return
+    log.mkdir(parents=True, exist_ok=True)
+    with (log / LOG_NAME).open("ab") as file:
+        yield file

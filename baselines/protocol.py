@@ -114,6 +114,8 @@ class Method(Protocol):
         Options: frozen spec of its options (`bench.identity.Spec`), importable without heavy packages.
         needs: what `Reference` must hold: any of "image", "face", "embedding:<recogniser>", "collection".
             Options may have a property of that name, which then counts.
+        remarks: optional static method (options, items, samples_per_item) -> lines: what of its files a run will
+            not use; `items` is a table with the columns item, subject and key. Asked once, before the first sample.
         generates: whether its images are made by a model (and their files say so); True where it is left out.
     """
 
@@ -125,8 +127,6 @@ class Method(Protocol):
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
         """Return one output per request, in order.
-
-        A result depends on its own request alone, never on its neighbours.
 
         A result depends on its own request alone, never on its neighbours.
 

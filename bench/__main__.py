@@ -67,7 +67,7 @@ def usage() -> str:
 
 
 def _guarded(verb: str, arguments: list[str]) -> int:
-    from bench.errors import UserError, unknown
+    from bench.errors import report_unexpected, unknown, users_error
 
     try:
         if verb in HYDRA_VERBS:
@@ -78,15 +78,17 @@ def _guarded(verb: str, arguments: list[str]) -> int:
             raise unknown("verb", verb, [*HYDRA_VERBS, *VERBS])
         module, function = VERBS[verb][0].split(":")
         return int(getattr(importlib.import_module(module), function)(arguments))
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where this one stopped\n")
         return 130
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the reader has gone; nothing more can be said
         return 0
+    # Nobody is to see a traceback: a user's mistake is one line, anything else a line and a file.
+    except Exception as error:  # noqa: BLE001
+        mistake = users_error(error)
+        sys.stderr.write(f"error: {mistake}\n" if mistake else f"{report_unexpected(error)}\n")
+        return 2 if mistake else 1
 
 
 if __name__ == "__main__":

@@ -55,4 +55,4 @@ class Parser(argparse.ArgumentParser):
 def verb_parser(verb: str, function: Callable[[Sequence[str]], int]) -> argparse.ArgumentParser:
     """Return the argument parser of a verb, described by the docstring of its function."""
     description = " ".join((function.__doc__ or "").split())
-    return argparse.ArgumentParser(prog=f"python -m bench {verb}", description=description, allow_abbrev=False)
+    return Parser(prog=f"python -m bench {verb}", description=description, allow_abbrev=False)

@@ -24,12 +24,29 @@ from PIL import Image as Pil
 from PIL import ImageFile
 from PIL.PngImagePlugin import PngInfo
 
+from bench.errors import UserError
 from bench.store import write_atomic
 
 Image = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
 
-MAX_PIXELS = 100_000_000
+LIMIT = "IDBENCH_MAX_PIXELS"
+"""The environment's name for another limit than the one below."""
+
+
+def _limit() -> int:
+    """Return the pixels that an image may have; a header that claims more is refused before memory is taken.
+
+    Raises:
+        UserError: the environment says something else than a number.
+    """
+    text = os.environ.get(LIMIT) or "100000000"
+    if not re.fullmatch("[1-9][0-9]{0,17}", text):
+        raise UserError(f"{LIMIT}={text} in the environment is not a number of pixels, such as 200000000")
+    return int(text)
+
+
+MAX_PIXELS = _limit()
 MAX_BYTES = 2**30
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "MPO", "JPEG2000", "AVIF", "PPM")
 """The formats that are tried; others (PostScript among them, which runs a program) are not an image here."""
@@ -178,7 +195,8 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
 def _checked(opened: ImageFile.ImageFile, max_pixels: int) -> ImageFile.ImageFile:
     width, height = opened.size
     if width * height > max_pixels:
-        raise ImageError(f"too large: {width}x{height} pixels")
+        needed = f"; the limit is {max_pixels} pixels: make it smaller, or set {LIMIT}={width * height}"
+        raise ImageError(f"too large: {width}x{height} pixels{needed}")
     if width * height == 0:
         raise ImageError(f"broken: {width}x{height} pixels")
     return opened

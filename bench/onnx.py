@@ -9,13 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import UserError
-from bench.runtime import Runtime
+from bench.runtime import Runtime, refused
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+IDENTITY_MODEL = (
+    "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a"
+    "0a08080112040a020801620f0a0179120a0a08080112040a0208014202100d"
+)
+"""An ONNX file that computes y = x for one float, in hex: a session on it shows whether a provider starts."""
 
 
 def providers(device: str) -> list[tuple[str, dict[str, str]]]:
@@ -34,10 +39,10 @@ def providers(device: str) -> list[tuple[str, dict[str, str]]]:
 def open_session(path: Path, runtime: Runtime) -> InferenceSession:
     """Open a session on a local file.
 
-    A GPU that ONNX Runtime cannot use is passed over with its warning only: see `active_providers`.
+    ONNX Runtime passes over a GPU that it cannot use; here that is an error, so that what is recorded is true.
 
     Raises:
-        UserError: no such file, or not an ONNX network.
+        UserError: no such file, not an ONNX network, or ONNX Runtime cannot use the device.
     """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
@@ -52,9 +57,27 @@ def open_session(path: Path, runtime: Runtime) -> InferenceSession:
     _find_cuda(runtime.device)
     known = (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.NotImplemented)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers(runtime.device))
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers(runtime.device))
     except known as error:
         raise UserError(f"{path} is not an ONNX network that can be run: {str(error).splitlines()[0]}") from error
+    if runtime.device != "cpu" and CUDA not in session.get_providers():
+        raise refused(runtime.device, cuda_fault(runtime.device) or f"ONNX Runtime does not run {path} on it")
+    return session
+
+
+def cuda_fault(device: str) -> str:
+    """Return why ONNX Runtime cannot use a GPU; "" where a session on it starts."""
+    import onnxruntime
+
+    version = f"ONNX Runtime {onnxruntime.__version__}"
+    if CUDA not in onnxruntime.get_available_providers():
+        return f"{version} is a build for the CPU"
+    _find_cuda(device)
+    options = onnxruntime.SessionOptions()
+    # Its own account of what failed is several lines long.
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(bytes.fromhex(IDENTITY_MODEL), options, providers=providers(device))
+    return "" if CUDA in session.get_providers() else f"{version} is built for it, but does not start on it"
 
 
 def _find_cuda(device: str) -> None:
@@ -63,11 +86,6 @@ def _find_cuda(device: str) -> None:
 
     if device.startswith("cuda") and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
-
-
-def active_providers(session: InferenceSession) -> list[str]:
-    """Return the providers that a session really uses, the preferred first: without CUDA, it fell back to the CPU."""
-    return list(session.get_providers())
 
 
 def fixed(size: Any) -> int | None:

@@ -83,6 +83,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "copying": "bench.metrics.copying:METRIC",
         "copying_lpips": "bench.metrics.copying_lpips:METRIC",
         "copying_sscd": "bench.metrics.copying_sscd:METRIC",
+        "detection_agreement": "bench.metrics.detection_agreement:METRIC",
         "expression_diversity": "bench.metrics.expression_diversity:METRIC",
         "face_quality": "bench.metrics.face_quality:METRIC",
         "failure_to_acquire": "bench.metrics.failure_to_acquire:METRIC",
@@ -126,10 +127,15 @@ def get(group: str, name: str) -> Any:
     """The object that a name stands for, imported now.
 
     Raises:
-        UserError: no such name; the message has the nearest valid one.
+        UserError: no such name (the message has the nearest valid one), or its module cannot be imported.
     """
     table = targets(group)
     if name not in table:
         raise unknown(group[:-1], name, table)
     module, attribute = table[name].split(":")
-    return getattr(importlib.import_module(module), attribute)
+    # The module may be another package's and fail in any way.
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{group[:-1]} {name} ({table[name]}) cannot be imported: {what}") from error

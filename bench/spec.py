@@ -6,19 +6,59 @@ here it becomes a `Part` whose options are the part's own `Options` class. Unkno
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny, ValidationError
 
 from bench import registry
-from bench.errors import UserError
+from bench.errors import UserError, nearest
+from bench.faces.search import FaceOptions
 from bench.faces.views import View, ViewOptions, view_read_by
 from bench.identity import ADDED, CONTENT, IDENTITY, RECORDED, Spec, digest, identity
 from bench.relations import Relation, refuse_unknown
 from bench.relations import table as relations_table
+
+
+def _fit_for_a_folder(label: str) -> str:
+    """Return a label that can be the name of a folder on every system.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not _LABEL.fullmatch(label) or label.endswith((".", " ")):
+        raise ValueError(
+            "a label names a folder: up to 80 letters, digits, spaces, '.', '_', '-', a letter or digit first"
+        )
+    if label.casefold() in _TAKEN:
+        raise ValueError(f"a label must not be one of {', '.join(_TAKEN)}, which name other folders")
+    return label
+
+
+_LABEL = re.compile(r"[^\W_][\w.\- ]{0,79}")
+_TAKEN = ("compare", "photos", "reference-set")
+Label = Annotated[str, AfterValidator(_fit_for_a_folder)]
+
+
+def _fit_or_empty(label: str) -> str:
+    return _fit_for_a_folder(label) if label else label
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names as they are.
+
+    Raises:
+        ValueError: one of them is there twice.
+    """
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"name each one once; twice: {', '.join(twice)}")
+    return names
+
+
+Names = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 
 
 class Part(Spec):
@@ -47,7 +87,7 @@ class Card(Spec):
 
     relations: Annotated[dict[str, Relation], RECORDED] = Field(default_factory=dict)
     sees_targets: Annotated[bool, RECORDED] = False
-    training_sets: Annotated[tuple[str, ...], RECORDED] = ()
+    training_sets: Annotated[Names, RECORDED] = ()
     licence: Annotated[str, RECORDED] = ""
     source: Annotated[str, RECORDED] = ""
 
@@ -77,9 +117,16 @@ class MethodSpec(Part):
 
     Attributes:
         card: what it declares about itself.
+        label: tells runs of one method apart, in the names of folders, tables and figures; "": the method's name.
     """
 
     card: Annotated[Card, RECORDED] = Card()
+    label: Annotated[str, AfterValidator(_fit_or_empty), RECORDED] = ""
+
+    @property
+    def shown(self) -> str:
+        """What a reader calls the run."""
+        return self.label or self.name
 
 
 class DatasetSpec(Part):
@@ -89,7 +136,7 @@ class DatasetSpec(Part):
         label: names the folder of its runs and enters every seed.
     """
 
-    label: Annotated[str, IDENTITY]
+    label: Annotated[Label, IDENTITY]
 
 
 class Protocol(Spec):
@@ -101,6 +148,7 @@ class Protocol(Spec):
         samples_per_item: samples of each reference.
         prompt: the text that text-driven methods get.
         prompt_id: its name in the tables.
+        faces: how the face that is meant is found.
         views: how crops are cut.
         metrics: their names; None: all whose networks the evaluator has.
         reference_set: a folder of images that distances between distributions (FID, KID, ...) compare the samples with,
@@ -110,12 +158,13 @@ class Protocol(Spec):
     """
 
     name: Annotated[str, IDENTITY]
-    seed: Annotated[int, IDENTITY] = 0
+    seed: Annotated[int, Field(ge=0), IDENTITY] = 0
     samples_per_item: Annotated[int, Field(ge=1), IDENTITY] = 5
     prompt: Annotated[str, IDENTITY] = "photo of a person"
     prompt_id: Annotated[str, IDENTITY] = "neutral"
+    faces: Annotated[FaceOptions, IDENTITY] = FaceOptions()
     views: Annotated[ViewOptions, IDENTITY] = ViewOptions()
-    metrics: Annotated[tuple[str, ...] | None, IDENTITY] = None
+    metrics: Annotated[Names | None, IDENTITY] = None
     reference_set: Annotated[Path | None, CONTENT] = None
     fmr_levels: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], IDENTITY, ADDED] = (0.1, 0.01, 0.001)
 
@@ -153,13 +202,14 @@ class Execution(Spec):
     """Where and how the work is done; recorded, never part of an identity.
 
     Attributes:
-        device: "cpu", "cuda", "cuda:1".
+        device: "cpu", "cuda", "cuda:1"; "auto": a GPU where torch and ONNX Runtime can use one, else the CPU.
         workers: processes.
         threads: of every process; another number changes last digits.
         shard_size: items in a shard.
         order: in which shards run.
         on_existing: what happens with results that exist: "only_missing" adds what is not there, "never" leaves the run
             alone, "always" makes everything again.
+        retry: which samples that exist are made again: "none", or those with "errors", that the method failed to make.
     """
 
     device: Annotated[str, RECORDED] = "cpu"
@@ -168,6 +218,7 @@ class Execution(Spec):
     shard_size: Annotated[int, Field(ge=1), RECORDED] = 16
     order: Annotated[Literal["list", "reversed", "shuffled"], RECORDED] = "list"
     on_existing: Annotated[Literal["only_missing", "never", "always"], RECORDED] = "only_missing"
+    retry: Annotated[Literal["none", "errors"], RECORDED] = "none"
 
 
 class RunSpec(Spec):
@@ -236,7 +287,7 @@ def _with_relations(spec: RunSpec) -> RunSpec:
     return spec.model_copy(update={"method": spec.method.model_copy(update={"card": card})})
 
 
-_OUTER = {"method": {"name", "card"}, "dataset": {"name", "label"}}
+_OUTER = {"method": {"name", "card", "label"}, "dataset": {"name", "label"}}
 
 
 def _evaluator(raw: Any) -> dict[str, Any]:
@@ -290,7 +341,8 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str, also: s
         return f"unknown key {path}{_nearest(model, first['loc'], also)}{tail}"
     if first["type"] == "missing":
         return f"{path} is missing; give it as {path}=VALUE{tail}"
-    return f"{path}={first.get('input')!r}: {first['msg'][0].lower()}{first['msg'][1:]}{tail}"
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{path}={first.get('input')!r}: {said[0].lower()}{said[1:]}{tail}"
 
 
 def _nearest(model: type[BaseModel], loc: tuple[int | str, ...], also: set[str]) -> str:
@@ -299,8 +351,8 @@ def _nearest(model: type[BaseModel], loc: tuple[int | str, ...], also: set[str])
         field = model.model_fields.get(str(step))
         model = field.annotation if field and isinstance(field.annotation, type) else model
     names = sorted({*model.model_fields, *(also if len(loc) == 1 else set())})
-    near = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.5)
-    return (f"; did you mean {near[0]}?" if near else ";") + f" known: {', '.join(names)}"
+    near = nearest(str(loc[-1]), names)
+    return (f"; did you mean {near}?" if near else ";") + f" known: {', '.join(names)}"
 
 
 def _first_line(error: Exception) -> str:
@@ -308,8 +360,8 @@ def _first_line(error: Exception) -> str:
 
 
 def detector_id(spec: RunSpec) -> str:
-    """Return the identity of face detection: the detector's options and weights."""
-    return digest({"detector": identity(spec.evaluator.detector)})
+    """Return the identity of face detection: the detector's options and weights, and the rules of the search."""
+    return digest({"detector": identity(spec.evaluator.detector), "faces": identity(spec.protocol.faces)})
 
 
 def landmarks_id(spec: RunSpec) -> str | None:

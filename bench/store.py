@@ -156,6 +156,10 @@ class ShardTable:
             write_table(path, make())
         return read_table(path)
 
+    def keep_batch(self, shard: int, number: int, frame: pd.DataFrame) -> None:
+        """Commit the rows of a batch of an unfinished shard as they are."""
+        write_table(self._batches(shard) / f"{number:05d}.parquet", frame)
+
 
 def shard_table(folder: Path, name: str) -> ShardTable:
     """Return the table `name` of a run folder."""

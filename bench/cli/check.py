@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from bench.console import say, show, table
+from bench.console import Parser, say, show, table
 from bench.errors import UserError, unknown
 from bench.report.frames import load_run
 from bench.report.golden import (
@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench check", description=main.__doc__)
+    parser = Parser(prog="python -m bench check", description=main.__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a scored run")
     parser.add_argument("--golden", type=Path, required=True, metavar="FILE", help="reports/golden/NAME.json")
     parser.add_argument("--update", action="store_true", help="write the golden file and show what changes in it")

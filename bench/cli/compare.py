@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.console import say, show, table
+from bench.console import Parser, say, show, table
 from bench.errors import UserError
 from bench.report.compare import Comparison, newest
 from bench.report.compare import compare as compare_runs
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench compare", description=main.__doc__)
+    parser = Parser(prog="python -m bench compare", description=main.__doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     parser.add_argument("--to", type=Path, help="folder to write to (default: OUT/compare/DATASET)")

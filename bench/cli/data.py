@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
+from bench.console import Parser
 from bench.data.lists import Listing, write_list
 from bench.errors import UserError
 from bench.images import Image
@@ -35,7 +36,7 @@ Said = tuple[dict[str, Any], list[str]]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench data", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m bench data", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run, text in (
         ("agedb400", _agedb400, "list of AgeDB's largest photos"),
@@ -160,6 +161,7 @@ def counter(name: str | None, settings: Sequence[str]) -> Callable[[Image], int]
         return None
     from pydantic import ValidationError
 
+    from bench.faces.search import FaceOptions, detect
     from bench.runtime import Runtime
 
     detector_class = registry.get("detectors", name)
@@ -170,7 +172,7 @@ def counter(name: str | None, settings: Sequence[str]) -> Callable[[Image], int]
         known = ", ".join(detector_class.Options.model_fields)
         raise UserError(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}; known: {known}") from error
     detector = detector_class(chosen, Runtime())
-    return lambda image: len(detector.detect(image).faces)
+    return lambda image: len(detect(detector, image, FaceOptions()).faces)
 
 
 def _settings(settings: Sequence[str]) -> dict[str, Any]:

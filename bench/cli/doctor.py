@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -19,20 +20,17 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from bench import resources
+from bench import registry, resources
 from bench.assets import ENVIRONMENT, Asset, Fault, find, remedy, table, verify, weights_folder
 from bench.console import Parser, show
+from bench.errors import UserError
+from bench.onnx import IDENTITY_MODEL
 
 PYTHON = (3, 11)
 PATIENCE = 60.0
 """Seconds after which a probe counts as hung."""
 ROOM = 2 << 30
 """Bytes that a run should find free for its samples and features."""
-IDENTITY_MODEL = (
-    "08083a370a100a017812017922084964656e746974791201675a0f0a0178120a"
-    "0a08080112040a020801620f0a0179120a0a08080112040a0208014202100d"
-)
-"""An ONNX file that computes y = x for one float, in hex: a session on it shows whether a provider starts."""
 
 _TORCH = """
 import json, torch
@@ -89,7 +87,7 @@ def checks(weights_dir: Path | None = None, deep: bool = False) -> list[Check]:
     faults = {fault.asset: fault for fault in verify(table().assets, root, deep)}
     found = _answer(torch)
     devices = [_torch_check(found), _threads(found), _onnx_check(_answer(onnx), found)]
-    return [*local, *devices, *_files(faults, root)]
+    return [*local, *devices, _embedded_world(), *_plugins(), *_files(faults, root)]
 
 
 def _start(code: str, *words: str) -> subprocess.Popen[str]:
@@ -188,7 +186,7 @@ def _threads(found: Mapping[str, Any]) -> Check:
 
 def _onnx_check(found: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
     """Return whether ONNX Runtime really runs where it says it could; it falls back to the CPU without an error."""
-    reinstall = "python -m pip uninstall onnxruntime onnxruntime-gpu, then python -m pip install onnxruntime-gpu"
+    reinstall = "python -m pip uninstall onnxruntime onnxruntime-gpu, then python -m pip install 'idbench[gpu]'"
     if "error" in found:
         return Check("onnxruntime", False, found["error"], "python -m pip install --force-reinstall onnxruntime")
     active = ", ".join(name.removesuffix("ExecutionProvider") for name in found["active"])
@@ -199,6 +197,34 @@ def _onnx_check(found: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
         return Check("onnxruntime", False, f"{detail}; CUDA is listed, but does not start", reinstall)
     slow = bool(torch.get("devices"))
     return Check("onnxruntime", None if slow else True, detail, reinstall if slow else "")
+
+
+def _embedded_world() -> Check:
+    """Return whether the default run has its networks, which lie inside the package."""
+    folder = resources.PACKAGE / "mini" / "weights"
+    configured = (resources.folder("conf") / "evaluator" / "mini.yaml").read_text(encoding="utf-8")
+    named = sorted(set(re.findall(r"mini/weights/([\w./]+)", configured)))
+    missing = [name for name in named if not (folder / name).exists()]
+    detail = f"{len(named) - len(missing)} of {len(named)} networks in {folder}"
+    fix = "python -m pip install --force-reinstall idbench" if missing else ""
+    return Check("embedded world", not missing, detail + (f"; missing: {', '.join(missing)}" if missing else ""), fix)
+
+
+def _plugins() -> Iterator[Check]:
+    """Yield a finding per part that another package registers: whether it can be imported."""
+    for group, built_in in registry.BUILT_IN.items():
+        for name, code in registry.targets(group).items():
+            if name not in built_in:
+                yield _plugin(group, name, code)
+
+
+def _plugin(group: str, name: str, code: str) -> Check:
+    title = f"plug-in {group[:-1]} {name}"
+    try:
+        registry.get(group, name)
+    except UserError as error:
+        return Check(title, False, str(error), "repair or uninstall the package that brings it")
+    return Check(title, True, code)
 
 
 def _files(faults: Mapping[Asset, Fault], root: Path) -> Iterator[Check]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import registry, relations, resources
-from bench.console import show, table
+from bench.console import Parser, show, table
 from bench.errors import UserError, unknown
 from bench.report.runs import runs
 
@@ -18,7 +17,7 @@ KINDS = ("methods", "datasets", "extractors", "recognisers", "metrics", "runs")
 
 def main(argv: Sequence[str]) -> int:
     """Print a table (or `--json`) of methods, datasets, extractors, recognisers, metrics or runs."""
-    parser = argparse.ArgumentParser(prog="python -m bench ls", description=main.__doc__)
+    parser = Parser(prog="python -m bench ls", description=main.__doc__)
     parser.add_argument("kind", nargs="?", default="runs", help=", ".join(KINDS))
     parser.add_argument("--for", dest="method", help="of recognisers: what this method knows of each")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
@@ -76,13 +75,26 @@ def registered(kind: str) -> list[dict[str, Any]]:
         groups = ("detectors", "landmarkers", "parsers", "extractors")
         return [{"kind": g[:-1], "name": n, "code": c} for g in groups for n, c in sorted(registry.targets(g).items())]
     if kind == "metrics":
-        return [{"name": name, "code": code} for name, code in sorted(registry.targets(kind).items())]
+        return [_metric(name, code) for name, code in sorted(registry.targets(kind).items())]
     folder = resources.folder("conf") / kind[:-1]
     code = registry.targets(kind)
     rows = [_config(path, code) for path in sorted(folder.glob("*.yaml"))]
     configured = {row["part"] for row in rows}
     rest = [_without_config(name, target) for name, target in sorted(code.items()) if name not in configured]
     return rows + rest
+
+
+def _metric(name: str, code: str) -> dict[str, Any]:
+    """Return the row of a metric, as it declares itself; of one whose package is broken, why it is."""
+    try:
+        metric = registry.get("metrics", name)
+    except UserError as error:
+        return {"name": name, "title": str(error), "version": "", "unit": "", "better": "", "reads": (), "code": code}
+    better = {True: "higher", False: "lower", None: ""}[metric.higher_is_better]
+    return {
+        "name": name, "title": metric.title, "version": metric.version, "unit": metric.unit, "better": better,
+        "reads": metric.needs, "code": code,
+    }  # fmt: skip
 
 
 def _config(path: Path, code: dict[str, str]) -> dict[str, Any]:
@@ -94,10 +106,11 @@ def _config(path: Path, code: dict[str, str]) -> dict[str, Any]:
         "name": path.stem,
         "part": name,
         "code": code.get(name, "not installed"),
-        "licence": card.get("licence", ""),
+        "licence": data.get("licence", "") or card.get("licence", ""),
         "trained on": card.get("training_sets", []),
     }
 
 
 def _without_config(name: str, code: str) -> dict[str, Any]:
-    return {"name": name, "part": name, "code": code, "licence": "", "trained on": []}
+    note = "no configuration: write conf/…/NAME.yaml and name its folder by --config-dir"
+    return {"name": name, "part": name, "code": code, "licence": note, "trained on": []}

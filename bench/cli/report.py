@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from bench.console import show
+from bench.console import Parser, show
 from bench.report.compare import newest
 from bench.report.run import write_report
 
 
 def main(argv: Sequence[str]) -> int:
     """Write `report/` of the given runs again (of the newest complete ones, if none is given)."""
-    parser = argparse.ArgumentParser(prog="python -m bench report", description=main.__doc__)
+    parser = Parser(prog="python -m bench report", description=main.__doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     arguments = parser.parse_args(argv)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import resources
-from bench.console import say
-from bench.errors import UserError, unknown
+from bench import registry, resources
+from bench.console import say, show
+from bench.errors import UserError, nearest, report_unexpected, unknown, users_error
 
 STAGES = {
     "run": ("generate", "extract", "score", "report"),
@@ -43,7 +43,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
             if parsed.multirun:
                 _validate_sweep(parsed)
             ordered = [*flags, *parsed.overrides, f"hydra.sweep.dir={scratch}/sweep"]
-            _launch(verb, ordered, Path(scratch), bool(parsed.multirun))
+            _launch(verb, ordered, Path(scratch))
         codes = [int(path.read_text()) for path in Path(scratch).glob("failed-*")]
     return (1 if parsed.multirun else max(codes)) if codes else 0
 
@@ -73,41 +73,55 @@ def optional(overrides: Sequence[str]) -> list[str]:
 
 def _may_be_absent(key: str, known: Collection[str]) -> bool:
     """Return whether a key may be missing from the YAML: known options, a card's relations and an evaluator's parts."""
-    return key in known or key.startswith(("evaluator.", "method.card."))
+    return key in known or key.startswith(("evaluator.", "method.card.", "method.label"))
 
 
 def _refuse(message: str) -> NoReturn:
     raise UserError(f"{message}; `python -m bench run --help` lists the arguments")
 
 
-def _launch(verb: str, arguments: list[str], scratch: Path, sweep: bool) -> None:
+def _launch(verb: str, arguments: list[str], scratch: Path) -> None:
     import hydra
 
     def task(config: Any) -> None:
-        _job(config, verb, scratch, sweep)
+        _job(config, verb, scratch)
 
     register_resolvers()
     sys.argv = [f"python -m bench {verb}", *arguments]
     hydra.main(version_base="1.3", config_path=str(resources.folder("conf")), config_name="config")(task)()
 
 
-def _job(config: Any, verb: str, scratch: Path, sweep: bool) -> None:
+def _job(config: Any, verb: str, scratch: Path) -> None:
     """Run one job; report and count an error, which in a sweep does not stop the other jobs."""
     register_resolvers()
     try:
         from bench.spec import resolve
         from bench.stages.run import run_stages
 
-        run_stages(resolve(config), STAGES[verb])
-    except UserError as error:
-        say(f"error: {error}")
-        _count(scratch, 2)
-    except Exception as error:
-        if not sweep:
-            raise
-        traceback.print_exc()
-        say(f"error: {type(error).__name__}: {error}")
-        _count(scratch, 1)
+        if _end(run_stages(resolve(config), STAGES[verb]), verb):
+            _count(scratch, 1)
+    # Hydra would add a line of its own, and end a sweep.
+    except Exception as error:  # noqa: BLE001
+        mistake = users_error(error)
+        say(f"error: {mistake}" if mistake else report_unexpected(error))
+        _count(scratch, 2 if mistake else 1)
+
+
+def _end(job: Any, verb: str) -> bool:
+    """Say how a run has ended; return whether nothing could be measured."""
+    from bench.report import ending
+    from bench.stages.record import SCORES
+
+    if "score" in STAGES[verb] and (job.folder / SCORES).exists():
+        ended = ending.of_run(job.folder)
+    elif verb == "generate":
+        ended = ending.of_samples(job.sample_images().frame, job.spec.method.shown)
+    else:
+        return False
+    show(ended.text)
+    if ended.warning:
+        say(f"{'error' if ended.is_total_failure else 'warning'}: {ended.warning}")
+    return ended.is_total_failure
 
 
 def _count(scratch: Path, code: int) -> None:
@@ -155,8 +169,21 @@ def _validate_sweep(parsed: Any) -> None:
         combinations = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
         specs = [resolve(compose(parsed.config_name or "config", overrides=[*one, *extra])) for one in combinations]
     GlobalHydra.instance().clear()
+    _refuse_repeats(specs)
     for spec in specs:
         validate(spec)
+
+
+def _refuse_repeats(specs: Sequence[Any]) -> None:
+    """Refuse a sweep in which one combination comes twice.
+
+    Raises:
+        UserError: it does.
+    """
+    texts = [spec.model_dump_json() for spec in specs]
+    twice = [spec for spec, text in zip(specs, texts, strict=True) if texts.count(text) > 1]
+    if twice:
+        raise UserError(f"the sweep asks for {twice[0].method.shown} on {twice[0].dataset.label} twice; give each once")
 
 
 @contextmanager
@@ -183,6 +210,8 @@ def explain(error: Exception) -> str:
         return f"cannot read the override {error.override!r}; quote its value: '{key}=\"{value}\"'"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if f"{group}s" in registry.BUILT_IN and name in registry.targets(f"{group}s"):
+            return _without_yaml(group, name)
         if error.options:
             return str(unknown(group or "config", name, error.options))
     if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):
@@ -191,17 +220,33 @@ def explain(error: Exception) -> str:
     return "; ".join(lines[:2])
 
 
-def _unknown_key(path: str) -> str:
-    import difflib
+def _without_yaml(group: str, name: str) -> str:
+    """Return the line for a part of another package that is registered, but has no configuration."""
+    code = registry.targets(f"{group}s")[name]
+    return (
+        f"{group} {name} ({code}) is installed, but has no configuration: write DIR/{group}/{name}.yaml with "
+        f"`name: {name}` and its options, and add --config-dir DIR"
+    )
 
+
+def _unknown_key(path: str) -> str:
     known = known_keys()
-    near = difflib.get_close_matches(path, known, n=1, cutoff=0.5)
-    return f"unknown key {path}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known[:40])}")
+    near = nearest(path, known)
+    return f"unknown key {path}" + (f"; did you mean {near}?" if near else f"; known: {', '.join(known[:40])}")
+
+
+@lru_cache(maxsize=256)
+def _options(table: str, name: str) -> Any:
+    """Return the options class of a part; None, told once, where its package is broken: the others go on."""
+    try:
+        return registry.get(table, name).Options
+    except UserError as error:
+        say(f"warning: {error}")
+        return None
 
 
 def known_keys() -> list[str]:
     """Return every key of the default configuration, as it would be overridden, and every option of every method."""
-    from bench import registry
     from bench.faces.views import ViewOptions
     from bench.spec import Evaluator, Execution, Protocol
 
@@ -209,6 +254,6 @@ def known_keys() -> list[str]:
         ("protocol", Protocol), ("protocol.views", ViewOptions), ("evaluator", Evaluator), ("execution", Execution),
     ]  # fmt: skip
     for group, table in (("method", "methods"), ("dataset", "datasets")):
-        groups += [(group, registry.get(table, name).Options) for name in sorted(registry.targets(table))]
+        groups += [(group, options) for name in sorted(registry.targets(table)) if (options := _options(table, name))]
     keys = [f"{prefix}.{field}" for prefix, model in groups for field in model.model_fields]
     return sorted({*keys, "out", "profile", "method", "dataset", "protocol", "evaluator", "execution"})

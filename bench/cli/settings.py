@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from bench.console import Parser
 from bench.errors import UserError, unknown
 
 
@@ -30,7 +31,7 @@ AnySettings = TypeVar("AnySettings", bound=BaseModel)
 def parser(command: str, description: str, model: type[BaseModel]) -> argparse.ArgumentParser:
     """Return a parser whose `--help` lists the settings; the words end up in `words`."""
     epilog = "\n".join(["settings:", *(_line(name, field) for name, field in model.model_fields.items())])
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=f"python -m bench {command}", description=description, epilog=epilog, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, Field
 
 from bench.cli.settings import Settings, parser, read_settings, split_words
-from bench.console import say, show
+from bench.console import Parser, say, show
 from bench.errors import UserError, unknown
 from bench.studies.user_study.records import Plan, Rules, Texts, World
 
@@ -109,9 +109,7 @@ def main(argv: Sequence[str]) -> int:
     name, *rest = argv or ["--help"]
     if name in ("-h", "--help"):
         form = argparse.RawDescriptionHelpFormatter
-        argparse.ArgumentParser(prog="python -m bench study", description=USAGE, formatter_class=form).parse_args(
-            [name]
-        )
+        Parser(prog="python -m bench study", description=USAGE, formatter_class=form).parse_args([name])
     if name not in COMMANDS:
         raise unknown("command of study", name, COMMANDS)
     command, model = COMMANDS[name], COMMANDS[name].settings

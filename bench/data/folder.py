@@ -21,6 +21,7 @@ from bench.data.photos import (
     printable,
     root_folder,
 )
+from bench.data.unused import files_below, unused
 from bench.identity import IDENTITY, RECORDED, Spec
 
 
@@ -63,6 +64,11 @@ class Folder:
         listed = read_list(options.list) if options.list else layout(root, options.references)
         return look(options.root, first_items(listed, options.limit))
 
+    def remarks(self) -> list[str]:
+        """Return what below the root gives no photo; nothing where a list chooses."""
+        options = self._options
+        return [] if options.list else unused_below(root_folder(options.root))
+
 
 def layout(root: Path, references: Literal["first", "all"] = "first") -> pd.DataFrame:
     """Return the list of a folder.
@@ -92,6 +98,27 @@ def _subjects(root: Path) -> dict[str, list[str]]:
     return images
 
 
+def unused_below(root: Path) -> list[str]:
+    """Return lines that count and name the files and folders below a root that give no photo.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    used = set(layout(root)["image"])
+    files = [printable(path.relative_to(root).as_posix()) for path in files_below(root)]
+    empty = [printable(name) for name in sorted(os.listdir(root)) if _has_no_image(root, name)]
+    counted = (
+        ("files", sorted(file for file in files if file not in used)),
+        ("folders without an image", empty),
+    )
+    return [f"dataset.root: {unused(what, names)}" for what, names in counted if names]
+
+
+def _has_no_image(root: Path, name: str) -> bool:
+    folder = root / name
+    return folder.is_dir() and not name.startswith(".") and not images_in(folder)
+
+
 def folder_list(root: Path) -> Listing:
     """Return the list of a folder, with the photos that cannot be used as remarks.
 
@@ -100,4 +127,5 @@ def folder_list(root: Path) -> Listing:
     """
     photos = look(root, layout(root_folder(root)))
     odd = photos[photos["status"] != PhotoStatus.OK]
-    return Listing(photos, remarks_of(list(zip(odd["image"], odd["reason"], strict=True))))
+    below = [(str(root), line) for line in unused_below(root_folder(root))]
+    return Listing(photos, remarks_of([*zip(odd["image"], odd["reason"], strict=True), *below]))

@@ -10,7 +10,10 @@ from bench.identity import Spec
 
 
 class Dataset(Protocol):
-    """A plain class; nothing is inherited. Its options never enter an identity by paths: the photos do, by content."""
+    """A plain class; nothing is inherited. Its options never enter an identity by paths: the photos do, by content.
+
+    It may have a method `remarks()` that returns lines on files and folders of its that give no photo.
+    """
 
     Options: ClassVar[type[Spec]]
 

@@ -102,7 +102,7 @@ def _page(run: Any, thumbnails: bool, statement: str) -> tuple[bytes, dict[str, 
         if statement
         else []
     )
-    told += [*warning_notices(run.warnings), *state_notices({run.method: run})]
+    told += [*warning_notices(run.warnings), *state_notices({run.label: run})]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) if thumbnails else None
         page = render(run_page(run, [score_table(run)], told, [], folder))

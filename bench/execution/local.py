@@ -110,13 +110,17 @@ def _in_processes(setup: Setup, shards: list[int], sizes: Sequence[int], executi
             raise
 
 
-_WORK: list[Work] = []
+_WORK: list[Work | Exception] = []
 
 
 def _enter(setup: Setup, threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     limit_threads(threads)
-    _WORK.append(setup())
+    try:
+        _WORK.append(setup())
+    # Raised here it would break the pool, and the parent would learn only that.
+    except Exception as error:  # noqa: BLE001
+        _WORK.append(error)
 
 
 def _end_with_parent() -> None:
@@ -128,8 +132,11 @@ def _end_with_parent() -> None:
 
 
 def _one(shard: int) -> None:
-    for _, begun in _begun(_WORK[0], [shard], _ignore):
-        _WORK[0].finish(shard, begun, _ignore)
+    [work] = _WORK
+    if isinstance(work, Exception):
+        raise work
+    for _, begun in _begun(work, [shard], _ignore):
+        work.finish(shard, begun, _ignore)
 
 
 def _ignore(count: int) -> None:

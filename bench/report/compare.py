@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,11 @@ from bench.errors import UserError
 from bench.report.differences import differences
 from bench.report.frames import MUST_AGREE, Run, common_items, headline, load_run
 from bench.report.runs import runs as list_runs
+from bench.store import read_json
 
 SHOULD_AGREE = ("device", "threads")
+PARTLY = ("extractors", "metrics")
+"""Fields in which runs may have different entries: what both have must agree, and is compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,24 +51,54 @@ def compare(folders: Sequence[Path | str]) -> Comparison:
     """
     if len(folders) < 2:
         raise UserError("compare takes two runs or more; `python -m bench ls runs` lists them")
-    loaded = [load_run(folder) for folder in folders]
-    for other in loaded[1:]:
-        _check(loaded[0], other)
+    loaded, odd = _comparable(folders)
     runs = _labelled(loaded)
     items = common_items(loaded)
     scores = pd.concat([run.scores.assign(run=name) for name, run in runs.items()], ignore_index=True)
-    return Comparison(runs, items, scores, differences(runs), _warnings(loaded, items), headline(loaded))
+    warnings = [*odd, *_warnings(runs, items)]
+    return Comparison(runs, items, scores, differences(runs), warnings, headline(loaded))
 
 
-def _check(first: Run, other: Run) -> None:
+def _comparable(folders: Sequence[Path | str]) -> tuple[list[Run], list[str]]:
+    """Return the runs that may be compared, as many as possible, and why each other one is left out.
+
+    Raises:
+        UserError: fewer than two are left.
+    """
+    loaded: list[Run] = []
+    odd: list[str] = []
+    for folder in folders:
+        try:
+            loaded.append(load_run(folder))
+        except UserError as error:
+            odd.append(str(error))
+    groups = [[other for other in loaded if not _disagreement(run, other)] for run in loaded]
+    kept = max(groups, key=len, default=[])
+    odd += [reason for run in loaded if run not in kept and (reason := _disagreement(kept[0], run))]
+    if len(kept) < 2:
+        raise UserError(odd[0])
+    return kept, [f"a run is left out: {reason}" for reason in odd]
+
+
+def _disagreement(first: Run, other: Run) -> str:
+    """Return why two runs cannot be compared; "" where they can."""
     for field in MUST_AGREE:
-        a, b = first.comparable[field], other.comparable[field]
+        a, b = (_of_shared(run.comparable, field) for run in (first, other))
+        if field in PARTLY:
+            a, b = ({key: one[key] for key in one if key in two} for one, two in ((a, b), (b, a)))
         if a != b:
             where, left, right = _first_difference(field, a, b)
-            raise UserError(
+            return (
                 f"{first.folder} and {other.folder} cannot be compared: they differ in {where} "
                 f"({left!r} and {right!r}); score both with the same list, protocol, evaluator and version"
             )
+    return ""
+
+
+def _of_shared(comparable: Mapping[str, Any], field: str) -> Any:
+    """Return a field without what may differ: which metrics were asked for."""
+    value = comparable[field]
+    return {key: value[key] for key in value if key != "metrics"} if field == "protocol" else value
 
 
 def _first_difference(path: str, a: Any, b: Any) -> tuple[str, Any, Any]:
@@ -77,37 +110,60 @@ def _first_difference(path: str, a: Any, b: Any) -> tuple[str, Any, Any]:
 
 
 def _labelled(loaded: Sequence[Run]) -> dict[str, Run]:
-    """Return the runs by method, with the folder's digits where a method occurs twice.
+    """Return the runs by label, with the folder's digits where a label occurs twice.
 
     Raises:
         UserError: one run is given twice.
     """
-    names = [run.method for run in loaded]
-    runs = {(run.method if names.count(run.method) == 1 else run.folder.resolve().name): run for run in loaded}
+    names = [run.label for run in loaded]
+    runs = {(run.label if names.count(run.label) == 1 else run.folder.resolve().name): run for run in loaded}
     if len(runs) < len(loaded):
         raise UserError("compare was given the same run twice, or two folders of one name; give each run once")
     return runs
 
 
-def _warnings(loaded: Sequence[Run], items: Sequence[str]) -> list[str]:
-    warnings = list(dict.fromkeys(warning for run in loaded for warning in run.warnings))
-    for run in loaded:
+def _warnings(runs: Mapping[str, Run], items: Sequence[str]) -> list[str]:
+    warnings = list(dict.fromkeys(warning for run in runs.values() for warning in run.warnings))
+    for label, run in runs.items():
         lost = run.samples["item"].nunique() - len(items)
         if lost:
-            warnings.append(f"{run.method}: {lost} items are left out because another run lacks them")
+            warnings.append(f"{label}: {lost} items are left out because another run lacks them")
     for field in SHOULD_AGREE:
-        seen = {str(run.record["spec"]["execution"][field]) for run in loaded}
+        seen = {value for run in runs.values() for value in _made_with(run, field)}
         if len(seen) > 1:
             warnings.append(f"the runs were made with different execution.{field}: {', '.join(sorted(seen))}")
-    if not headline(loaded):
+    if not headline(list(runs.values())):
         warnings.append("no recogniser of the panel is independent of all these methods: there is no headline number")
     return warnings
 
 
+def _made_with(run: Run, field: str) -> set[str]:
+    """Return the values of a setting of execution under which the samples of a run were made and measured."""
+    entries = [entry for entry in run.record.get("stages", ()) if entry["stage"] in ("generate", "extract")]
+    values = [entry["device"]["device"] if field == "device" else entry[field] for entry in entries]
+    return {str(value) for value in values or [run.record["spec"]["execution"][field]]}
+
+
 def newest(out: Path) -> dict[str, list[Path]]:
-    """Return the newest complete run of each method on each list of a dataset."""
-    found: dict[str, dict[str, Path]] = {}
+    """Return the complete runs on each list of a dataset, oldest first.
+
+    Of runs with one label those count that were scored as the newest of them: the values of a sweep stay apart, and
+    runs under an earlier protocol do not come back.
+    """
+    found: dict[tuple[str, str], list[Path]] = {}
     for row in list_runs(out):
         if row["state"] == "complete":
-            found.setdefault(row["list"], {})[row["method"]] = Path(row["folder"])
-    return {name: list(methods.values()) for name, methods in found.items()}
+            found.setdefault((row["list"], row["label"]), []).append(Path(row["folder"]))
+    lists: dict[str, list[Path]] = {}
+    for (name, _), folders in found.items():
+        lists.setdefault(name, []).extend(_like_the_newest(folders))
+    return lists
+
+
+def _like_the_newest(folders: Sequence[Path]) -> list[Path]:
+    """Return the folders whose scores are of the same kind as the last one's."""
+    kinds = [read_json(folder / "scores" / "scores.json") for folder in folders]
+    wanted = [kinds[-1][field] for field in MUST_AGREE]
+    return [
+        folder for folder, kind in zip(folders, kinds, strict=True) if [kind[field] for field in MUST_AGREE] == wanted
+    ]

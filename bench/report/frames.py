@@ -53,6 +53,11 @@ class Run:
         return str(self.record["method"])
 
     @property
+    def label(self) -> str:
+        """What tells the run apart from others of its method."""
+        return str(self.record.get("label") or self.method)
+
+    @property
     def is_control(self) -> bool:
         """Whether its method shows photos and generates nothing: it calibrates a table and is never ranked in it."""
         recorded = self.record.get("generates")

@@ -128,7 +128,7 @@ def failures(run: Run, *, references: bool = True) -> Iterator[Figure]:
 
 
 def _title(run: Run) -> str:
-    return f"{short(run.method, 40)} on {short(str(run.record['dataset']), 40)}"
+    return f"{short(run.label, 40)} on {short(str(run.record['dataset']), 40)}"
 
 
 def _name(row: pd.Series) -> str:

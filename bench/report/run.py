@@ -44,7 +44,7 @@ def _write_figures(run: Run, out: Path) -> list[Written]:
     figures.clear(out, (figures.SIMILARITIES, grids.FAILURES))
     written = []
     for recogniser in run.recognisers:
-        figure = figures.similarity({run.method: run}, recogniser)
+        figure = figures.similarity({run.label: run}, recogniser)
         written.append(figures.write(figures.Drawing(figures.SIMILARITIES, (recogniser,), recogniser, figure), out))
     images = grids.drawings(run) if grids.has_images(run) else ()
     return [*written, *(figures.write(drawing, out, fonts=3) for drawing in images)]
@@ -54,7 +54,7 @@ def score_table(run: Run) -> Table:
     """Return every number of a run with its interval and its counts."""
     columns = [Column(name, numeric=False) for name in ("metric", "of", "statistic")]
     columns += [Column("value"), *(Column(name, group="samples") for name in ("n", "failed", "unavailable"))]
-    return Table(f"{run.method} on {run.record['dataset']}", columns, [_row(s) for _, s in run.scores.iterrows()])
+    return Table(f"{run.label} on {run.record['dataset']}", columns, [_row(s) for _, s in run.scores.iterrows()])
 
 
 def _row(score: pd.Series) -> list[Cell]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bench import registry
 from bench.errors import UserError
 
 
@@ -30,17 +32,42 @@ def _run(path: Path) -> dict[str, Any] | None:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {
-            "folder": str(path.parent), "method": "?", "dataset": "?", "list": "?",
-            "state": "run.json is damaged", "begun": 0.0,
+            "folder": str(path.parent), "method": "?", "label": "?", "dataset": "?", "list": "?", "options": "",
+            "state": "run.json is damaged", "numbers": "", "begun": 0.0,
         }  # fmt: skip
     return {
         "folder": str(path.parent),
         "method": record["method"],
+        "label": record.get("label") or record["method"],
         "dataset": record["dataset"],
         "list": f"{record['dataset']}-{record['content'][:8]}",
+        "options": options(record),
         "state": state(path.parent, record["shards"]),
+        "numbers": "; ".join(f"{name} {value:.3f}" for name, value in record.get("headline", {}).items()),
         "begun": record["begun"],
     }
+
+
+def options(record: Mapping[str, Any]) -> str:
+    """Return the options of a run's method that are not the class's defaults, without places of files.
+
+    >>> options({"method": "of_a_package_that_is_gone", "spec": {"method": {"options": {"steps": 3, "root": "/a"}}}})
+    'steps=3'
+    """
+    given: dict[str, Any] = record.get("spec", {}).get("method", {}).get("options", {})
+    defaults = _defaults(record["method"])
+    told = {name: value for name, value in given.items() if isinstance(value, (bool, int, float, str))}
+    return " ".join(
+        f"{name}={value}" for name, value in told.items() if "/" not in str(value) and value != defaults.get(name, ...)
+    )
+
+
+@lru_cache(maxsize=256)
+def _defaults(method: str) -> dict[str, Any]:
+    """Return the defaults of a method's options; empty where the method is not installed here."""
+    if method not in registry.targets("methods"):
+        return {}
+    return {name: field.default for name, field in registry.get("methods", method).Options.model_fields.items()}
 
 
 def state(folder: Path, shards: int) -> str:

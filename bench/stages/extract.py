@@ -46,7 +46,7 @@ def extract(
     what: str,
     networks: Networks,
     references: ImageList | None = None,
-) -> None:
+) -> int:
     """Find the faces of all images and run the networks `names` where their results are missing.
 
     Args:
@@ -56,6 +56,9 @@ def extract(
         what: the progress bar's label.
         networks: of the spec's evaluator; those that were loaded before are not loaded again.
         references: the dataset's photos, extracted before: a pair extractor also compares each sample with its item's.
+
+    Returns:
+        How many shards missed something.
     """
     tables = [faces_table(images, spec), *(feature_table(images, spec, name) for name in names)]
     landmarks = landmarks_table(images, spec)
@@ -65,6 +68,7 @@ def extract(
     todo = [s for s in range(images.shards) if not all(t.has(s) for t in tables)]
     setup = partial(_setup, networks, images, spec, tuple(names), references)
     run_shards(setup, todo, images.sizes(), spec.execution, what)
+    return len(todo)
 
 
 def _setup(

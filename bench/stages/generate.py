@@ -13,13 +13,13 @@ import pandas as pd
 
 from baselines.protocol import Collection, Method, Output, Reference, Request
 from bench import registry
-from bench.data.photos import PhotoStatus
 from bench.execution.local import Advance, Work, run_shards
 from bench.hashing import sha256_bytes
 from bench.images import encode_png, read_image
 from bench.runtime import Runtime
 from bench.spec import recognisers_needed
 from bench.stages.face_finder import face_of_row
+from bench.stages.log import LOG, log_traceback
 from bench.stages.plan import Job
 from bench.stages.seeds import sample_seed
 from bench.stages.tables import feature_table, read_faces, read_features
@@ -31,12 +31,13 @@ TIMING_COLUMNS = ["seconds", "note"]
 """Columns of the table `timings`: how a sample was made, which changes nothing in it."""
 
 
-def generate(job: Job) -> None:
-    """Make every sample that is not there yet."""
+def generate(job: Job) -> int:
+    """Make every sample that is not there yet; return how many shards missed some."""
     samples = shard_table(job.folder, "samples")
     todo = [s for s in range(job.shards) if not samples.has(s)]
     sizes = [len(_requests_of(job, s)) for s in range(job.shards)]
     run_shards(partial(_setup, job), todo, sizes, job.spec.execution, f"generate {job.folder.name}")
+    return len(todo)
 
 
 def _requests_of(job: Job, shard: int) -> list[tuple[int, int]]:
@@ -49,16 +50,21 @@ def _requests_of(job: Job, shard: int) -> list[tuple[int, int]]:
 def _setup(job: Job) -> Work:
     execution = job.spec.execution
     spec = job.spec.method
-    runtime = Runtime(execution.device, execution.threads, (job.spec.protocol.prompt,))
+    runtime = Runtime(execution.device, execution.threads, (job.spec.protocol.prompt,), job.folder / LOG)
     method = registry.get("methods", spec.name)(spec.options, runtime)
     references = References(job)
     return Work(partial(_shard, job, method, references))
 
 
+def batch_size(job: Job) -> int:
+    """Return how many samples the method is asked for, and are committed, at a time."""
+    return getattr(job.spec.method.options, "batch", None) or job.spec.protocol.samples_per_item
+
+
 def _shard(job: Job, method: Method, references: References, shard: int, _: None, advance: Advance) -> None:
     samples = shard_table(job.folder, "samples")
     places = _requests_of(job, shard)
-    size = getattr(job.spec.method.options, "batch", None) or job.spec.protocol.samples_per_item
+    size = batch_size(job)
     batches = []
     for number, start in enumerate(range(0, len(places), size)):
         batch = places[start : start + size]
@@ -77,7 +83,7 @@ def _batch(job: Job, method: Method, references: References, places: Sequence[tu
         Request(references[row["position"]], row["index"], row["seed"], job.spec.protocol.prompt) for row in asked
     ]
     started = time.perf_counter()
-    outputs = _ask(method, requests)
+    outputs = _ask(method, requests, job.folder)
     seconds = (time.perf_counter() - started) / max(len(asked), 1)
     for row, output in zip(asked, outputs, strict=True):
         row.update(_commit(job, row, output), seconds=seconds, note=output.note)
@@ -101,7 +107,7 @@ def _row(job: Job, references: References, item: int, index: int) -> dict[str, A
         "width": 0,
         "height": 0,
         "status": str(SampleStatus.OK if eligible else SampleStatus.REFERENCE_FAILED),
-        "reason": "" if eligible else f"reference: {references.status[item]}",
+        "reason": "" if eligible else f"reference: {references.reason[item]}",
         "seconds": 0.0,
         "note": "",
         "position": item,
@@ -109,14 +115,15 @@ def _row(job: Job, references: References, item: int, index: int) -> dict[str, A
     }
 
 
-def _ask(method: Method, requests: Sequence[Request]) -> list[Output]:
-    """Return the method's outputs; whatever it raises becomes the reason of every sample of the batch."""
+def _ask(method: Method, requests: Sequence[Request], folder: Path) -> list[Output]:
+    """Return the method's outputs; what it raises is logged and is the reason of every sample of the batch."""
     if not requests:
         return []
     try:
         outputs = method.generate(requests)
     # A method may fail in any way: each sample keeps the reason.
     except Exception as error:  # noqa: BLE001
+        log_traceback(folder, f"{requests[0].reference.item}, sample {requests[0].index} and its batch", error)
         return [Output(error=f"{type(error).__name__}: {error}")] * len(requests)
     if len(outputs) != len(requests):
         return [Output(error=f"the method gave {len(outputs)} outputs for {len(requests)} requests")] * len(requests)
@@ -158,6 +165,7 @@ class References:
         self._rows = np.flatnonzero((job.photos["role"] == "reference").to_numpy())
         self._faces = read_faces(images, job.spec)
         self.status = [SampleStatus(status) for status in self._faces["status"].iloc[self._rows]]
+        self.reason = self._faces["reason"].iloc[self._rows].tolist()
         self._embeddings = {
             name: read_features(feature_table(images, job.spec, name), images.shards)
             for name in recognisers_needed(job.needs)
@@ -187,7 +195,9 @@ class References:
     def _make_collection(self) -> Collection:
         job = self._job
         photos = job.photos
-        targets = photos[(photos["role"] == "target") & (photos["status"] == PhotoStatus.OK)]
+        # A target that is damaged or shows no face is nobody's failure: there is nothing to show.
+        has_face = (self._faces["status"] == SampleStatus.OK).to_numpy()
+        targets = photos[(photos["role"] == "target") & has_face]
         eligible = [i for i, status in enumerate(self.status) if status == SampleStatus.OK]
         rows = job.items.iloc[eligible]
         return Collection(

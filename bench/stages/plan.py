@@ -12,6 +12,7 @@ from bench import assets, registry
 from bench import spec as specs
 from bench.data.folder import Folder, FolderOptions
 from bench.data.photos import PhotoStatus, content_id
+from bench.deviations import deviations
 from bench.errors import UserError
 from bench.faces.views import View
 from bench.identity import files
@@ -150,7 +151,7 @@ def plan(spec: RunSpec) -> Job:
         needs=needs,
         content=content,
         id=run,
-        folder=base / f"{spec.method.name}-{run[:8]}",
+        folder=base / f"{spec.method.shown}-{run[:8]}",
         photos_folder=base / f"photos-{content[:8]}",
     )
 
@@ -159,13 +160,14 @@ def warnings(spec: RunSpec) -> list[str]:
     """Return what a reader of the run's numbers must know before believing them."""
     evaluator = spec.evaluator
     label = spec.dataset.label
+    found = deviations(spec.protocol)
     if evaluator.only_for and label not in evaluator.only_for:
         known = ", ".join(evaluator.only_for)
-        return [
+        found.append(
             f"evaluator {evaluator.name} knows the faces of {known} alone: its numbers on {label} mean little; "
             "official networks: profile=paper"
-        ]
-    return []
+        )
+    return found
 
 
 def needs_of(spec: RunSpec) -> frozenset[str]:

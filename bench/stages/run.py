@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import shutil
-import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.console import say
 from bench.data.removal import NOTE
+from bench.devices import AUTO, usable_device, why_not_cuda
 from bench.errors import UserError
-from bench.identity import weights
-from bench.provenance import environment
+from bench.provenance import measured
+from bench.report.ending import headline
 from bench.report.run import write_report
 from bench.spec import RunSpec, recognisers_needed
 from bench.stages.extract import extract
 from bench.stages.generate import generate
+from bench.stages.log import LOG
 from bench.stages.networks import Networks
-from bench.stages.plan import ImageList, Job, plan, warnings
-from bench.stages.score import population_names, score
+from bench.stages.plan import ImageList, Job, plan
+from bench.stages.record import PHOTOS, RUN, SCORES, STAGES, add_headline, add_stage, begin, write_photos
+from bench.stages.retry import forget_failures
+from bench.stages.score import population_names, score, wanted
 from bench.stages.tables import is_pairwise
-from bench.store import locked, read_json, sweep, write_json, write_table
+from bench.store import locked, read_json, sweep, write_json
 
 
 def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
@@ -32,12 +33,13 @@ def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
     Raises:
         UserError: see the stages; whatever ends a stage is also written to the run's `error.json`.
     """
-    job = plan(spec)
-    for warning in warnings(spec):
-        say(f"warning: {warning}")
+    job = plan(on_device(spec))
+    if "score" in stages and spec.protocol.metrics:
+        # Refuses what cannot be computed before hours of work rather than after.
+        wanted(spec)
     with locked(job.folder):
         sweep(job.folder)
-        if not _begin(job):
+        if not _begin(job, stages):
             return job
         job = _as_begun(job)
         try:
@@ -50,37 +52,71 @@ def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
     return job
 
 
+def on_device(spec: RunSpec) -> RunSpec:
+    """Return the spec with the device that it means on this machine.
+
+    Raises:
+        UserError: the device cannot be used.
+    """
+    asked = spec.execution.device
+    device = usable_device(asked)
+    if asked == AUTO:
+        reason = why_not_cuda("cuda")
+        say(f"execution.device=auto: {device}" + (f" ({reason})" if reason else ""))
+    execution = spec.execution.model_copy(update={"device": device})
+    return spec.model_copy(update={"execution": execution})
+
+
 def _stages(job: Job, stages: Sequence[str]) -> None:
-    work: dict[str, Callable[[Job], None]] = {
-        "generate": _generate, "extract": _extract, "score": score, "report": lambda j: write_report(j.folder),
+    work: dict[str, Callable[[Job], int]] = {
+        "generate": _generate, "extract": _extract, "score": _score, "report": _report,
     }  # fmt: skip
     for stage in stages:
-        work[stage](job)
+        with measured() as cost:
+            made = work[stage](job)
+        add_stage(job.folder / RUN, job.spec, stage, made, cost)
+    if "report" not in stages and (job.folder / "report").exists() and (job.folder / SCORES).exists():
+        # What was declared now may forbid what the page shows.
+        write_report(job.folder)
 
 
-def _generate(job: Job) -> None:
+def _generate(job: Job) -> int:
     extract_photos(job, recognisers_needed(job.needs), Networks(job.spec))
-    generate(job)
+    if job.spec.execution.retry == "errors":
+        forget_failures(job)
+    return generate(job)
 
 
-def _extract(job: Job) -> None:
+def _extract(job: Job) -> int:
     extractors = job.spec.evaluator.all_extractors
     networks = Networks(job.spec)
     extract_photos(job, [name for name, part in extractors.items() if not is_pairwise(part)], networks)
     extract_reference_set(job, networks)
     what = f"extract {job.folder.name}"
-    extract(job.sample_images(), job.spec, list(extractors), what, networks, job.photo_images())
+    return extract(job.sample_images(), job.spec, list(extractors), what, networks, job.photo_images())
+
+
+def _score(job: Job) -> int:
+    score(job)
+    add_headline(job.folder / RUN, headline(job.folder))
+    return job.shards
+
+
+def _report(job: Job) -> int:
+    write_report(job.folder)
+    return job.shards
 
 
 def extract_photos(job: Job, names: Sequence[str], networks: Networks) -> None:
     """Extract faces and features of the dataset's photos, which every run on them shares."""
     _extract_shared(job.photo_images(), job.spec, names, f"extract photos of {job.spec.dataset.label}", networks)
+    write_photos(job)
 
 
 def extract_reference_set(job: Job, networks: Networks) -> None:
     """Extract what distances between distributions read of the protocol's reference set, if it has one."""
     if (images := job.reference_set()) is not None:
-        _extract_shared(images, job.spec, population_names(job.spec), "extract the reference set", networks)
+        _extract_shared(images, job.spec, population_names(job), "extract the reference set", networks)
 
 
 def _extract_shared(images: ImageList, spec: RunSpec, names: Sequence[str], what: str, networks: Networks) -> None:
@@ -88,57 +124,35 @@ def _extract_shared(images: ImageList, spec: RunSpec, names: Sequence[str], what
         sweep(images.folder)
         if (images.folder / NOTE).exists():
             _empty(images.folder)
-        extract(images, spec, names, what, networks)
+        with measured() as cost:
+            made = extract(images, spec, names, what, networks)
+        add_stage(images.folder / STAGES, spec, "extract", made, cost)
 
 
-def _begin(job: Job) -> bool:
-    """Write `run.json` of a new run; return False where an existing one is to be left alone."""
-    path = job.folder / "run.json"
+def _begin(job: Job, stages: Sequence[str]) -> bool:
+    """Write what this command declares; return False where an existing run is to be left alone."""
     policy = job.spec.execution.on_existing
-    if path.exists() and policy == "never":
+    if (job.folder / RUN).exists() and policy == "never":
         say(f"{job.folder} exists and is left as it is (execution.on_existing=never)")
         return False
     if policy == "always" or (job.folder / NOTE).exists():
         _empty(job.folder)
-    if not path.exists():
-        write_table(job.folder / "photos.parquet", job.photos)
-        write_json(path, record(job))
+    begin(job, stages)
     return True
 
 
 def _empty(folder: Path) -> None:
     """Delete all results; `run.json` goes first, so that a half-emptied folder is not taken for a run."""
-    for name in ("run.json", "photos.parquet", "error.json"):
+    for name in (RUN, PHOTOS, STAGES, "error.json"):
         (folder / name).unlink(missing_ok=True)
-    for name in ("tables", "samples", "scores", "report"):
+    for name in ("tables", "samples", "scores", "report", LOG):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / NOTE).unlink(missing_ok=True)
 
 
-def record(job: Job) -> dict[str, Any]:
-    """Return `run.json`: the spec as it was given, what it was worked out to, and where the run was begun."""
-    spec = job.spec
-    return {
-        "id": job.id,
-        "method": spec.method.name,
-        "dataset": spec.dataset.label,
-        "content": job.content,
-        "gallery": job.photos_folder.name,
-        "items": len(job.items),
-        "shards": job.shards,
-        "shard_size": spec.execution.shard_size,
-        "begun": time.time(),
-        "warnings": warnings(spec),
-        "spec": spec.model_dump(mode="json"),
-        "weights": weights(spec),
-        "environment": environment(),
-        "command": sys.argv,
-    }
-
-
 def _as_begun(job: Job) -> Job:
     """Return the job with the shard size that the run was begun with: shards of another size would not fit."""
-    size = read_json(job.folder / "run.json")["shard_size"]
+    size = read_json(job.folder / RUN)["shard_size"]
     return job.with_shard_size(size)
 
 

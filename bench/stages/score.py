@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,16 +12,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench import registry
+from bench.console import say
 from bench.data.photos import group_columns
+from bench.errors import UserError
 from bench.extractors.protocol import FEATURE, Distance, columns_of, distance_of
 from bench.identity import identity
 from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Result, Score
 from bench.metrics.shared.eligibility import has_feature, subjects, usable_references
 from bench.metrics.shared.prompts import with_prompts
+from bench.metrics.shared.strangers import doubts
 from bench.metrics.shared.targets import usable_targets
 from bench.spec import Part, RunSpec, detector_id, feature_id
 from bench.stages.plan import ImageList, Job
 from bench.stages.tables import (
+    FACE,
     embeds_texts,
     feature_matrix,
     feature_table,
@@ -31,7 +36,7 @@ from bench.stages.tables import (
     texts_table,
 )
 from bench.status import SampleStatus, ViewStatus
-from bench.store import write_atomic, write_json, write_table
+from bench.store import read_table, write_atomic, write_json, write_table
 
 OF_METRIC = ("version", "unit", "higher_is_better")
 """What a row of `scores.parquet` says of its metric."""
@@ -39,10 +44,11 @@ OF_METRIC = ("version", "unit", "higher_is_better")
 
 def score(job: Job) -> None:
     """Compute every metric whose networks are there and write `scores/`."""
-    evaluation = assemble(job)
-    metrics = wanted(job.spec)
-    results = {metric.name: with_prompts(metric, evaluation) for metric in metrics}
     folder = job.folder / "scores"
+    evaluation = assemble(job)
+    _warn(evaluation)
+    metrics = wanted(job.spec, scored_before(folder))
+    results = {metric.name: in_range(metric, with_prompts(metric, evaluation)) for metric in metrics}
     table = scores_table(metrics, results, evaluation)
     write_table(folder / "scores.parquet", table)
     write_atomic(folder / "scores.csv", table.to_csv(index=False, lineterminator="\n").encode())
@@ -52,19 +58,84 @@ def score(job: Job) -> None:
     write_json(folder / "scores.json", provenance(job, metrics))
 
 
-def wanted(spec: RunSpec) -> list[Metric]:
-    """Return the protocol's metrics, or all whose networks the evaluator has."""
-    names = spec.protocol.metrics or sorted(registry.targets("metrics"))
-    metrics: list[Metric] = [registry.get("metrics", name) for name in names]
+def _warn(evaluation: Evaluation) -> None:
+    """Say on the console which references make a threshold doubtful; the scores say it, too."""
+    for recogniser in evaluation.recognisers:
+        found = doubts(evaluation, recogniser) if recogniser in evaluation.features else ""
+        if found:
+            say(f"warning: {recogniser}: {found}")
+
+
+def wanted(spec: RunSpec, before: Sequence[str] = ()) -> list[Metric]:
+    """Return the metrics to compute, by name: those that the protocol names, or all whose networks the evaluator has.
+
+    Args:
+        spec: of the run.
+        before: names of metrics that the run has numbers of: they are computed again rather than lost, where their
+            networks are there.
+
+    Raises:
+        UserError: the protocol names a metric that does not exist, or whose networks the evaluator does not have.
+    """
     networks = (registry.get("extractors", part.name) for part in spec.evaluator.all_extractors.values())
     roles = {role for network in networks for role in columns_of(network).values()}
-    return [metric for metric in metrics if spec.protocol.metrics or set(metric.needs) <= roles]
+    named = [_named(name, roles, spec.evaluator.name) for name in spec.protocol.metrics or ()]
+    others = _importable(before if spec.protocol.metrics else registry.targets("metrics"))
+    every = {metric.name: metric for metric in (*others, *named) if set(metric.needs) <= roles}
+    return [every[name] for name in sorted(every)]
 
 
-def population_names(spec: RunSpec) -> list[str]:
+def _named(name: str, roles: set[str], evaluator: str) -> Metric:
+    metric: Metric = registry.get("metrics", name)
+    missing = sorted(set(metric.needs) - roles)
+    if missing:
+        raise UserError(
+            f"metric {name} needs a network of the role {', '.join(missing)}; evaluator {evaluator} has none"
+        )
+    return metric
+
+
+def _importable(names: Iterable[str]) -> list[Metric]:
+    """Return metrics that nobody asked for by name, without those whose package is broken or gone; these are told."""
+    found = []
+    for name in names:
+        try:
+            found.append(registry.get("metrics", name))
+        except UserError as error:
+            say(f"warning: {error}")
+    return found
+
+
+def scored_before(folder: Path) -> list[str]:
+    """Return the metrics that a folder of scores has numbers of."""
+    path = folder / "scores.parquet"
+    return sorted(set(read_table(path)["metric"])) if path.exists() else []
+
+
+def in_range(metric: Metric, result: Result) -> Result:
+    """Return a metric's answer without the values that its own declaration says cannot be; each of them is told."""
+    return replace(result, scores=tuple(_in_range(metric, score) for score in result.scores))
+
+
+def _in_range(metric: Metric, score: Score) -> Score:
+    try:
+        low, high = metric.range_of(score.number.statistic)
+    except KeyError:
+        return score
+    slack = metric.tolerance.absolute
+    lowest, highest = (-np.inf if low is None else low - slack), (np.inf if high is None else high + slack)
+    if score.value is None or lowest <= score.value <= highest:
+        return score
+    fault = f"error of the metric: {score.value:g} is outside of its declared range {low} to {high}"
+    say(f"warning: {score.number}: {fault}")
+    return replace(score, value=None, low=None, high=None, note="; ".join(filter(None, (fault, score.note))))
+
+
+def population_names(job: Job) -> list[str]:
     """Return the extractors whose features some metric compares as distributions."""
-    roles = {role for metric in wanted(spec) if metric.distribution for role in metric.needs}
-    return [name for name, part in spec.evaluator.all_extractors.items() if role_of(part) in roles]
+    metrics = wanted(job.spec, scored_before(job.folder / "scores"))
+    roles = {role for metric in metrics if metric.distribution for role in metric.needs}
+    return [name for name, part in job.spec.evaluator.all_extractors.items() if role_of(part) in roles]
 
 
 def assemble(job: Job) -> Evaluation:
@@ -73,8 +144,8 @@ def assemble(job: Job) -> Evaluation:
     references = (photos.frame["role"] == "reference").to_numpy()
     targets = _targets(job)
     groups = _groups(job)
-    columns = photos.frame[["item", "subject", "image", *groups]]
-    rows = columns.assign(status=read_faces(photos, spec)["status"].to_numpy())
+    named = photos.frame[["item", "subject", "listed_subject", "image", *groups]]
+    rows = named.reset_index(drop=True).join(read_faces(photos, spec)[["status", *FACE]])
     networks = spec.evaluator.all_extractors
     distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
     tables = _read(samples, spec)
@@ -139,7 +210,8 @@ def _column(table: pd.DataFrame, column: str) -> pd.DataFrame:
     if column == FEATURE:
         return table[["status", FEATURE]]
     numbers = table.get(column, pd.Series(np.nan, index=table.index))
-    return table[["status"]].assign(feature=[None if pd.isna(n) else np.array([n], np.float32) for n in numbers])
+    values: list[Any] = [None if pd.isna(n) else np.array([n], np.float32) for n in numbers]
+    return table[["status"]].assign(feature=values)
 
 
 def _texts(samples: ImageList, spec: RunSpec, name: str) -> dict[str, NDArray[np.float32]]:
@@ -159,7 +231,7 @@ def _population(job: Job) -> dict[str, NDArray[np.float32]]:
     images = job.reference_set()
     if images is None:
         return {}
-    tables = {name: feature_table(images, job.spec, name) for name in population_names(job.spec)}
+    tables = {name: feature_table(images, job.spec, name) for name in population_names(job)}
     return {name: read_features(table, images.shards) for name, table in tables.items()}
 
 
@@ -171,8 +243,7 @@ def _samples(
     is_made = made["status"] == SampleStatus.OK
     rows["status"] = np.where(is_made, faces["status"], made["status"])
     rows["reason"] = np.where(is_made, faces["reason"], made["reason"])
-    for column in ("n_faces", "score", "box", "keypoints", "det_size"):
-        rows[column] = faces[column].to_numpy()
+    rows = rows.reset_index(drop=True).join(faces[FACE])
     return rows.merge(references[["item", *groups]], on="item", how="left", validate="many_to_one")
 
 

@@ -1,6 +1,7 @@
 """A real second process that works, dies, hangs, answers garbage or paints garbage."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,29 @@ from bench.runtime import Runtime
 PROGRAM = """
 import json, os, sys, time
 from PIL import Image
+
+def say(request, **answer):
+    print(json.dumps({"id": request["id"], **answer}), flush=True)
+
+print("loading", file=sys.stderr)
+previous = None
 for line in sys.stdin:
     request = json.loads(line)
     what = request["item"]
+    if what == "stray":
+        print("a progress bar", flush=True)
+    if what == "late":
+        print(json.dumps({"id": previous["id"], "ok": True}), flush=True)
+    if what == "other":
+        print(json.dumps({"id": "other", "ok": True}), flush=True)
+        continue
+    if what == "nothing to say":
+        print(json.dumps({"id": request["id"]}), flush=True)
+        continue
+    if what == "long":
+        print("x" * 100_000, flush=True)
+        continue
+    previous = request
     if what == "die":
         sys.exit(3)
     if what == "hang":
@@ -24,13 +45,15 @@ for line in sys.stdin:
         print("not JSON at all", flush=True)
         continue
     if what == "refuse":
-        print(json.dumps({"ok": False, "error": "no face"}), flush=True)
+        say(request, ok=False, error="no face")
         continue
     if what == "text":
         open(request["out"], "w").write("no picture")
     elif what != "nothing":
-        Image.new("RGB", (8, 8), (request["seed"], request["index"], 3)).save(request["out"])
-    print(json.dumps({"ok": True}), flush=True)
+        Image.new("RGB", (8, 8), (request["seed"], request["index"], len(what))).save(request["out"])
+    say(request, ok=True)
+    if what == "chatty":
+        print("done with it", flush=True)
 """
 
 
@@ -39,7 +62,7 @@ def method(tmp_path):
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     options = ExternalOptions(command=f"{sys.executable} '{script}'", version="1", timeout=2)
-    return External(options, Runtime())
+    return External(options, Runtime(log=tmp_path / "log"))
 
 
 def ask(method, *items):
@@ -48,7 +71,7 @@ def ask(method, *items):
 
 def test_pictures_come_back_with_their_seed_and_index(method):
     outputs = ask(method, "good", "good")
-    assert [tuple(o.image[0, 0]) for o in outputs] == [(7, 0, 3), (7, 1, 3)]
+    assert [tuple(o.image[0, 0]) for o in outputs] == [(7, 0, 4), (7, 1, 4)]
     assert outputs[0].image.shape == (8, 8, 3)
     assert outputs[0].image.dtype == np.uint8
 
@@ -59,6 +82,11 @@ def test_pictures_come_back_with_their_seed_and_index(method):
         ("die", "exit code 3"),
         ("hang", "no answer within 2 s"),
         ("garbage", "no JSON"),
+        ("stray", "no JSON: 'a progress bar'"),
+        ("late", "does not repeat the request's id"),
+        ("other", "does not repeat the request's id"),
+        ("nothing to say", 'does not say "ok"'),
+        ("long", "more than 65536 bytes"),
         ("refuse", "says: no face"),
         ("text", "cannot be read"),
         ("nothing", "cannot be read"),
@@ -73,9 +101,39 @@ def test_what_the_program_does_wrong_fails_that_sample_alone(method, item, reaso
 
 
 def test_a_program_that_keeps_dying_is_given_up(method):
-    outputs = ask(method, *["die"] * 6)
+    outputs = ask(method, *["die"] * 5)
     assert all(o.image is None for o in outputs)
-    assert "not started again" in outputs[-1].error
+    assert [o.error for o in outputs[3:]] == ["the program failed on 3 samples in a row and was given up"] * 2
+
+
+def test_a_program_that_dies_now_and_then_is_started_again_each_time(method):
+    outputs = ask(method, *["die", "die", "good"] * 2)
+    assert [o.image is not None for o in outputs] == [False, False, True] * 2
+
+
+def test_a_line_after_an_answer_never_moves_the_answers_by_one(method):
+    """The sample after the stray line fails; no sample ever gets the image of another."""
+    outputs = ask(method, *["chatty", "good", "better", "chatty", "best"])
+    assert [None if o.image is None else tuple(o.image[0, 0]) for o in outputs] in (
+        # The stray line comes before the next request is answered, or has come before it was sent.
+        [(7, 0, 6), None, (7, 2, 6), (7, 3, 6), None],
+    )
+
+
+def test_what_the_program_says_on_standard_error_is_in_the_log(method, tmp_path):
+    ask(method, "good")
+    assert "loading" in (tmp_path / "log" / "external.log").read_text()
+
+
+def test_the_program_and_its_children_end_with_the_method(tmp_path):
+    script = tmp_path / "parent.sh"
+    script.write_text(f"sleep 300 & echo $! > {tmp_path}/child; read line; exec sleep 300")
+    method = External(ExternalOptions(command=f"sh {script}", version="1", timeout=1), Runtime())
+    [output] = ask(method, "any")
+    assert "no answer within 1 s" in output.error
+    child = int((tmp_path / "child").read_text())
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
 def test_a_command_that_does_not_exist_is_the_users_mistake():

@@ -84,7 +84,7 @@ def test_target_similarity_by_hand():
     assert best.value == pytest.approx((0.5 + 1) / 2, abs=1e-6)
     assert real.value == pytest.approx(0, abs=1e-6)
     assert (mean.n, mean.n_failed, mean.n_items) == (2, 1, 1)
-    assert "1 items have no target" in mean.note
+    assert "1 items have no usable target" in mean.note
     assert found["net", "mean_failures_as_zero"].value == pytest.approx(0.75 / 3, abs=1e-6)
 
 

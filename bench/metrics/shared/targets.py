@@ -67,5 +67,5 @@ def with_targets(evaluation: Evaluation, features: Features, eligibility: Eligib
         failed=eligibility.failed & some,
         unavailable=eligibility.unavailable & some,
         ineligible=eligibility.ineligible | ~some,
-        note=notes(eligibility.note, f"{without} items have no target" if without else ""),
+        note=notes(eligibility.note, f"{without} items have no usable target" if without else ""),
     )

@@ -132,8 +132,24 @@ def _sections(run: Run) -> dict[str, list[tuple[str, str]]]:
         "Versions and machine": flat(versions),
         "Versions of the metrics": flat(metrics),
         "Specification": flat(record.get("spec", {})),
+        **_stages(record.get("stages", ())),
         "Command": flat({"command": " ".join(map(str, record.get("command", [])))}),
     }
+
+
+def _stages(stages: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, str]]]:
+    """Return a section per stage that made something, newest last: machine, cost, options and command."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for entry in stages:
+        rows = {**entry, "command": " ".join(map(str, entry["command"])), "environment": _code(entry["environment"])}
+        number = sum(title.startswith(f"Stage {entry['stage']}") for title in sections)
+        sections[f"Stage {entry['stage']}" + (f", command {number + 1}" if number else "")] = flat(rows)
+    return sections
+
+
+def _code(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of an environment what can differ between the stages of a run on one machine."""
+    return {name: environment.get(name) for name in ("commit", "dirty", "packages")}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

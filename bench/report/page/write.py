@@ -18,8 +18,9 @@ from bench.store import write_atomic
 
 def write_run_page(run: Run, tables: Sequence[Table], figures: Sequence[Written], out: Path) -> None:
     """Write `index.html` and `thumbnails/` of one run next to its figures in `out`; it shows people: stays local."""
-    runs = {run.method: run}
-    notices = [*private_notice(runs), *warning_notices(run.warnings), *state_notices(runs)]
+    runs = {run.label: run}
+    told = [*run.warnings, *run.record.get("unused", ())]
+    notices = [*private_notice(runs), *warning_notices(told), *state_notices(runs)]
     write_atomic(out / "index.html", render(run_page(run, tables, notices, figures, out)))
 
 
@@ -27,10 +28,10 @@ def run_page(
     run: Run, tables: Sequence[Table], notices: Sequence[Notice], figures: Sequence[Written], folder: Path | None
 ) -> Page:
     """Return the page of one run; thumbnails are written below `folder` (None: it shows no image)."""
-    runs = {run.method: run}
+    runs = {run.label: run}
     return Page(
         kind="Report of a run",
-        title=f"{run.method} on {run.record.get('dataset', 'a dataset')}",
+        title=f"{run.label} on {run.record.get('dataset', 'a dataset')}",
         summary=summary(runs),
         notices=list(notices),
         tiles=[_tile(run, number) for number in tiles(run.scores)],
