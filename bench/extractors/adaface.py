@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bench.errors import UserError
+from bench.extractors.backbones import Backbone, build
 from bench.extractors.protocol import Crops
 from bench.extractors.recognition import with_norm
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
@@ -30,7 +31,7 @@ class AdaFace:
         """
 
         weights: WeightFile
-        network: Annotated[Literal["ir_18", "ir_50", "ir_se_50", "ir_101"], IDENTITY] = "ir_101"
+        network: Annotated[Backbone, IDENTITY] = "ir_101"
         colour: Annotated[Literal["bgr", "rgb"], IDENTITY] = "bgr"
         flip: Annotated[bool, IDENTITY] = False
         view: Annotated[str, IDENTITY] = "arcface112"
@@ -40,12 +41,10 @@ class AdaFace:
     def __init__(self, options: Options, runtime: Runtime) -> None:
         import torch
 
-        from bench.extractors.iresnet import IResNet
-
         self.options, self._device = options, runtime.device
         state = _backbone(load_state(options.weights), str(options.weights))
         with torch.device("meta"):
-            network = IResNet(options.network)
+            network = build(options.network)
         fill(network, state, f"{options.weights} as AdaFace {options.network}")
         self._network = channels_last(network, runtime.device)
 
