@@ -38,21 +38,17 @@ class Moments:
         """(d,) the mean vector."""
         return self.total / self.n
 
-    def covariance(self, degrees: int | None = None) -> Floats:
-        """Return the (d, d) covariance about the mean.
-
-        Args:
-            degrees: what the sum of squares is divided by; n - 1 where it is None.
-        """
-        centred = self.products - np.outer(self.total, self.mean)
-        return np.asarray(centred / (self.n - 1 if degrees is None else degrees))
+    @property
+    def covariance(self) -> Floats:
+        """(d, d) about the mean, with n - 1 as the divisor."""
+        return np.asarray((self.products - np.outer(self.total, self.mean)) / (self.n - 1))
 
 
 def moments(rows: NDArray[np.floating]) -> Moments:
     """Return the sums of (n, d) vectors, in float64.
 
     >>> both = moments(np.array([[1.0, 0.0]])) + moments(np.array([[3.0, 2.0]]))
-    >>> both.mean.tolist(), both.covariance().tolist()
+    >>> both.mean.tolist(), both.covariance.tolist()
     ([2.0, 1.0], [[2.0, 2.0], [2.0, 2.0]])
     """
     values = np.asarray(rows, np.float64)
@@ -116,7 +112,7 @@ class Pca:
 
 def fit(sums: Moments) -> Pca:
     """Return the principal components of the vectors behind `sums`, by the eigenvectors of their covariance."""
-    variances, vectors = np.linalg.eigh(sums.covariance())
+    variances, vectors = np.linalg.eigh(sums.covariance)
     components = vectors.T[::-1]
     largest = np.abs(components).argmax(1)
     signs = np.sign(components[np.arange(len(components)), largest])
