@@ -72,7 +72,7 @@ def _batch(job: Job, method: Method, references: References, places: Sequence[tu
         Request(references[row["position"]], row["index"], row["seed"], job.spec.protocol.prompt) for row in asked
     ]
     started = time.perf_counter()
-    outputs = _ask(method, requests)
+    outputs = ask(method, requests)
     seconds = (time.perf_counter() - started) / max(len(asked), 1)
     for row, output in zip(asked, outputs, strict=True):
         row.update(_commit(job, row, output), seconds=seconds, note=output.note)
@@ -91,7 +91,7 @@ def _row(job: Job, references: References, item: int, index: int) -> dict[str, A
     }  # fmt: skip
 
 
-def _ask(method: Method, requests: Sequence[Request]) -> list[Output]:
+def ask(method: Method, requests: Sequence[Request]) -> list[Output]:
     """The method's outputs; whatever it raises becomes the reason of every sample of the batch."""
     if not requests:
         return []
@@ -109,7 +109,7 @@ def _commit(job: Job, row: dict[str, Any], output: Output) -> dict[str, Any]:
     if output.unavailable:
         return {"status": "unavailable", "reason": output.error or ""}
     image, wrong = output.image, output.error
-    if wrong is None and not _is_picture(image):
+    if wrong is None and not is_picture(image):
         wrong = f"the method gave no (H, W, 3) uint8 picture but {_describe(image)}"
     if wrong is not None or image is None:
         return {"status": "generation_error", "reason": str(wrong)}
@@ -121,7 +121,7 @@ def _commit(job: Job, row: dict[str, Any], output: Output) -> dict[str, Any]:
     return {"path": path.as_posix(), "sha256": sha256_bytes(data), "width": width, "height": height}
 
 
-def _is_picture(image: Any) -> bool:
+def is_picture(image: Any) -> bool:
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
 
 
