@@ -155,7 +155,7 @@ def from_mapping(plain: Mapping[str, Any]) -> RunSpec:
     data["evaluator"] = _evaluator(data.get("evaluator"))
     dataset = data["dataset"]
     dataset["label"] = dataset.get("label") or dataset["name"]
-    return _validated(RunSpec, data, "")
+    return validated(RunSpec, data, "")
 
 
 _OUTER = {"method": {"name", "card"}, "dataset": {"name", "label"}}
@@ -185,7 +185,7 @@ def _part(raw: Any, group: str, where: str, outer: set[str]) -> dict[str, Any]:
     inner = {k: v for k, v in data.items() if k not in outer}
     return {
         **{k: v for k, v in data.items() if k in outer},
-        "options": _validated(options_class, inner, where, also=outer),
+        "options": validated(options_class, inner, where, also=outer),
     }
 
 
@@ -195,7 +195,12 @@ def _mapping(raw: Any, where: str) -> Mapping[str, Any]:
     return raw
 
 
-def _validated(model: type[Any], data: Any, where: str, also: set[str] = frozenset()) -> Any:  # type: ignore[assignment]
+def validated(model: type[Any], data: Any, where: str, also: set[str] = frozenset()) -> Any:  # type: ignore[assignment]
+    """Return a spec from plain mappings; `where` and `also` (further keys that are known there) are for the message.
+
+    Raises:
+        UserError: unknown key (with the nearest valid one), or wrong type.
+    """
     try:
         return model.model_validate(data)
     except ValidationError as error:
