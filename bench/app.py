@@ -94,10 +94,9 @@ def _job(config: Any, verb: str, scratch: Path, sweep: bool) -> None:
     """One job; an error is told, counted and, in a sweep, does not stop the others."""
     register_resolvers()
     try:
-        from bench.spec import resolve
-        from bench.stages.run import run_stages
+        from bench.experiment import run
 
-        run_stages(resolve(config), STAGES[verb])
+        run(config, STAGES[verb])
     except UserError as error:
         say(f"error: {error}")
         _count(scratch, 2)
@@ -141,8 +140,7 @@ def _validate_sweep(parsed: Any) -> None:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from bench.spec import resolve
-    from bench.stages.plan import validate
+    from bench.experiment import check
 
     register_resolvers()
     overrides = OverridesParser.create().parse_overrides(overrides=parsed.overrides)
@@ -151,10 +149,10 @@ def _validate_sweep(parsed: Any) -> None:
     extra = [f"hydra.searchpath=[file://{Path(parsed.config_dir).resolve()}]"] if parsed.config_dir else []
     with initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
         combinations = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
-        specs = [resolve(compose(parsed.config_name or "config", overrides=[*one, *extra])) for one in combinations]
+        configs = [compose(parsed.config_name or "config", overrides=[*one, *extra]) for one in combinations]
     GlobalHydra.instance().clear()
-    for spec in specs:
-        validate(spec)
+    for config in configs:
+        check(config)
 
 
 @contextmanager
@@ -207,4 +205,4 @@ def known_keys() -> list[str]:
     for group, table in (("method", "methods"), ("dataset", "datasets")):
         groups += [(group, registry.get(table, name).Options) for name in sorted(registry.targets(table))]
     keys = [f"{prefix}.{field}" for prefix, model in groups for field in model.model_fields]
-    return sorted({*keys, "out", "profile", "method", "dataset", "protocol", "evaluator", "execution"})
+    return sorted({*keys, "out", "profile", "method", "dataset", "protocol", "evaluator", "execution", "experiment"})

@@ -130,26 +130,35 @@ def resolve(config: Any) -> RunSpec:
     Raises:
         UserError: unknown key (with the nearest valid one), wrong type, unknown method or dataset, missing value.
     """
+    return from_mapping(plain(config))
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Return Hydra's composed config as plain types, its references resolved.
+
+    Raises:
+        UserError: a value is missing, or a reference leads nowhere.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        found = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} is missing; give it as {error.full_key}=VALUE") from error
     except OmegaConfBaseException as error:
         raise UserError(_first_line(error)) from error
-    assert isinstance(plain, dict)
-    return from_mapping({str(k): v for k, v in plain.items()})
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
-def from_mapping(plain: Mapping[str, Any]) -> RunSpec:
+def from_mapping(values: Mapping[str, Any]) -> RunSpec:
     """The same from plain mappings, as `run.json` and tests hold them.
 
     Raises:
         UserError: as `resolve`.
     """
-    data = dict(plain)
+    data = dict(values)
     for name, group in (("method", "methods"), ("dataset", "datasets")):
         data[name] = _part(data.get(name), group, name, _OUTER[name])
     data["evaluator"] = _evaluator(data.get("evaluator"))

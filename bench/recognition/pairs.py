@@ -6,7 +6,7 @@ import csv
 import io
 import lzma
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,7 +206,7 @@ def _listed(path: Path, data: bytes) -> tuple[NDArray[np.bool_], list[Path]]:
     return np.array([row[2] == "1" for row in rows], bool), files
 
 
-def write_list(path: Path, pairs: Sequence[tuple[str, str, bool]]) -> None:
+def write_list(path: Path, pairs: Iterable[tuple[str, str, bool]]) -> None:
     """Write a list of pairs.
 
     Args:

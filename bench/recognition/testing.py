@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench import resources
 from bench.errors import UserError
 from bench.images import Image
 from bench.metrics.cosine import Floats
@@ -147,3 +148,9 @@ def gate(measured: pd.DataFrame, published: Mapping[str, float]) -> pd.DataFrame
     rows = [(name, value, accuracy.get(name, np.nan)) for name, value in published.items()]
     frame = pd.DataFrame(rows, columns=["set", "published", "measured"])
     return frame.assign(passes=frame["measured"] >= frame["published"] - GATE)
+
+
+def published() -> dict[str, dict[str, float]]:
+    """Return the published accuracies of recognisers: name -> set -> share (`reports/published/recognisers.csv`)."""
+    frame = pd.read_csv(resources.folder("reports/published") / "recognisers.csv")
+    return {str(name): dict(zip(own["set"], own["accuracy"], strict=True)) for name, own in frame.groupby("recogniser")}
