@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import resources
-from bench.app import explain, register_resolvers
+from bench.app import explain, optional, register_resolvers
 from bench.console import show
 from bench.errors import UserError, unknown
 
@@ -69,7 +69,7 @@ def composed(config: str, overrides: Sequence[str]) -> Any:
     try:
         with initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
             known = list(_keys(compose(config)))
-            return compose(config, overrides=list(overrides))
+            return compose(config, overrides=optional(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_unknown_key(str(error), known) or explain(error)) from error
     finally:

@@ -130,10 +130,10 @@ def run(spec: RunSpec, plan: Table2) -> Path:
     """Run the experiment, or go on where it was stopped, and return the folder of its report."""
     base = spec.out / "table2"
     with locked(base):
+        pairs = find_pairs(plan.pairs or _pairs(spec, plan, base), plan.sets)
+        real = FaceSet(plan.real) if plan.real else _real(spec, plan, base)
         fitted = plan.fit or _fit(spec, plan, base)
         faces = making.make(_synthetic(spec, plan, fitted, base))
-        real = FaceSet(plan.real) if plan.real else _real(spec, plan, base)
-        pairs = find_pairs(plan.pairs or _pairs(spec, plan, base), plan.sets)
         entries = list(_entries(plan, {REAL: real, plan.label: faces}, base))
         _train_all(spec, plan, entries, pairs)
         results = _tests(entries, pairs)
