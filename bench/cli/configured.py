@@ -39,17 +39,18 @@ def configured(verb: str, config: str, commands: Mapping[str, Command], argument
         0.
 
     Raises:
+        SystemExit: help was asked for, and shown.
         UserError: no such sub-command, or a config that is wrong.
     """
     words = [argument for argument in arguments if argument not in ("-h", "--help")]
     if not words:
         show(_usage(verb, config, commands, ()))
-        return 0
+        raise SystemExit(0)
     if words[0] not in commands:
         raise unknown("command", f"{verb} {words[0]}", (f"{verb} {name}" for name in commands))
     if len(words) < len(arguments):
         show(_usage(verb, config, commands, words[1:]))
-        return 0
+        raise SystemExit(0)
     commands[words[0]].call(composed(config, words[1:]))
     return 0
 

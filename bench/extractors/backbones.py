@@ -13,7 +13,7 @@ LAYOUTS: dict[Backbone, str] = {
     "ir_50": "IR-50, AdaFace's layout",
     "ir_se_50": "IR-SE-50, AdaFace's layout (squeeze in all 24 units, batch norm between the convolutions)",
     "ir_101": "IR-101, AdaFace's layout",
-    "mobileface": "MobileFaceNet-like, 0.6 M parameters (embedded world)",
+    "mobileface": "MobileFaceNet-like, 0.3 M parameters (embedded world)",
 }
 """What a reader must know of each: several networks are called IR-SE-50, and they don't reach the same accuracy."""
 

@@ -31,7 +31,7 @@ class Bottleneck(nn.Module):
 
 
 class MobileFace(nn.Module):
-    """(n, 3, 112, 112) in [-1, 1] -> (n, 512), not normalised, by a global depthwise convolution; 0.6 M parameters.
+    """(n, 3, 112, 112) in [-1, 1] -> (n, 512), not normalised, by a global depthwise convolution; 0.3 M parameters.
 
     The names of its three parts are those of `IResNet`, so that checkpoints of both are read alike.
     """

@@ -9,7 +9,10 @@ from tests.recognition.test_pairs import save
 
 
 def call(capsys, *arguments):
-    code = main(list(map(str, arguments)))
+    try:
+        code = main(list(map(str, arguments)))
+    except SystemExit as ended:
+        code = ended.code
     out = capsys.readouterr()
     return code, out.out, out.err
 
