@@ -10,6 +10,8 @@ from typing import Any
 from bench import registry
 from bench.console import say
 from bench.errors import UserError
+from bench.identity import Spec
+from bench.spec import RunSpec, from_mapping, plain, resolve, validated
 
 KEY = "experiment"
 """The key of a config that names its experiment; a config without it is one run."""
@@ -21,12 +23,13 @@ class Experiment:
     """An experiment.
 
     Attributes:
-        resolve: turns a composed config into what `run` takes; raises `UserError` where it is wrong.
-        run: does the work, or goes on with it, and returns the folder of the report.
+        Options: spec of what the config says under the experiment's name.
+        run: does the work, or goes on with it, and returns the folder of the report; takes the spec of a run (method,
+            evaluator, execution, ...) and the options.
     """
 
-    resolve: Callable[[dict[str, Any]], Any]
-    run: Callable[[Any], Path]
+    Options: type[Spec]
+    run: Callable[[RunSpec, Any], Path]
 
 
 def check(config: Any) -> None:
@@ -35,14 +38,12 @@ def check(config: Any) -> None:
     Raises:
         UserError: it is wrong.
     """
-    from bench.spec import plain, resolve
     from bench.stages.plan import validate
 
-    if KEY not in config:
+    if KEY in config:
+        _resolved(config)
+    else:
         validate(resolve(config))
-        return
-    values = plain(config)
-    _named(values).resolve(values)
 
 
 def run(config: Any, stages: Sequence[str]) -> None:
@@ -51,20 +52,21 @@ def run(config: Any, stages: Sequence[str]) -> None:
     Raises:
         UserError: the config is wrong, or an experiment is asked for some of the stages only.
     """
-    from bench.spec import plain, resolve
     from bench.stages.run import run_stages
 
     if KEY not in config:
         run_stages(resolve(config), stages)
         return
-    values = plain(config)
     if tuple(stages) != ALL_STAGES:
-        raise UserError(f"experiment={values[KEY]} runs as a whole: `python -m bench run experiment={values[KEY]}`")
-    experiment = _named(values)
-    say(f"report: {experiment.run(experiment.resolve(values))}")
+        raise UserError(f"experiment={config[KEY]} runs as a whole: `python -m bench run experiment={config[KEY]}`")
+    experiment, spec, options = _resolved(config)
+    say(f"report: {experiment.run(spec, options)}")
 
 
-def _named(values: dict[str, Any]) -> Experiment:
-    """Takes the experiment out of a config."""
-    found: Experiment = registry.get("experiments", str(values.pop(KEY)))
-    return found
+def _resolved(config: Any) -> tuple[Experiment, RunSpec, Any]:
+    """The experiment that a config names, the spec of a run, and the experiment's options."""
+    values = plain(config)
+    name = str(values.pop(KEY))
+    experiment: Experiment = registry.get("experiments", name)
+    options = validated(experiment.Options, values.pop(name, {}), name)
+    return experiment, from_mapping(values), options

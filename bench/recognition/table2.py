@@ -42,7 +42,7 @@ from bench.recognition.report import write
 from bench.recognition.testing import decisions, evaluate, table
 from bench.recognition.training import TrainOptions
 from bench.runtime import Runtime
-from bench.spec import RunSpec, detector_id, from_mapping, validated
+from bench.spec import RunSpec, detector_id
 from bench.store import locked, read_json, read_table, write_table
 
 UNTRAINED, REAL = "untrained", "real"
@@ -274,14 +274,4 @@ def _summary(entry: Entry) -> dict[str, Any]:
     return {"row": entry.row, "seed": entry.seed, **read_json(entry.folder / training.RECORD)}
 
 
-def resolve(values: dict[str, Any]) -> tuple[RunSpec, Table2]:
-    """Turn a composed config into the spec of a run and the experiment under its key `table2`.
-
-    Raises:
-        UserError: an unknown key or a wrong value.
-    """
-    rest = {key: value for key, value in values.items() if key != "table2"}
-    return from_mapping(rest), validated(Table2, values["table2"], "table2")
-
-
-EXPERIMENT = Experiment(resolve, lambda resolved: run(*resolved))
+EXPERIMENT = Experiment(Table2, run)
