@@ -87,8 +87,8 @@ def write_shard(folder: Path, shard: int, rows: Iterable[Row]) -> pd.DataFrame:
     unfinished = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     with unfinished.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         frame = pd.DataFrame([_add(tar, row) for row in rows])
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
+    with unfinished.open("rb") as written:
+        os.fsync(written.fileno())
     os.replace(unfinished, path)
     manifest(folder).write(shard, frame)
     return frame

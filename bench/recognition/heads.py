@@ -44,6 +44,9 @@ class AdaFaceHead(nn.Module):
         momentum: share of the present batch in the running statistics (t_alpha in the authors' code).
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(
         self,
         width: int,

@@ -110,13 +110,16 @@ def open_pairs(path: Path) -> Pairs:
         data = read_bytes(path)
     except ImageError as error:
         raise UserError(f"{path}: {error.reason}; give an insightface .bin, its .xz, or a list") from error
-    if data.startswith(",".join(HEADER).encode()):
-        same, images = _listed(path, data)
-    else:
-        same, images = _pickled(path, _unpacked(path, data) if data.startswith(_XZ) else data)
+    same, images = _content(path, data)
     if len(images) != 2 * len(same) or not len(same):
         raise UserError(f"{path}: {len(images)} images for {len(same)} labels; two images a label are needed")
     return Pairs(path.name.partition(".")[0], path, same, images)
+
+
+def _content(path: Path, data: bytes) -> tuple[NDArray[np.bool_], Sequence[bytes | Path]]:
+    if data.startswith(",".join(HEADER).encode()):
+        return _listed(path, data)
+    return _pickled(path, _unpacked(path, data) if data.startswith(_XZ) else data)
 
 
 def find_pairs(folder: Path, names: Sequence[str]) -> list[Pairs]:
@@ -157,7 +160,7 @@ class _Plain(pickle.Unpickler):
             ("numpy", "dtype"): np.dtype,
             ("numpy", "ndarray"): np.ndarray,
             ("multiarray", "scalar"): multiarray.scalar,
-            ("multiarray", "_reconstruct"): multiarray._reconstruct,  # type: ignore[attr-defined]
+            ("multiarray", "_reconstruct"): multiarray._reconstruct,
             ("_codecs", "encode"): _encode,
         }
         short = {"numpy.core.multiarray": "multiarray", "numpy._core.multiarray": "multiarray"}.get(module, module)
