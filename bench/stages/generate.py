@@ -83,7 +83,7 @@ def _batch(job: Job, method: Method, references: References, places: Sequence[tu
         Request(references[row["position"]], row["index"], row["seed"], job.spec.protocol.prompt) for row in asked
     ]
     started = time.perf_counter()
-    outputs = _ask(method, requests, job.folder)
+    outputs = ask(method, requests, job.folder)
     seconds = (time.perf_counter() - started) / max(len(asked), 1)
     for row, output in zip(asked, outputs, strict=True):
         row.update(_commit(job, row, output), seconds=seconds, note=output.note)
@@ -115,7 +115,7 @@ def _row(job: Job, references: References, item: int, index: int) -> dict[str, A
     }
 
 
-def _ask(method: Method, requests: Sequence[Request], folder: Path) -> list[Output]:
+def ask(method: Method, requests: Sequence[Request], folder: Path) -> list[Output]:
     """Return the method's outputs; what it raises is logged and is the reason of every sample of the batch."""
     if not requests:
         return []
@@ -136,7 +136,7 @@ def _commit(job: Job, row: dict[str, Any], output: Output) -> dict[str, Any]:
         return {"status": str(SampleStatus.UNAVAILABLE), "reason": output.error or ""}
     image = output.image
     wrong = output.error
-    if wrong is None and not _is_image(image):
+    if wrong is None and not is_image(image):
         wrong = f"the method gave no (H, W, 3) uint8 image but {_describe(image)}"
     if wrong is not None or image is None:
         return {"status": str(SampleStatus.GENERATION_ERROR), "reason": str(wrong)}
@@ -148,7 +148,7 @@ def _commit(job: Job, row: dict[str, Any], output: Output) -> dict[str, Any]:
     return {"path": path.as_posix(), "sha256": sha256_bytes(data), "width": width, "height": height}
 
 
-def _is_image(image: Any) -> bool:
+def is_image(image: Any) -> bool:
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
 
 

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from bench.errors import UserError
 from bench.faces.detection import RetinaFace, Scrfd, _anchors
-
 from bench.runtime import Runtime
 from tests.faces import toys
 from tests.shared import SHARED, needs

@@ -1,0 +1,161 @@
+"""The report of Table 2: a row per training set with its spread over seeds and its gap to real data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bench.recognition.pairs import TITLES
+from bench.report.model import Cell, Column, Table
+from bench.report.page.render import Page, render
+from bench.report.published import published, published_rows, published_table
+from bench.report.tables import frame, latex, markdown, simple
+from bench.store import write_atomic, write_table
+
+if TYPE_CHECKING:
+    from bench.recognition.table2 import Table2
+
+PUBLISHED = "arc2face_table2"
+METRIC = "verification accuracy of a recogniser trained on it"
+"""How the published table calls its numbers."""
+AVERAGE = "average"
+
+
+def summarise(results: pd.DataFrame, real: str) -> pd.DataFrame:
+    """Return the accuracy of each row on each set and on average, over the seeds.
+
+    Args:
+        results: a row per (row, seed, set): row, seed, set, accuracy, fold_se.
+        real: name of the row that learned from photographs.
+
+    Returns:
+        A row per (row, set) and one with set "average": mean, sd (over seeds, n - 1; NaN for one seed), fold_se (mean
+        over seeds; NaN for the average), seeds, and gap = (real - mean) / mean, DCFace's gap to real data.
+    """
+    average = results.groupby(["row", "seed"], sort=False)["accuracy"].mean().reset_index().assign(set=AVERAGE)
+    both = pd.concat([results, average], ignore_index=True)
+    groups = both.groupby(["row", "set"], sort=False)
+    found = groups.agg(
+        mean=("accuracy", "mean"), sd=("accuracy", "std"), fold_se=("fold_se", "mean"), seeds=("seed", "nunique")
+    )
+    found = found.reset_index()
+    reference = found[found["row"] == real].set_index("set")["mean"]
+    return found.assign(gap=(found["set"].map(reference) - found["mean"]) / found["mean"])
+
+
+def table(summary: pd.DataFrame, recognisers: Sequence[Mapping[str, Any]], sets: Sequence[str]) -> Table:
+    """Return the table, our rows first and published rows under a heading where they have the same sets.
+
+    Args:
+        summary: as `summarise` gives it.
+        recognisers: what each trained recogniser says of itself: row, images, identities, tried_images, layout, ...
+        sets: names of the sets, in order.
+    """
+    heads = [*(TITLES.get(name, name) for name in sets), AVERAGE]
+    columns = [Column("trained on", numeric=False), Column("images"), Column("identities"), Column("dropped")]
+    columns += [Column(head, group="accuracy, %", better="higher") for head in heads]
+    columns += [
+        Column("gap to real, %", better="lower", note="(real - this) / this, on the average, as DCFace defines it")
+    ]
+    about = {str(one["row"]): one for one in recognisers}
+    rows = [_ours(name, about[name], summary, [*sets, AVERAGE]) for name in dict.fromkeys(summary["row"])]
+    shown = published(PUBLISHED)
+    if set(heads[:-1]) & set(shown["dataset"]):
+        blank = [Cell("")] * 3
+        rows.append([Cell("Published, other training code; not ranked with ours"), *[Cell("")] * (len(columns) - 1)])
+        cells = published_rows(shown, [(METRIC, head) for head in heads])
+        rows += [[row[0], *blank, *row[1:], Cell("")] for row in cells]
+    return Table("Face recognition trained on synthetic faces", columns, rows, _notes(summary, recognisers))
+
+
+def _ours(name: str, about: Mapping[str, Any], summary: pd.DataFrame, sets: Sequence[str]) -> list[Cell]:
+    own = summary[summary["row"] == name].set_index("set")
+    images, tried = int(about["images"]), int(about.get("tried_images", 0))
+    cells = [
+        Cell(f"{own.at[one, 'mean']:.2%}".rstrip("%") + _spread(own.at[one, "sd"]), own.at[one, "mean"]) for one in sets
+    ]
+    gap = own.at[AVERAGE, "gap"]
+    counts = [Cell(str(n), n) for n in (images, int(about["identities"]), tried - images)]
+    return [Cell(name), *counts, *cells, Cell("n/a" if np.isnan(gap) else f"{100 * gap:.2f}", gap)]
+
+
+def _spread(deviation: float) -> str:
+    return "" if np.isnan(deviation) else f" ± {100 * deviation:.2f}"
+
+
+def _notes(summary: pd.DataFrame, recognisers: Sequence[Mapping[str, Any]]) -> list[str]:
+    trained = [one for one in recognisers if one["images"]]
+    layouts = sorted({f"{one['layout']}, {str(one['colour']).upper()}" for one in recognisers})
+    recipes = sorted({f"{one['recipe']['name']}, {one['epochs']:g} epochs" for one in trained})
+    error = summary["fold_se"].max()
+    looked = any(one["looked_at_test_sets"] for one in trained)
+    rule = "the last epoch is reported" + ("; the recipe's schedule looked at the test sets" if looked else "")
+    return [
+        f"Backbone: {'; '.join(layouts)}. Recipe: {'; '.join(recipes)}; {rule}.",
+        f"Mean ± standard deviation over {summary['seeds'].max()} seeds of the training; the standard error over the "
+        f"folds of one set is at most {100 * error:.2f}.",
+        "dropped: images that were tried and are not trained on: they could not be made, showed no face, or their "
+        "identity has too few.",
+    ]
+
+
+def best_epochs(logs: Mapping[tuple[str, int], pd.DataFrame], sets: Sequence[str]) -> Table:
+    """Return the last epoch next to the one that is best on the test sets, for each trained recogniser.
+
+    The best epoch is chosen on the very sets that it is reported on: it is shown because papers report it, not to be
+    compared with.
+    """
+    rows = []
+    for (row, seed), log in logs.items():
+        tested = log.dropna(subset=list(sets))
+        if tested.empty:
+            continue
+        average = tested[list(sets)].mean(axis=1)
+        best = average.idxmax()
+        rows.append([row, str(seed), *(f"{100 * value:.2f}" for value in (average.iloc[-1], average[best]))])
+        rows[-1].append(f"{log.loc[best, 'epoch']:g}")
+    header = ["trained on", "seed", "last epoch", "best epoch (chosen on the test sets)", "its number"]
+    return simple(header, rows, "Average accuracy, %: last epoch and best on the test sets")
+
+
+def quality_table(looked: pd.DataFrame, judge: str) -> Table:
+    """Return what the judge says of each set without any training."""
+    names = [name for name in looked.columns if name != "row"]
+    rows = [
+        [
+            str(line["row"]),
+            *(f"{line[name]:.0f}" if name in ("identities", "images") else f"{line[name]:.3f}" for name in names),
+        ]
+        for line in looked.to_dict("records")
+    ]
+    return simple(["set", *names], rows, f"The sets, seen by {judge}")
+
+
+def write(
+    folder: Path,
+    results: pd.DataFrame,
+    looked: pd.DataFrame,
+    plan: Table2,
+    recognisers: Sequence[Mapping[str, Any]],
+    logs: Mapping[tuple[str, int], pd.DataFrame],
+    real: str,
+) -> Path:
+    """Write the report: `index.html`, `table2.md`, `.tex`, `.csv`, and `results.parquet` with a row per seed and set.
+
+    Returns:
+        The folder.
+    """
+    summary = summarise(results, real)
+    main = table(summary, recognisers, plan.sets)
+    tables = [main, best_epochs(logs, plan.sets), quality_table(looked, plan.judge), published_table(PUBLISHED)]
+    write_table(folder / "results.parquet", results)
+    write_atomic(folder / "table2.csv", frame(main).to_csv(index=False).encode())
+    write_atomic(folder / "table2.md", "\n".join(f"## {one.title}\n\n{markdown(one)}" for one in tables).encode())
+    write_atomic(folder / "table2.tex", "\n".join(latex(one) for one in tables).encode())
+    page = Page("Experiment", main.title, summary=[("method", plan.label), ("recipe", plan.recipe.name)], tables=tables)
+    write_atomic(folder / "index.html", render(page))
+    return folder
