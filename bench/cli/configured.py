@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import resources
-from bench.app import explain, optional, register_resolvers
+from bench.cli.run import explain, optional, register_resolvers
 from bench.console import show
 from bench.errors import UserError, unknown
 

@@ -43,10 +43,11 @@ def _parsed(config: Any) -> tuple[Any, Task, Any]:
     """The run's spec, the task, and how images become crops."""
     from bench.facesets.making import SetOptions
     from bench.spec import from_mapping, plain
+    from bench.stages.run import on_device
 
     values = plain(config)
     task, options = options_of(values.pop("faceset"), "faceset", Task, SetOptions)
-    return from_mapping(values), task, options
+    return on_device(from_mapping(values)), task, options
 
 
 def _given(path: Path | None, key: str, what: str) -> Path:
@@ -105,9 +106,7 @@ def _check(config: Any) -> None:
     rows = chosen(faces, task.people, 0)
     features = embed(faces, rows, judge.network, judge.batch)
     show(pd.Series(check(faces, rows, features, 0)).to_string())
-    write_scores(
-        [(judge.name, quality.pair_scores(features, faces.labels[rows], PAIRS, 0))], faces.folder / "scores.png"
-    )
+    write_scores([(judge.name, quality.pair_scores(features, faces.labels[rows], PAIRS, 0))], faces.folder / "scores")
     for folder in task.against:
         other = FaceSet(folder)
         others = embed(other, chosen(other, other.identities, 0), judge.network, judge.batch)

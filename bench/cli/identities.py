@@ -40,11 +40,12 @@ def _fit(config: Any) -> None:
     from bench.identities.fitting import FitOptions, write
     from bench.identity import digest, identity
     from bench.spec import from_mapping, plain
+    from bench.stages.run import on_device
 
     values = plain(config)
     task, options = options_of(values.pop("fit"), "fit", FitTask, FitOptions)
     values.pop("sample")
-    spec = from_mapping(values)
+    spec = on_device(from_mapping(values))
     blocks, origin = _embeddings(spec, task)
     key = digest({"task": origin, "options": identity(options)})[:8]
     folder = task.to or spec.out / "identities" / f"fit-{origin['dataset']}-{key}"
@@ -69,17 +70,18 @@ def _of_dataset(spec: Any, recogniser: str) -> tuple[Any, dict[str, str]]:
     import pandas as pd
 
     from bench.spec import feature_id
-    from bench.stages.extract import Networks, feature_table, read_features
+    from bench.stages.networks import Networks
     from bench.stages.plan import plan
     from bench.stages.run import extract_photos
+    from bench.stages.tables import feature_table, read_features
 
     if recogniser not in spec.evaluator.recognisers:
         known = ", ".join(spec.evaluator.recognisers)
         raise UserError(f"evaluator {spec.evaluator.name} has no recogniser {recogniser!r}; it has: {known}")
     job = plan(spec)
-    extract_photos(job, [recogniser], Networks(spec))
-    pictures = job.photo_pictures()
-    features = read_features(feature_table(pictures, spec, recogniser), pictures.shards)
+    extract_photos(job, [recogniser], Networks(job.spec))
+    photos = job.photo_images()
+    features = read_features(feature_table(photos, spec, recogniser), photos.shards)
     subjects = pd.factorize(job.photos["subject"])[0].astype(np.int64)
     order = np.argsort(subjects, kind="stable")
 
@@ -88,7 +90,7 @@ def _of_dataset(spec: Any, recogniser: str) -> tuple[Any, dict[str, str]]:
 
     trained = str(getattr(spec.evaluator.recognisers[recogniser].options, "trained_on", ""))
     origin = {"dataset": spec.dataset.label, "recogniser": recogniser, "trained_on": trained, "content": job.content}
-    return blocks, origin | {"features": feature_id(spec, recogniser, "arcface112")}
+    return blocks, origin | {"features": feature_id(spec, recogniser)}
 
 
 def _sample(config: Any) -> None:

@@ -54,11 +54,12 @@ def _parsed(config: Any) -> tuple[Any, Task, Any, Any]:
     from bench.recognition.recipe import parse
     from bench.recognition.training import TrainOptions
     from bench.spec import from_mapping, plain
+    from bench.stages.run import on_device
 
     values = plain(config)
     task, options = options_of(values.pop("recognition"), "recognition", Task, TrainOptions)
     recipe = parse(values.pop("recipe"))
-    return from_mapping(values), task, options, recipe
+    return on_device(from_mapping(values)), task, options, recipe
 
 
 def _train(config: Any) -> None:

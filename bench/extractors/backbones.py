@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from bench.extractors.layouts import LAYOUTS
+
 if TYPE_CHECKING:
     from torch import nn
 
-Backbone = Literal["ir_18", "ir_50", "ir_se_50", "ir_101", "mobileface"]
-LAYOUTS: dict[Backbone, str] = {
-    "ir_18": "IR-18, AdaFace's layout",
-    "ir_50": "IR-50, AdaFace's layout",
-    "ir_se_50": "IR-SE-50, AdaFace's layout (squeeze in all 24 units, batch norm between the convolutions)",
-    "ir_101": "IR-101, AdaFace's layout",
+Backbone = Literal[
+    "ir_18", "ir_50", "ir_se_50", "ir_101", "curricular_101", "iresnet50", "iresnet100", "mobileface"
+]  # fmt: skip
+TITLES: dict[str, str] = {
+    **{name: layout.title for name, layout in LAYOUTS.items()},
     "mobileface": "MobileFaceNet-like, 0.3 M parameters (embedded world)",
 }
-"""What a reader must know of each: several networks are called IR-SE-50, and they don't reach the same accuracy."""
+"""Name -> what a reader must know of the network."""
 
 
 def build(name: Backbone) -> nn.Module:

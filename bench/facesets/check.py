@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from bench.errors import UserError
 from bench.facesets import quality
 from bench.facesets.store import FaceSet
-from bench.metrics.cosine import Floats, unit
+from bench.metrics.functional.cosine import Floats, blocks, unit
+from bench.studies.nearest import BLOCK, Block, nearest, nothing
 
 PAIRS = 100_000
 """Mated pairs, and non-mated ones, at most."""
@@ -93,7 +93,8 @@ def overlap(features: Floats, others: Floats, threshold: float) -> dict[str, flo
     Returns:
         `mean`, `q99` and `max` of the cosines, and the share `above` the threshold.
     """
-    cosine, _ = quality.nearest(features, (others[at : at + 65536] for at in range(0, len(others), 65536)))
+    bank = (Block(part.start, others[part]) for part in blocks(len(others), BLOCK))
+    cosine = nearest(features, bank, nothing(len(features), 1)).cosine[:, 0]
     return {
         "mean": float(cosine.mean()),
         "q99": float(np.quantile(cosine, 0.99)),
@@ -103,9 +104,8 @@ def overlap(features: Floats, others: Floats, threshold: float) -> dict[str, flo
 
 
 def write_scores(scores: Sequence[tuple[str, quality.PairScores]], path: Path) -> None:
-    """Write the distributions of mated and non-mated scores of some sets as a PNG."""
-    from bench.report.figures import density, legend, new, style
-    from bench.store import write_atomic
+    """Write the distributions of mated and non-mated scores of some sets as `path`.png and `path`.pdf."""
+    from bench.report.figures import density, legend, new, save, style
 
     figure, axes = new((6.4, 3.6))
     at, lines = np.linspace(-0.6, 1.05, 600), []
@@ -116,6 +116,4 @@ def write_scores(scores: Sequence[tuple[str, quality.PairScores]], path: Path) -
         lines.append((line, f"{name}: mated (dotted: non-mated)"))
     axes.set(xlabel="cosine", ylabel="density", xlim=(at[0], at[-1]))
     legend(axes, lines)
-    sink = BytesIO()
-    figure.savefig(sink, format="png")
-    write_atomic(path, sink.getvalue())
+    save(figure, path)

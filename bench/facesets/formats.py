@@ -153,7 +153,7 @@ def _from_parquet(tables: list[Path]) -> Items:
                     for image, label in zip(batch["image"], batch["label"], strict=True):
                         yield label.as_py(), image["bytes"].as_py()
         except (pa.ArrowException, OSError, KeyError) as error:
-            raise UserError(f"{path} is no Parquet file with `image` and `label`: {error}") from error
+            raise UserError(f"{path} is not a Parquet file with `image` and `label`: {error}") from error
 
 
 def take_in(items: Items, folder: Path, record: dict[str, object]) -> None:

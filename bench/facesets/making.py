@@ -29,9 +29,11 @@ from bench.identity import IDENTITY, RECORDED, Spec, digest, identity, weights
 from bench.images import Image, encode_png
 from bench.provenance import environment
 from bench.runtime import Runtime
-from bench.seeds import sample_seed
 from bench.spec import Execution, Part, Protocol, RunSpec, detector_id
 from bench.stages.generate import AI_GENERATED, ask, is_image
+from bench.stages.log import LOG
+from bench.stages.seeds import sample_seed
+from bench.status import SampleStatus, ViewStatus
 from bench.store import locked, sweep, write_atomic
 
 
@@ -181,7 +183,7 @@ def with_spares(counts: dict[int, int], spares: int, attempt: Callable[[Places],
             return
         for row in attempt(places):
             tried[row.identity] += 1
-            kept[row.identity] += row.status == "ok"
+            kept[row.identity] += row.status == SampleStatus.OK
             yield row
 
 
@@ -189,19 +191,19 @@ def cropped(detector: Any, options: SetOptions, generates: bool, folder: Path, m
     """Return the row of an image: its crop by the largest face, or what went wrong."""
     row = partial(Row, made.identity, made.index, made.seed, made.vector, made.cosine)
     if made.image is None:
-        return row(status="generation_error", reason=made.error)
+        return row(status=SampleStatus.GENERATION_ERROR, reason=made.error)
     if options.keep_images:
         path = folder / "images" / f"{made.identity:08d}" / f"{made.index:06d}.png"
         write_atomic(path, encode_png(made.image, AI_GENERATED if generates else {}))
     faces = detector.detect(made.image).faces
     if not faces:
-        return row(status="no_face", reason="no face was found")
+        return row(status=SampleStatus.NO_FACE, reason="no face was found")
     from bench.faces.align import arcface112
 
     try:
         crop = arcface112(made.image, faces[0].keypoints)
     except ValueError as error:
-        return row(score=faces[0].score, status="no_crop", reason=str(error))
+        return row(score=faces[0].score, status=ViewStatus.NO_CROP, reason=str(error))
     return row(score=faces[0].score, crop=encoded(crop, options, generates))
 
 
@@ -251,7 +253,7 @@ def generated(spec: RunSpec, people: Identities, options: SetOptions, out: Path,
         "environment": environment(),
     }
     folder = out / f"{label}-{record['id'][:8]}"
-    maker = partial(_generator, spec, people.folder, recogniser, label)
+    maker = partial(_generator, spec, people.folder, recogniser, label, folder)
     generates = getattr(registry.get("methods", spec.method.name), "generates", True)
     counts = people.images.tolist()
     return Job(folder, counts, options, spec.evaluator.detector, spec.execution, maker, generates, record)
@@ -276,11 +278,11 @@ def _recogniser(spec: RunSpec, people: Identities) -> str:
     return wanted[0]
 
 
-def _generator(spec: RunSpec, people: Path, recogniser: str, label: str) -> Generator:
-    runtime = Runtime(spec.execution.device, spec.execution.threads, (spec.protocol.prompt,))
+def _generator(spec: RunSpec, people: Path, recogniser: str, label: str, folder: Path) -> Generator:
+    runtime = Runtime(spec.execution.device, spec.execution.threads, (spec.protocol.prompt,), folder / LOG)
     method = registry.get("methods", spec.method.name)(spec.method.options, runtime)
     batch = int(getattr(spec.method.options, "batch", 1))
-    return Generator(method, batch, Identities(people), recogniser, label, spec.protocol)
+    return Generator(method, batch, Identities(people), recogniser, label, spec.protocol, folder)
 
 
 class Generator:
@@ -293,19 +295,32 @@ class Generator:
         recogniser: whose embeddings they are.
         label: enters every seed.
         protocol: seed and prompt.
+        folder: of the face set; its log gets what the method raises.
     """
 
     def __init__(
-        self, method: Method, batch: int, people: Identities, recogniser: str, label: str, protocol: Protocol
+        self,
+        method: Method,
+        batch: int,
+        people: Identities,
+        recogniser: str,
+        label: str,
+        protocol: Protocol,
+        folder: Path,
     ) -> None:
-        self._method, self._batch, self._people = method, batch, people
-        self._recogniser, self._label, self._protocol = recogniser, label, protocol
+        self._method = method
+        self._batch = batch
+        self._people = people
+        self._recogniser = recogniser
+        self._label = label
+        self._protocol = protocol
+        self._folder = folder
 
     def __call__(self, places: Places) -> Iterator[Made]:
         """Yield the images of (identity, index) places."""
         for start in range(0, len(places), self._batch):
             asked = [self._request(*place) for place in places[start : start + self._batch]]
-            yield from map(self._made, asked, ask(self._method, asked))
+            yield from map(self._made, asked, ask(self._method, asked, self._folder))
 
     def _request(self, identity: int, index: int) -> Request:
         vector = self._people.vectors(identity, [index])[0].astype(np.float32)

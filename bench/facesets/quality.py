@@ -5,14 +5,13 @@ Every function works on cosines of one recogniser. The recogniser should not be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.identities.sampling import Rule, distinct
-from bench.metrics.cosine import Floats, blocks, unit
+from bench.metrics.functional.cosine import Floats, blocks, unit
 from bench.metrics.precision_recall import neighbourhoods
 
 THRESHOLD = 0.3
@@ -145,31 +144,5 @@ def equal_error_rate(scores: PairScores) -> float:
     0.333333
     """
     _, fmr, fnmr = error_rates(scores)
-    nearest = np.abs(fmr - fnmr).argmin()
-    return float((fmr[nearest] + fnmr[nearest]) / 2)
-
-
-def nearest(queries: Floats, references: Iterable[Floats]) -> tuple[Floats, NDArray[np.int64]]:
-    """Return the cosine and the row of the nearest reference of each query; exact, in blocks.
-
-    Args:
-        queries: (n, d), raw or unit.
-        references: blocks of (m, d) rows; rows are counted over all blocks.
-
-    Returns:
-        (n,) cosines rounded to 6 decimals, and (n,) rows; equal cosines go to the lowest row. Without any reference
-        they are -inf and -1.
-
-    >>> nearest(np.array([[1.0, 0.0]]), [np.array([[0.0, 1.0]]), np.array([[2.0, 0.0], [1.0, 0.0]])])
-    (array([1.]), array([1]))
-    """
-    rows = unit(queries)
-    best, where, start = np.full(len(rows), -np.inf), np.full(len(rows), -1, np.int64), 0
-    for block in references:
-        table = np.round(rows @ unit(block).T, 6)
-        row = table.argmax(1)
-        found = table[np.arange(len(rows)), row]
-        where = np.where(found > best, start + row, where)
-        best = np.maximum(found, best)
-        start += len(block)
-    return best, where
+    crossing = np.abs(fmr - fnmr).argmin()
+    return float((fmr[crossing] + fnmr[crossing]) / 2)

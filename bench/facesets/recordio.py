@@ -16,7 +16,7 @@ from bench.errors import UserError
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 _HEAD = struct.Struct("<IfQQ")
-"""Flag (0: the label is the number that follows; k: k labels stand before the payload), label, id, a second id."""
+"""Flag (0: the label is the number that follows; k: k labels come before the payload), label, id, a second id."""
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 
 
@@ -91,7 +91,7 @@ def images(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield (identity, encoded image) of a .rec file of insightface or of im2rec, in the order of the file.
 
     Raises:
-        UserError: see `read`; or an identity is no whole number, an image is empty, or the file holds fewer records
+        UserError: see `read`; or an identity is not a whole number, an image is empty, or the file holds fewer records
             than its record 0 says.
     """
     number, wanted = -1, 0
@@ -101,7 +101,7 @@ def images(path: Path) -> Iterator[tuple[int, bytes]]:
             continue
         identity = record.labels[0]
         if identity < 0 or identity != int(identity):
-            raise _damaged(path, number, f"has the label {identity:g}, which is no whole number from 0")
+            raise _damaged(path, number, f"has the label {identity:g}, which is not a whole number from 0")
         if not record.payload:
             raise _damaged(path, number, "has no image")
         yield int(identity), record.payload

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from bench.errors import UserError
 from bench.hashing import sha256_bytes
 from bench.images import Image, ImageError, decode
-from bench.store import Table, read_json, table, write_json
+from bench.status import SampleStatus, ViewStatus
+from bench.store import ShardTable, read_json, shard_table, write_json
 
 SIDE = 112
 RECORD = "faceset.json"
@@ -46,7 +47,7 @@ class Row:
         vector: sha256 of the vector that it was made from; "" where there is none.
         cosine: of that vector to the identity's own; NaN where there is none.
         score: of the detector; NaN without a face.
-        status: ok | generation_error | no_face | no_crop.
+        status: of the sample: ok, generation_error or no_face; or of its view: no_crop.
         reason: what went wrong; "" where nothing did.
         crop: the encoded crop, 112 x 112; empty unless the status is ok.
     """
@@ -57,7 +58,7 @@ class Row:
     vector: str = ""
     cosine: float = float("nan")
     score: float = float("nan")
-    status: str = "ok"
+    status: SampleStatus | ViewStatus = SampleStatus.OK
     reason: str = ""
     crop: bytes = b""
 
@@ -65,9 +66,9 @@ class Row:
 COLUMNS = [field.name for field in fields(Row) if field.name != "crop"]
 
 
-def manifest(folder: Path) -> Table:
+def manifest(folder: Path) -> ShardTable:
     """Return the table of all images that were tried."""
-    return table(folder, "manifest")
+    return shard_table(folder, "manifest")
 
 
 def shard_file(folder: Path, shard: int) -> Path:
@@ -79,7 +80,7 @@ def write_shard(folder: Path, shard: int, rows: Iterable[Row]) -> pd.DataFrame:
     """Write a shard, its tar first, then its rows; the same rows give the same bytes.
 
     Returns:
-        The rows as they stand in the manifest: `COLUMNS`, and for each crop its `sha256`, `offset` in the tar and
+        The rows of the manifest: `COLUMNS`, and for each crop its `sha256`, `offset` in the tar and
         `size` in bytes.
     """
     path = shard_file(folder, shard)
@@ -96,8 +97,8 @@ def write_shard(folder: Path, shard: int, rows: Iterable[Row]) -> pd.DataFrame:
 
 def _add(tar: tarfile.TarFile, row: Row) -> dict[str, Any]:
     """Appends a row's crop and label; returns its line of the manifest."""
-    line = {name: value for name, value in asdict(row).items() if name != "crop"}
-    if row.status != "ok":
+    line = {**{name: value for name, value in asdict(row).items() if name != "crop"}, "status": str(row.status)}
+    if row.status != SampleStatus.OK:
         return line | {"sha256": "", "offset": -1, "size": 0}
     stem = f"{row.identity:08d}_{row.index:06d}"
     offset = tar.offset + tarfile.BLOCKSIZE
@@ -117,7 +118,7 @@ def close(folder: Path, shards: int, record: dict[str, Any]) -> None:
     digest = hashlib.sha256()
     for shard in range(shards):
         frame = manifest(folder).read_shard(shard)
-        for line in frame.loc[frame["status"] == "ok", ["identity", "sha256"]].itertuples(index=False):
+        for line in frame.loc[frame["status"] == SampleStatus.OK, ["identity", "sha256"]].itertuples(index=False):
             digest.update(f"{line.identity} {line.sha256}\n".encode())
     write_json(folder / RECORD, {**record, "shards": shards, "content": digest.hexdigest()})
 
@@ -134,7 +135,7 @@ class FaceSet:
     def __init__(self, folder: Path) -> None:
         if not (folder / RECORD).is_file():
             raise UserError(
-                f"{folder} is no whole face set: it has no {RECORD}; make it with `python -m bench faceset`"
+                f"{folder} is not a whole face set: {RECORD} is missing; make it with `python -m bench faceset`"
             )
         self.folder, self.record = folder, read_json(folder / RECORD)
         parts = [self._places(shard) for shard in range(self.record["shards"])]
@@ -152,7 +153,7 @@ class FaceSet:
 
     def _places(self, shard: int) -> tuple[NDArray[Any], ...]:
         frame = manifest(self.folder).read_shard(shard)
-        kept = frame[frame["status"] == "ok"]
+        kept = frame[frame["status"] == SampleStatus.OK]
         numbers = np.full(len(kept), shard, np.int32)
         offset, size = kept["offset"].to_numpy(np.int64), kept["size"].to_numpy(np.int32)
         return kept["identity"].to_numpy(np.int64), numbers, offset, size

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from bench.identities.pca import Pca
-from bench.report.figures import COLOURS, legend, new
-from bench.store import write_atomic
+from bench.report.figures import COLOURS, legend, new, save
 
 
 def write_variance(pca: Pca, rebuilt: pd.DataFrame, path: Path) -> None:
@@ -19,7 +17,7 @@ def write_variance(pca: Pca, rebuilt: pd.DataFrame, path: Path) -> None:
     Args:
         pca: the fit.
         rebuilt: as `bench.identities.fitting.rebuilding` gives it.
-        path: of the PNG.
+        path: of the PNG and the PDF, without the ending.
     """
     figure, axes = new((5.2, 3.4))
     number = np.arange(1, pca.width + 1)
@@ -29,6 +27,4 @@ def write_variance(pca: Pca, rebuilt: pd.DataFrame, path: Path) -> None:
     axes.set(xlabel="components", ylim=(0, 1.02), xlim=(1, pca.width))
     lines = [(variance, "explained variance"), (cosine, "cosine of the reconstruction (mean, lowest 5 %)")]
     legend(axes, lines)
-    sink = BytesIO()
-    figure.savefig(sink, format="png")
-    write_atomic(path, sink.getvalue())
+    save(figure, path)

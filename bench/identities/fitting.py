@@ -14,7 +14,7 @@ from bench.errors import UserError
 from bench.identities.pca import Pca, fit, gather, reconstruction
 from bench.identities.within import covariance_root, deviations
 from bench.identity import IDENTITY, Spec
-from bench.metrics.cosine import Floats, unit
+from bench.metrics.functional.cosine import Floats, unit
 from bench.store import read_json, write_atomic, write_json, write_table
 
 FILE = "pca.npz"
@@ -67,7 +67,7 @@ def _scaled(blocks: Blocks, options: FitOptions) -> Iterator[Block]:
 
 def _rows(blocks: Blocks, options: FitOptions) -> Iterator[Floats]:
     if options.per == "image":
-        yield from (np.asarray(rows) for rows, _ in _scaled(blocks, options))
+        yield from (np.asarray(rows, np.float64) for rows, _ in _scaled(blocks, options))
         return
     for rows, subjects in whole_subjects(_scaled(blocks, options)):
         _, number = np.unique(subjects, return_inverse=True)
@@ -125,7 +125,7 @@ def write(blocks: Blocks, options: FitOptions, folder: Path, origin: dict[str, A
     write_json(folder / RECORD, {**record, "note": note})
     from bench.identities.figures import write_variance
 
-    write_variance(pca, rebuilt, folder / "variance.png")
+    write_variance(pca, rebuilt, folder / "variance")
     return pca
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import UserError
-from bench.metrics.cosine import Floats, unit
+from bench.metrics.functional.cosine import Floats, unit
 
 ROWS_PER_COMPONENT = 10
 """A fit on fewer vectors than this many times their length says little about the last components."""

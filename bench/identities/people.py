@@ -16,7 +16,7 @@ from bench.identities import fitting
 from bench.identities.sampling import Rule, distinct, draw
 from bench.identities.within import Within, vary
 from bench.identity import IDENTITY, Spec
-from bench.metrics.cosine import Floats
+from bench.metrics.functional.cosine import Floats
 from bench.store import read_json, write_atomic, write_json
 
 RECORD = "identities.json"
@@ -77,7 +77,7 @@ def sample(source: Path, options: SampleOptions, folder: Path) -> Identities:
     if options.within.law == "covariance" and root is not None:
         _write(folder / "within.npy", root)
     origin = {key: fitted[key] for key in ("dataset", "recogniser", "trained_on") if key in fitted}
-    record = {**origin, "fit": sha256_path(source / fitting.FILE), "fitted_on": fitted["n"], "candidates": drawn}
+    record: dict[str, Any] = {**origin, "fit": sha256_path(source / fitting.FILE), "fitted_on": fitted["n"], "candidates": drawn}
     write_json(folder / RECORD, {**record, "options": options.model_dump()})
     return Identities(folder)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.identities.pca import Pca, components
-from bench.metrics.cosine import Floats, blocks, unit
+from bench.metrics.functional.cosine import Floats, blocks, unit
 
 Rule = Literal["greedy", "literal"]
 """`greedy` compares a vector with those that were kept before it, `literal` with all that came before it.

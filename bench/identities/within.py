@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bench.errors import UserError
 from bench.identity import IDENTITY, Spec
-from bench.metrics.cosine import Floats, unit
+from bench.metrics.functional.cosine import Floats, unit
 
 
 class Within(Spec):

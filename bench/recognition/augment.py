@@ -80,10 +80,10 @@ def _coarse(image: Image, rng: np.random.Generator) -> Image:
 
 def _jittered(image: Image, rng: np.random.Generator) -> Image:
     """Brightness, contrast and saturation, in random order."""
-    picture = Pil.fromarray(np.ascontiguousarray(image))
+    changed = Pil.fromarray(np.ascontiguousarray(image))
     for k in rng.permutation(len(_ENHANCERS)):
-        picture = _ENHANCERS[k](picture).enhance(rng.uniform(0.5, 1.5))
-    return np.asarray(picture)
+        changed = _ENHANCERS[k](changed).enhance(rng.uniform(0.5, 1.5))
+    return np.asarray(changed)
 
 
 def _random(image: Image, options: Augmentation, rng: np.random.Generator) -> Image:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 
-from bench.report.figures import COLOURS, GREY, legend, new
-from bench.store import write_atomic
+from bench.report.figures import COLOURS, GREY, legend, new, save
 
 
 def write_log(log: pd.DataFrame, path: Path) -> None:
@@ -16,7 +14,7 @@ def write_log(log: pd.DataFrame, path: Path) -> None:
 
     Args:
         log: columns step, epoch, loss, rate, and one a set.
-        path: of the PNG.
+        path: of the PNG and the PDF, without the ending.
     """
     figure, axes = new((6.4, 3.6))
     [loss] = axes.plot(log["epoch"], log["loss"], color=COLOURS[0])
@@ -30,6 +28,4 @@ def write_log(log: pd.DataFrame, path: Path) -> None:
         [line] = right.plot(tested["epoch"], tested[name], color=COLOURS[1 + number % 7], marker="o", markersize=3)
         lines.append((line, str(name)))
     legend(axes, lines)
-    sink = BytesIO()
-    figure.savefig(sink, format="png")
-    write_atomic(path, sink.getvalue())
+    save(figure, path)

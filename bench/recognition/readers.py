@@ -8,6 +8,7 @@ from typing import Any
 
 from bench import registry
 from bench.errors import UserError
+from bench.extractors.protocol import distance_of
 from bench.recognition import training
 from bench.runtime import Runtime
 from bench.spec import RunSpec
@@ -34,7 +35,8 @@ def reader(spec: RunSpec, name: str) -> Reader:
     """Return a recogniser: the folder of a trained one, or one of the evaluator's by its name.
 
     Raises:
-        UserError: neither is there, or it reads another view than aligned crops.
+        UserError: neither is there, or it reads another view than aligned crops, or its embeddings are not compared by
+            their cosine.
     """
     if (Path(name) / training.WEIGHTS).is_file():
         network = training.extractor(Path(name), spec.execution.device)
@@ -48,7 +50,8 @@ def reader(spec: RunSpec, name: str) -> Reader:
     options: Any = known[name].options
     if options.view != "arcface112":
         raise UserError(f"recogniser {name} reads {options.view}; verification sets hold arcface112 crops")
-    network = registry.get("extractors", known[name].name)(
-        options, Runtime(spec.execution.device, spec.execution.threads)
-    )
-    return Reader(name, network, int(options.batch), options.trained_on)
+    kind = registry.get("extractors", known[name].name)
+    if distance_of(kind) != "cosine":
+        raise UserError(f"recogniser {name} compares embeddings by their {distance_of(kind)} distance, not the cosine")
+    network = kind(options, Runtime(spec.execution.device, spec.execution.threads))
+    return Reader(name, network, int(options.batch), str(getattr(options, "trained_on", "")))

@@ -1,4 +1,4 @@
-"""Rendered people as a face set and as verification pairs: what stands for photographs in the embedded world."""
+"""Rendered people as a face set and as verification pairs: they take the place of photographs in the embedded world."""
 
 from __future__ import annotations
 

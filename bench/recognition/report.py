@@ -3,26 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bench.recognition.pairs import TITLES
-from bench.report.model import Cell, Column, Table
+from bench.report.model import Cell, Column, Table, count
 from bench.report.page.render import Page, render
 from bench.report.published import published, published_rows, published_table
 from bench.report.tables import frame, latex, markdown, simple
 from bench.store import write_atomic, write_table
 
-if TYPE_CHECKING:
-    from bench.recognition.table2 import Table2
-
 PUBLISHED = "arc2face_table2"
 METRIC = "verification accuracy of a recogniser trained on it"
 """How the published table calls its numbers."""
 AVERAGE = "average"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What the experiment measured.
+
+    Attributes:
+        results: a row per (row, seed, set): row, seed, set, accuracy, fold_se.
+        quality: what the judge says of each set: row, and the numbers of `bench.facesets.check.check`.
+        recognisers: what each trained recogniser says of itself: row, images, identities, tried_images, layout, ...
+        logs: (row, seed) -> the log of its training.
+        sets: names of the verification sets, in order.
+        label: name of the synthetic set's row.
+        real: name of the row that learned from photographs.
+        recipe: name of the recipe.
+        judge: name of the recogniser that looked at the sets.
+    """
+
+    results: pd.DataFrame
+    quality: pd.DataFrame
+    recognisers: Sequence[Mapping[str, Any]]
+    logs: Mapping[tuple[str, int], pd.DataFrame]
+    sets: Sequence[str]
+    label: str
+    real: str
+    recipe: str
+    judge: str
 
 
 def summarise(results: pd.DataFrame, real: str) -> pd.DataFrame:
@@ -63,28 +88,30 @@ def table(summary: pd.DataFrame, recognisers: Sequence[Mapping[str, Any]], sets:
     ]
     about = {str(one["row"]): one for one in recognisers}
     rows = [_ours(name, about[name], summary, [*sets, AVERAGE]) for name in dict.fromkeys(summary["row"])]
+    headings = {}
     shown = published(PUBLISHED)
     if set(heads[:-1]) & set(shown["dataset"]):
         blank = [Cell("")] * 3
-        rows.append([Cell("Published, other training code; not ranked with ours"), *[Cell("")] * (len(columns) - 1)])
+        headings[len(rows)] = "Published, other training code; not ranked with ours"
         cells = published_rows(shown, [(METRIC, head) for head in heads])
         rows += [[row[0], *blank, *row[1:], Cell("")] for row in cells]
-    return Table("Face recognition trained on synthetic faces", columns, rows, _notes(summary, recognisers))
+    return Table("Face recognition trained on synthetic faces", columns, rows, _notes(summary, recognisers), headings)
 
 
 def _ours(name: str, about: Mapping[str, Any], summary: pd.DataFrame, sets: Sequence[str]) -> list[Cell]:
     own = summary[summary["row"] == name].set_index("set")
-    images, tried = int(about["images"]), int(about.get("tried_images", 0))
-    cells = [
-        Cell(f"{own.at[one, 'mean']:.2%}".rstrip("%") + _spread(own.at[one, "sd"]), own.at[one, "mean"]) for one in sets
-    ]
-    gap = own.at[AVERAGE, "gap"]
-    counts = [Cell(str(n), n) for n in (images, int(about["identities"]), tried - images)]
-    return [Cell(name), *counts, *cells, Cell("n/a" if np.isnan(gap) else f"{100 * gap:.2f}", gap)]
+    percent = (100 * own[["mean", "sd", "gap"]]).to_dict("index")
+    images = int(about["images"])
+    dropped = int(about.get("tried_images", 0)) - images
+    counts = [count(n) for n in (images, int(about["identities"]), dropped)]
+    accuracies = [_accuracy(percent[one]["mean"], percent[one]["sd"]) for one in sets]
+    gap = percent[AVERAGE]["gap"]
+    return [Cell(name), *counts, *accuracies, Cell(value=None if np.isnan(gap) else gap, digits=2)]
 
 
-def _spread(deviation: float) -> str:
-    return "" if np.isnan(deviation) else f" ± {100 * deviation:.2f}"
+def _accuracy(mean: float, deviation: float) -> Cell:
+    """The cell of a mean over seeds, in percent; with its standard deviation, which is not an interval, where known."""
+    return Cell(None if np.isnan(deviation) else f"{mean:.2f} ± {deviation:.2f}", mean, digits=2)
 
 
 def _notes(summary: pd.DataFrame, recognisers: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -115,9 +142,9 @@ def best_epochs(logs: Mapping[tuple[str, int], pd.DataFrame], sets: Sequence[str
         if tested.empty:
             continue
         average = tested[list(sets)].mean(axis=1)
-        best = average.idxmax()
-        rows.append([row, str(seed), *(f"{100 * value:.2f}" for value in (average.iloc[-1], average[best]))])
-        rows[-1].append(f"{log.loc[best, 'epoch']:g}")
+        best = int(average.to_numpy().argmax())
+        shown = [f"{100 * average.iloc[place]:.2f}" for place in (-1, best)]
+        rows.append([row, str(seed), *shown, f"{tested['epoch'].iloc[best]:g}"])
     header = ["trained on", "seed", "last epoch", "best epoch (chosen on the test sets)", "its number"]
     return simple(header, rows, "Average accuracy, %: last epoch and best on the test sets")
 
@@ -135,27 +162,23 @@ def quality_table(looked: pd.DataFrame, judge: str) -> Table:
     return simple(["set", *names], rows, f"The sets, seen by {judge}")
 
 
-def write(
-    folder: Path,
-    results: pd.DataFrame,
-    looked: pd.DataFrame,
-    plan: Table2,
-    recognisers: Sequence[Mapping[str, Any]],
-    logs: Mapping[tuple[str, int], pd.DataFrame],
-    real: str,
-) -> Path:
+def write(folder: Path, outcome: Outcome) -> Path:
     """Write the report: `index.html`, `table2.md`, `.tex`, `.csv`, and `results.parquet` with a row per seed and set.
 
     Returns:
         The folder.
     """
-    summary = summarise(results, real)
-    main = table(summary, recognisers, plan.sets)
-    tables = [main, best_epochs(logs, plan.sets), quality_table(looked, plan.judge), published_table(PUBLISHED)]
-    write_table(folder / "results.parquet", results)
+    main = table(summarise(outcome.results, outcome.real), outcome.recognisers, outcome.sets)
+    tables = [
+        main,
+        best_epochs(outcome.logs, outcome.sets),
+        quality_table(outcome.quality, outcome.judge),
+        published_table(PUBLISHED),
+    ]
+    write_table(folder / "results.parquet", outcome.results)
     write_atomic(folder / "table2.csv", frame(main).to_csv(index=False).encode())
     write_atomic(folder / "table2.md", "\n".join(f"## {one.title}\n\n{markdown(one)}" for one in tables).encode())
     write_atomic(folder / "table2.tex", "\n".join(latex(one) for one in tables).encode())
-    page = Page("Experiment", main.title, summary=[("method", plan.label), ("recipe", plan.recipe.name)], tables=tables)
-    write_atomic(folder / "index.html", render(page))
+    summary = [("method", outcome.label), ("recipe", outcome.recipe)]
+    write_atomic(folder / "index.html", render(Page("Experiment", main.title, summary=summary, tables=tables)))
     return folder

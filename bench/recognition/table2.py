@@ -7,8 +7,9 @@
     <out>/table2/trained/        a recogniser for each row and seed
     <out>/table2/report/         the table
 
-What is there is not made again. In the embedded world rendered people stand for photographs: those whom the real-data
-row learns from, those whose embeddings are fitted, and those on whom every recogniser is tested are different people.
+What is there is not made again. In the embedded world rendered people take the place of photographs: those whom
+the real-data row learns from, those whose embeddings are fitted, and those on whom every recogniser is tested are
+different people.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from bench.recognition.pairs import Pairs, find_pairs
 from bench.recognition.readers import reader
 from bench.recognition.recipe import Recipe
 from bench.recognition.rendered import Cast, Rendered, write_pairs
-from bench.recognition.report import write
+from bench.recognition.report import Outcome, write
 from bench.recognition.testing import decisions, evaluate, table
 from bench.recognition.training import TrainOptions
 from bench.runtime import Runtime
@@ -136,9 +137,18 @@ def run(spec: RunSpec, plan: Table2) -> Path:
         faces = making.make(_synthetic(spec, plan, fitted, base))
         entries = list(_entries(plan, {REAL: real, plan.label: faces}, base))
         _train_all(spec, plan, entries, pairs)
-        results = _tests(entries, pairs)
-        looked = _quality(spec, plan, {REAL: real, plan.label: faces})
-        return write(base / "report", results, looked, plan, [_summary(e) for e in entries], _logs(entries), REAL)
+        outcome = Outcome(
+            results=_tests(entries, pairs),
+            quality=_quality(spec, plan, {REAL: real, plan.label: faces}),
+            recognisers=[_summary(entry) for entry in entries],
+            logs=_logs(entries),
+            sets=plan.sets,
+            label=plan.label,
+            real=REAL,
+            recipe=plan.recipe.name,
+            judge=plan.judge,
+        )
+        return write(base / "report", outcome)
 
 
 def _real(spec: RunSpec, plan: Table2, base: Path) -> FaceSet:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench import resources
 from bench.errors import UserError
 from bench.images import Image
-from bench.metrics.cosine import Floats
+from bench.metrics.functional.cosine import Floats
 from bench.recognition.pairs import Pairs
 from bench.recognition.verification import Flags, Verification, distances, pair_bootstrap, tar_at_far, verify
 

@@ -3,7 +3,7 @@
 <folder>/resume.pt                all that is needed to go on; deleted by nobody
 <folder>/recogniser.safetensors   the backbone of the last epoch, with the keys of AdaFace's official files
 <folder>/recogniser.json          what it is
-<folder>/log.parquet, log.png     loss, learning rate and accuracy over time
+<folder>/log.parquet, log.png, .pdf   loss, learning rate and accuracy over time
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pydantic import Field
 from bench.console import progress
 from bench.errors import UserError
 from bench.execution.local import limit_threads
-from bench.extractors.backbones import LAYOUTS, build
+from bench.extractors.backbones import TITLES, build
 from bench.facesets.store import FaceSet
 from bench.identity import IDENTITY, RECORDED, Spec, digest, identity
 from bench.provenance import environment
@@ -362,7 +362,7 @@ def _write(job: Job, faces: FaceSet, crops: Crops, state: State, accelerator: Ac
     os.replace(unfinished, job.folder / WEIGHTS)
     log = pd.DataFrame(state.rows)
     write_table(job.folder / "log.parquet", log)
-    write_log(log, job.folder / "log.png")
+    write_log(log, job.folder / "log")
     write_json(job.folder / RECORD, _record(job, faces, crops, state, accelerator, key))
 
 
@@ -371,7 +371,7 @@ def _record(job: Job, faces: FaceSet, crops: Crops, state: State, accelerator: A
         "id": key,
         "name": "adaface",
         "network": job.recipe.network,
-        "layout": LAYOUTS[job.recipe.network],
+        "layout": TITLES[job.recipe.network],
         "colour": job.recipe.colour,
         "trained_on": trained_on(faces),
         "faces": {"name": faces.record.get("name", faces.folder.name), "content": faces.record["content"]},
@@ -413,7 +413,7 @@ def untrained(recipe: Recipe, seed: int, folder: Path) -> Path:
     initialise(network)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS)
-    record = {"name": "adaface", "network": recipe.network, "layout": LAYOUTS[recipe.network], "colour": recipe.colour}
+    record = {"name": "adaface", "network": recipe.network, "layout": TITLES[recipe.network], "colour": recipe.colour}
     write_json(folder / RECORD, record | {"trained_on": "nothing", "images": 0, "identities": 0, "epochs": 0})
     return folder
 

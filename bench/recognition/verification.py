@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from bench.errors import UserError
-from bench.metrics.cosine import Floats, unit
+from bench.metrics.functional.cosine import Floats, unit
 
 FOLDS = 10
 CUTS = np.arange(0, 4, 0.01)

@@ -149,6 +149,7 @@ def _commit(job: Job, row: dict[str, Any], output: Output) -> dict[str, Any]:
 
 
 def is_image(image: Any) -> bool:
+    """Return whether something is an image as the project passes them on: (H, W, 3) uint8."""
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
 
 

@@ -65,7 +65,7 @@ def test_pairs_of_both_kinds():
 
 def test_the_figure(tmp_path):
     scores = quality.PairScores(np.linspace(0.4, 0.9, 50), np.linspace(-0.2, 0.3, 50))
-    write_scores([("judge", scores)], tmp_path / "scores.png")
+    write_scores([("judge", scores)], tmp_path / "scores")
     assert (tmp_path / "scores.png").stat().st_size > 1000
 
 

@@ -27,7 +27,7 @@ def call(capsys, *arguments):
         (["identities", "sample", "sample.within.law=cone"], "sample.within.law='cone'"),
         (["faceset", "make"], "faceset.identities is missing"),
         (["faceset", "import", "faceset.source=none"], "no face set in none"),
-        (["faceset", "export", "faceset.set=none", "faceset.to=x"], "none is no whole face set"),
+        (["faceset", "export", "faceset.set=none", "faceset.to=x"], "none is not a whole face set"),
         (["recognition", "train"], "recognition.faces is missing"),
         (["recognition", "train", "recipe=adaface"], "unknown recipe 'adaface'; did you mean 'adaface_casia'?"),
         (["recognition", "train", "recipe.batch=1", "recognition.faces=x"], "recipe.batch=1"),
