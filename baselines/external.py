@@ -25,6 +25,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Annotated, Any, ClassVar
 
@@ -224,8 +225,9 @@ class Program:
 
 def _listen(process: subprocess.Popen[bytes], answers: queue.Queue[bytes]) -> None:
     """Put each line that a program writes in the queue, cut behind `MAX_LINE` bytes; b"" at the end."""
-    assert process.stdout is not None
-    for line in iter(lambda: process.stdout.readline(MAX_LINE + 1), b""):
+    output = process.stdout
+    assert output is not None
+    for line in iter(partial(output.readline, MAX_LINE + 1), b""):
         answers.put(line)
     answers.put(b"")
 

@@ -25,9 +25,7 @@ def deviations(protocol: Protocol) -> list[str]:
     ]
     if not changed:
         return []
-    return [
-        f"these are not the settings of protocol {protocol.name}, and the numbers are not its: {', '.join(changed)}"
-    ]
+    return [f"not the settings of protocol {protocol.name}, so that its numbers are others: {', '.join(changed)}"]
 
 
 @lru_cache(maxsize=16)

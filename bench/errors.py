@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 NEAR = 0.6
 """Similarity from which on a name counts as a misspelling of another."""
+SHORTEST_WORD = 4
+"""Letters of a word that is compared by itself; shorter ones resemble too much."""
 _PLACES = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOSPC,
     errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP,
@@ -52,7 +54,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def _similarity(name: str, other: str) -> float:
     group, _, last = name.rpartition(".")
     other_group, _, other_last = other.rpartition(".")
-    words = max(_ratio(last, word) for word in other_last.split("_"))
+    words = max((_ratio(last, word) for word in other_last.split("_") if len(word) >= SHORTEST_WORD), default=0.0)
     of_last = max(_ratio(last, other_last), 0.95 * words)
     return of_last if group == other_group else 0.7 * of_last + 0.3 * _ratio(group, other_group)
 

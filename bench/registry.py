@@ -76,6 +76,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "copying": "bench.metrics.copying:METRIC",
         "copying_lpips": "bench.metrics.copying_lpips:METRIC",
         "copying_sscd": "bench.metrics.copying_sscd:METRIC",
+        "detection_agreement": "bench.metrics.detection_agreement:METRIC",
         "expression_diversity": "bench.metrics.expression_diversity:METRIC",
         "face_quality": "bench.metrics.face_quality:METRIC",
         "failure_to_acquire": "bench.metrics.failure_to_acquire:METRIC",

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny, Validatio
 
 from bench import registry
 from bench.errors import UserError, nearest
+from bench.faces.search import FaceOptions
 from bench.faces.views import View, ViewOptions, view_read_by
 from bench.identity import ADDED, CONTENT, IDENTITY, RECORDED, Spec, digest, identity
 from bench.relations import Relation, refuse_unknown
@@ -39,6 +40,10 @@ def _fit_for_a_folder(label: str) -> str:
 _LABEL = re.compile(r"[^\W_][\w.\- ]{0,79}")
 _TAKEN = ("compare", "photos", "reference-set")
 Label = Annotated[str, AfterValidator(_fit_for_a_folder)]
+
+
+def _fit_or_empty(label: str) -> str:
+    return _fit_for_a_folder(label) if label else label
 
 
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -116,7 +121,7 @@ class MethodSpec(Part):
     """
 
     card: Annotated[Card, RECORDED] = Card()
-    label: Annotated[Label | Literal[""], RECORDED] = ""
+    label: Annotated[str, AfterValidator(_fit_or_empty), RECORDED] = ""
 
     @property
     def shown(self) -> str:
@@ -143,6 +148,7 @@ class Protocol(Spec):
         samples_per_item: samples of each reference.
         prompt: the text that text-driven methods get.
         prompt_id: its name in the tables.
+        faces: how the face that is meant is found.
         views: how crops are cut.
         metrics: their names; None: all whose networks the evaluator has.
         reference_set: a folder of images that distances between distributions (FID, KID, ...) compare the samples with,
@@ -156,6 +162,7 @@ class Protocol(Spec):
     samples_per_item: Annotated[int, Field(ge=1), IDENTITY] = 5
     prompt: Annotated[str, IDENTITY] = "photo of a person"
     prompt_id: Annotated[str, IDENTITY] = "neutral"
+    faces: Annotated[FaceOptions, IDENTITY] = FaceOptions()
     views: Annotated[ViewOptions, IDENTITY] = ViewOptions()
     metrics: Annotated[Names | None, IDENTITY] = None
     reference_set: Annotated[Path | None, CONTENT] = None
@@ -367,8 +374,8 @@ def _first_line(error: Exception) -> str:
 
 
 def detector_id(spec: RunSpec) -> str:
-    """Return the identity of face detection: the detector's options and weights."""
-    return digest({"detector": identity(spec.evaluator.detector)})
+    """Return the identity of face detection: the detector's options and weights, and the rules of the search."""
+    return digest({"detector": identity(spec.evaluator.detector), "faces": identity(spec.protocol.faces)})
 
 
 def landmarks_id(spec: RunSpec) -> str | None:

@@ -175,10 +175,7 @@ def test_a_plain_image_is_untouched():
 def test_a_bomb_is_refused_before_memory_is_taken(monkeypatch):
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("pixels were asked for"))
     for read in (decode, header_size):
-        with pytest.raises(
-            ImageError,
-            match=r"^too large: 60000x60000 pixels; the limit is 100000000 pixels: .*IDBENCH_MAX_PIXELS=3600000000$",
-        ):
+        with pytest.raises(ImageError, match=r"^too large: 60000x60000 pixels; .* set IDBENCH_MAX_PIXELS=3600000000$"):
             read(png_header(60000, 60000))
 
 

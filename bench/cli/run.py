@@ -43,7 +43,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
             if parsed.multirun:
                 _validate_sweep(parsed)
             ordered = [*flags, *parsed.overrides, f"hydra.sweep.dir={scratch}/sweep"]
-            _launch(verb, ordered, Path(scratch), bool(parsed.multirun))
+            _launch(verb, ordered, Path(scratch))
         codes = [int(path.read_text()) for path in Path(scratch).glob("failed-*")]
     return (1 if parsed.multirun else max(codes)) if codes else 0
 
@@ -80,18 +80,18 @@ def _refuse(message: str) -> NoReturn:
     raise UserError(f"{message}; `python -m bench run --help` lists the arguments")
 
 
-def _launch(verb: str, arguments: list[str], scratch: Path, sweep: bool) -> None:
+def _launch(verb: str, arguments: list[str], scratch: Path) -> None:
     import hydra
 
     def task(config: Any) -> None:
-        _job(config, verb, scratch, sweep)
+        _job(config, verb, scratch)
 
     register_resolvers()
     sys.argv = [f"python -m bench {verb}", *arguments]
     hydra.main(version_base="1.3", config_path=str(resources.folder("conf")), config_name="config")(task)()
 
 
-def _job(config: Any, verb: str, scratch: Path, sweep: bool) -> None:
+def _job(config: Any, verb: str, scratch: Path) -> None:
     """Run one job; report and count an error, which in a sweep does not stop the other jobs."""
     register_resolvers()
     try:
@@ -100,9 +100,8 @@ def _job(config: Any, verb: str, scratch: Path, sweep: bool) -> None:
         job = run(config, STAGES[verb])
         if job is not None and _end(job, verb):
             _count(scratch, 1)
-    except Exception as error:
-        if not sweep:
-            raise
+    # Hydra would add a line of its own, and end a sweep.
+    except Exception as error:  # noqa: BLE001
         mistake = users_error(error)
         say(f"error: {mistake}" if mistake else report_unexpected(error))
         _count(scratch, 2 if mistake else 1)

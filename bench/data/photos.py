@@ -3,7 +3,8 @@
 One row per photo, in the list's order, with the columns
 
     item     the name of a reference; "" for a target
-    subject  the person
+    subject  the person: subjects of whom the list has a photo with the same bytes are one, named like the first
+    listed_subject  the person as the list names it
     role     "reference" (put to the methods) or "target" (another photo of the person, which no method sees)
     image    place below the root, with "/"
     path     the same as an absolute path, links followed; recorded only; "" where the photo must not be read
@@ -49,7 +50,7 @@ class PhotoStatus(StrEnum):
 
 ROLES = ("reference", "target")
 LIST_COLUMNS = ("item", "subject", "role", "image", "sha256", "width", "height")
-PHOTO_COLUMNS = (*LIST_COLUMNS, "path", "status", "reason", "key")
+PHOTO_COLUMNS = (*LIST_COLUMNS, "listed_subject", "path", "status", "reason", "key")
 SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"}
     | {".ppm", ".tif", ".tiff", ".webp"}
@@ -93,6 +94,8 @@ def look(root: Path, listed: pd.DataFrame) -> pd.DataFrame:
     named = listed[["item", "subject", "role", "image"]].reset_index(drop=True)
     photos = named.join(pd.DataFrame(seen, columns=Seen._fields))
     photos["status"] = photos["status"].map(str)
+    photos.insert(2, "listed_subject", photos["subject"])
+    photos["subject"] = one_person(list(photos["subject"]), list(photos["sha256"]))
     photos["key"] = _keys_column(photos)
     groups = listed[group_columns(listed)].reset_index(drop=True)
     return _refuse_copies(photos).join(groups)
@@ -147,6 +150,34 @@ def _judge(path: str, data: bytes, expected: str) -> Seen:
     except ImageError as error:
         return Seen(path, sha256, status=PhotoStatus.UNDECODABLE, reason=error.reason)
     return Seen(path, sha256, width, height)
+
+
+def one_person(subjects: Sequence[str], sha256: Sequence[str]) -> list[str]:
+    """Return the person of each photo: subjects that share a photo are one, and have the name that comes first.
+
+    A person is not an impostor of themself, under whatever names a list has them.
+
+    Args:
+        subjects: (n,) as the list names them.
+        sha256: (n,) of the photos; "" where it is unknown.
+
+    >>> one_person(["ann", "bob", "bob", "cleo", "dora"], ["1", "2", "3", "3", "1"])
+    ['ann', 'bob', 'bob', 'bob', 'ann']
+    """
+    named: dict[str, str] = {subject: subject for subject in subjects}
+
+    def first(subject: str) -> str:
+        while named[subject] != subject:
+            subject = named[subject]
+        return subject
+
+    order = {subject: place for place, subject in enumerate(named)}
+    owner: dict[str, str] = {}
+    for subject, content in zip(subjects, sha256, strict=True):
+        if content:
+            pair = sorted((first(subject), first(owner.setdefault(content, subject))), key=order.__getitem__)
+            named[pair[1]] = pair[0]
+    return [first(subject) for subject in subjects]
 
 
 def _refuse_copies(photos: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,9 +58,9 @@ class Removal(NamedTuple):
 
 
 class Person(NamedTuple):
-    """Under which names one folder knows the person."""
+    """Under which names one folder knows the person; two subjects that share a photo are one."""
 
-    subject: str
+    subjects: frozenset[str]
     items: frozenset[str]
     keys: frozenset[str]
 
@@ -104,11 +104,20 @@ def _people(subject: str, folders: list[Path]) -> dict[Path, Person]:
 
     A run that was stopped before its first rows doesn't say whose its images are: the dataset's other folders do.
     """
-    own = {folder: _person(subject, folder) for folder in folders}
+    own = {folder: _person(_names_of(subject, folder, folders), folder) for folder in folders}
     silent = [folder for folder in folders if not any("subject" in _names(path) for path in _tables(folder))]
     for folder in silent:
-        own[folder] = _merged(subject, [own[other] for other in folders if other.parent == folder.parent])
+        own[folder] = _merged([own[folder], *(own[other] for other in folders if other.parent == folder.parent)])
     return own
+
+
+def _names_of(subject: str, folder: Path, folders: Iterable[Path]) -> frozenset[str]:
+    """Return the person's names in the dataset of a folder: those in the rows that list the person as `subject`."""
+    beside = [other / "photos.parquet" for other in folders if other.parent == folder.parent]
+    tables = [path for path in beside if path.exists() and "listed_subject" in _names(path)]
+    rows = [_read(path, ["subject", "listed_subject"]).to_pylist() for path in tables]
+    known = {row["subject"] for table in rows for row in table if row["listed_subject"] == subject}
+    return frozenset({subject} | known)
 
 
 def _find(subject: str, people: dict[Path, Person], lists: Path) -> Removal:
@@ -130,7 +139,7 @@ def _find_in_run(folder: Path, person: Person, found: Removal) -> None:
         return
     found.tables.update(tables)
     found.deleted.extend([*images, *(folder / name for name in REBUILT if (folder / name).exists())])
-    photos = {photo for path in tables for photo in _values(path, "path", person.subject)}
+    photos = {photo for path in tables for photo in _values(path, "path", person.subjects)}
     found.photos.extend(sorted(p for p in photos if Path(p).is_absolute() and p not in found.photos))
 
 
@@ -203,27 +212,26 @@ def _rewrite_list(path: Path, subject: str) -> None:
     write_atomic(path, "".join(map(csv_line, kept)).encode())
 
 
-def _person(subject: str, folder: Path) -> Person:
-    items = {item for path in _tables(folder) for item in _values(path, "item", subject)} - {""}
-    known = {key for path in _tables(folder) for key in _values(path, "key", subject)} - {""}
+def _person(subjects: frozenset[str], folder: Path) -> Person:
+    items = {item for path in _tables(folder) for item in _values(path, "item", subjects)} - {""}
+    known = {key for path in _tables(folder) for key in _values(path, "key", subjects)} - {""}
     possible = {key for item in items for key in (*keys([item]), hashed_key(item))}
-    return Person(subject, frozenset(items), frozenset(known or possible))
+    return Person(subjects, frozenset(items), frozenset(known or possible))
 
 
-def _merged(subject: str, people: Iterable[Person]) -> Person:
-    people = list(people)
-    items, known = (frozenset[str]().union(*sets) for sets in ([p.items for p in people], [p.keys for p in people]))
-    return Person(subject, items, known)
+def _merged(people: Sequence[Person]) -> Person:
+    return Person(*(frozenset[str]().union(*names) for names in zip(*people, strict=True)))
 
 
-def _values(path: Path, column: str, subject: str) -> set[str]:
+def _values(path: Path, column: str, subjects: frozenset[str]) -> set[str]:
     """Return what a text column of a table holds in the rows of the person."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     table = _read(path, [name for name in _names(path) if name in (column, "subject")])
     if column not in table.column_names or "subject" not in table.column_names:
         return set()
-    rows = table.filter(pc.equal(table["subject"], subject))
+    rows = table.filter(pc.is_in(table["subject"], value_set=pa.array(sorted(subjects), pa.string())))
     return {value for value in rows[column].to_pylist() if value}
 
 
@@ -259,7 +267,7 @@ def _mask(table: pa.Table, person: Person) -> pa.ChunkedArray | None:
     for name in table.column_names:
         kind = re.search(r"(?:^|_)(subject|item)(?:_|$)", name)
         if kind is not None:
-            wanted = pa.array(sorted(person.items) if kind[1] == "item" else [person.subject], pa.string())
+            wanted = pa.array(sorted(person.items) if kind[1] == "item" else sorted(person.subjects), pa.string())
             hit = pc.is_in(table[name], value_set=wanted)
             mask = hit if mask is None else pc.or_(mask, hit)
     return mask

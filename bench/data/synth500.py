@@ -55,7 +55,7 @@ class Synth500:
         options = self._options
         root = root_folder(options.root)
         listed = read_list(options.list) if options.list else layout(root)
-        return share_subjects(look(options.root, first_items(listed, options.limit)))
+        return look(options.root, first_items(listed, options.limit))
 
 
 def layout(root: Path) -> pd.DataFrame:
@@ -68,13 +68,6 @@ def layout(root: Path) -> pd.DataFrame:
         for name, image in zip(names, images, strict=True)
     ]
     return listing(rows)
-
-
-def share_subjects(photos: pd.DataFrame) -> pd.DataFrame:
-    """Give images with the same bytes the subject of the first: a person is not an impostor of themself."""
-    known = photos["sha256"] != ""
-    first = photos[known].groupby("sha256", sort=False)["subject"].transform("first")
-    return photos.assign(subject=first.reindex(photos.index).where(known, photos["subject"]))
 
 
 def synth500(root: Path, count_faces: Callable[[Image], int] | None = None, *, count: int = 500) -> Listing:
@@ -92,7 +85,7 @@ def synth500(root: Path, count_faces: Callable[[Image], int] | None = None, *, c
         UserError: no folder at `root`, or no image in it.
     """
     listed = layout(root_folder(root))
-    photos = share_subjects(look(root, first_items(listed, count)))
+    photos = look(root, first_items(listed, count))
     remarks = [] if len(listed) == count else [("", f"{len(listed)} images, not {count}")]
     for row in photos.to_dict("records"):
         remark = row["reason"] or _twice(row) or _remark(Path(row["path"]), count_faces)

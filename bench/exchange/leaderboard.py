@@ -109,10 +109,10 @@ class Group:
 
     @cached_property
     def numbers(self) -> list[Number]:
-        """The numbers that the tables show: those that metrics declare as headline or tile."""
+        """The numbers that the tables show: those that metrics declare as headline or tile, where one has a value."""
         scores = self.entries[0].bundle.scores
         shown = dict.fromkeys([*headlines(scores), *tiles(scores)])
-        return list(shown)
+        return [number for number in shown if any(_has(entry, number) for entry in self.entries)]
 
     def is_recomputed(self, number: Number) -> bool:
         """Return whether every entry's value follows from its rows: only such a number is ranked."""
@@ -191,7 +191,9 @@ def grouped(entries: Iterable[Entry]) -> list[Group]:
     by_key: dict[str, dict[str, list[Entry]]] = {}
     for entry in entries:
         comparable = entry.bundle.record.comparable.model_dump(mode="json")
-        key = _digest({field: comparable[field] for field in MUST_AGREE})
+        agreed = {field: comparable[field] for field in MUST_AGREE}
+        # Version 1 does not list what a dispute would be about.
+        key = _digest({**agreed, "version": entry.bundle.manifest.version})
         by_key.setdefault(key, {}).setdefault(_digest(references(entry.bundle)), []).append(entry)
     return [Group(_ordered(members), len(parts) > 1) for parts in by_key.values() for members in parts.values()]
 
@@ -272,11 +274,9 @@ def group_tables(group: Group) -> list[Table]:
     """Return the table of numbers that were computed again, marked as `compare` marks them, and that of the others."""
     ranked = [number for number in group.numbers if group.is_recomputed(number)]
     claimed = [number for number in group.numbers if not group.is_recomputed(number)]
-    first = _table(group, ranked, _title(group), _remarks(group))
-    if not claimed:
-        return [first]
     remark = "Nothing here is ranked: these numbers cannot be computed again from the bundles."
-    return [first, _table(group, claimed, f"Claimed: {_title(group)}", [remark])]
+    first = [_table(group, ranked, _title(group), _remarks(group))] if ranked else []
+    return [*first, *([_table(group, claimed, f"Claimed: {_title(group)}", [remark])] if claimed else [])]
 
 
 def _table(group: Group, numbers: Sequence[Number], title: str, remarks: list[str]) -> Table:

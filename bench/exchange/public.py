@@ -121,7 +121,7 @@ def _is_group(name: str) -> bool:
 
 def hider(run: Run) -> Callable[[str], str]:
     """Return a function that takes names of people and places of files out of a text, whatever their case."""
-    columns = [column for column in ("item", "subject", "image") if column in run.photos]
+    columns = [column for column in ("item", "subject", "listed_subject", "image") if column in run.photos]
     names = {str(name) for column in columns for name in run.photos[column] if str(name)}
     patterns = [_pattern(name) for name in sorted(names, key=len, reverse=True)]
     words = re.compile("|".join(patterns) or "(?!)", re.IGNORECASE)

@@ -30,3 +30,19 @@ class Face:
         """Return the area of the box in square pixels."""
         width, height = self.box[2:] - self.box[:2]
         return float(max(width, 0) * max(height, 0))
+
+    @property
+    def size(self) -> float:
+        """Return the side of a square of the box's area, in pixels."""
+        return float(np.sqrt(self.area))
+
+    @property
+    def roll(self) -> float:
+        """Return the angle of the line from left to right eye, in degrees, clockwise, -180 to 180; 0 is upright.
+
+        >>> points = np.array([[10, 10], [10, 30], [0, 20], [5, 10], [5, 30]], np.float32)
+        >>> Face(np.array([0, 0, 40, 40], np.float32), 1.0, points).roll
+        90.0
+        """
+        across, down = self.keypoints[1] - self.keypoints[0]
+        return float(np.degrees(np.arctan2(down, across)))

@@ -77,7 +77,12 @@ def sample(source: Path, options: SampleOptions, folder: Path) -> Identities:
     if options.within.law == "covariance" and root is not None:
         _write(folder / "within.npy", root)
     origin = {key: fitted[key] for key in ("dataset", "recogniser", "trained_on") if key in fitted}
-    record: dict[str, Any] = {**origin, "fit": sha256_path(source / fitting.FILE), "fitted_on": fitted["n"], "candidates": drawn}
+    record: dict[str, Any] = {
+        **origin,
+        "fit": sha256_path(source / fitting.FILE),
+        "fitted_on": fitted["n"],
+        "candidates": drawn,
+    }
     write_json(folder / RECORD, {**record, "options": options.model_dump()})
     return Identities(folder)
 

@@ -17,6 +17,7 @@ from bench.metrics.shared.eligibility import Eligibility, nonzero, subjects, usa
 from bench.metrics.shared.recompute import ALL, eligibility_from, values_of
 from bench.metrics.shared.scores import absent, concat, item_values, notes, recognisers, with_interval
 from bench.metrics.shared.similarity import similarities
+from bench.metrics.shared.strangers import doubts
 from bench.metrics.shared.subset import subset
 from bench.metrics.shared.thresholds import Threshold, fnmr, thresholds
 from bench.statistics import dyadic_rate
@@ -53,7 +54,7 @@ def _at_level(
     evaluation: Evaluation, values: Floats, eligibility: Eligibility, number: Number, threshold: Threshold
 ) -> list[Score]:
     missed = fnmr(evaluation, values, eligibility.trial, number, threshold, **eligibility.counts())
-    note = notes(threshold.note, f"over {threshold.n_subjects} subjects")
+    note = notes(threshold.note, f"over {threshold.n_subjects} subjects", doubts(evaluation, number.variant))
     cut = Score(
         number._replace(statistic="threshold"),
         threshold.value,

@@ -82,7 +82,8 @@ def _failures(samples: pd.DataFrame) -> list[str]:
     """Return a line per status and reason of samples that have no face to show, the most frequent first."""
     lost = samples[samples["status"] != SampleStatus.OK]
     counts = lost.groupby(["status", "reason"], sort=True).size().sort_values(ascending=False, kind="stable")
-    lines = [f"{number} of {len(samples)}: {status}: {_line(reason)}" for (status, reason), number in counts.items()]
+    kinds = zip(counts.index.tolist(), counts.tolist(), strict=True)
+    lines = [f"{number} of {len(samples)}: {status}: {_line(reason)}" for (status, reason), number in kinds]
     more = [f"and {len(lines) - SHOWN_REASONS} more reasons: report/failures.csv"] if len(lines) > SHOWN_REASONS else []
     return [*lines[:SHOWN_REASONS], *more]
 

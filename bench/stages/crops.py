@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bench.execution.local import Advance
 from bench.faces.face import Face
+from bench.faces.search import Detection, detect
 from bench.faces.views import FFHQ512, Crop, View, ViewOptions, absent, cut, cut_again, mask
 from bench.images import ImageError, read_image
 from bench.spec import RunSpec, view_of
@@ -98,9 +99,9 @@ def _cut_again(networks: Networks, spec: RunSpec, view: View, aligned: Sequence[
     landmarker = networks.part("landmarkers", spec.evaluator.landmarker)
 
     def landmarks(crop: Crop) -> NDArray[np.float32] | None:
-        faces = detector.detect(crop.pixels).faces if crop.status == ViewStatus.OK else []
-        found = landmarker.landmarks(crop.pixels, faces[:1])[0] if faces else None
-        return found if found is not None and np.isfinite(found).all() else None
+        found = detect(detector, crop.pixels, spec.protocol.faces) if crop.status == ViewStatus.OK else Detection([])
+        points = landmarker.landmarks(crop.pixels, found.faces[:1])[0] if found.faces else None
+        return points if points is not None and np.isfinite(points).all() else None
 
     return [cut_again(view, crop, landmarks(crop)) for crop in aligned]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.faces.face import Face
+from bench.faces.search import Detection, detect
 from bench.spec import RunSpec
 from bench.stages.networks import Networks
 from bench.stages.tables import KEYS
@@ -18,6 +19,8 @@ from bench.status import SampleStatus, ViewStatus
 from bench.store import ShardTable
 
 Row = dict[str, Any]
+
+NO_DETECTION = Detection([])
 
 
 class FaceFinder:
@@ -66,10 +69,11 @@ class FaceFinder:
             return _face_row(row, SampleStatus.UNDECODABLE, image)
         if isinstance(image, str):
             return _face_row(row, row["status"], row["reason"])
-        detection = self._networks.part("detectors", self._spec.evaluator.detector).detect(image)
+        detector = self._networks.part("detectors", self._spec.evaluator.detector)
+        detection = detect(detector, image, self._spec.protocol.faces)
         if not detection.faces:
             return _face_row(row, SampleStatus.NO_FACE, "no face found")
-        return _face_row(row, SampleStatus.OK, "", detection.faces, detection.size)
+        return _face_row(row, SampleStatus.OK, "", detection)
 
     def _find_landmarks(self, found: Row, image: NDArray[np.uint8] | str, face: Face | None) -> Row:
         assert self._spec.evaluator.landmarker is not None
@@ -107,15 +111,21 @@ def _landmarks_row(found: Row, status: str, points: NDArray[Any] | None = None) 
     return {**{key: found[key] for key in KEYS}, "status": str(status), "landmarks": landmarks}
 
 
-def _face_row(row: pd.Series, status: str, reason: str, faces: Sequence[Face] = (), size: int = 0) -> Row:
-    largest = faces[0] if faces else None
+def _face_row(row: pd.Series, status: str, reason: str, detection: Detection = NO_DETECTION) -> Row:
+    meant = detection.faces[0] if detection.faces else None
     return {
         **{key: row[key] for key in KEYS},
         "status": str(status),
         "reason": reason,
-        "n_faces": len(faces),
-        "score": largest.score if largest else 0.0,
-        "box": np.asarray(largest.box, np.float32) if largest else None,
-        "keypoints": np.asarray(largest.keypoints, np.float32).ravel() if largest else None,
-        "det_size": size,
+        "n_faces": len(detection.faces),
+        "score": meant.score if meant else 0.0,
+        "box": np.asarray(meant.box, np.float32) if meant else None,
+        "keypoints": np.asarray(meant.keypoints, np.float32).ravel() if meant else None,
+        "roll": meant.roll if meant else float("nan"),
+        "det_size": detection.scale.side if detection.scale else 0,
+        "det_border": detection.scale.border if detection.scale else 0.0,
+        "det_configured": detection.is_configured,
+        "scales_read": detection.scales_read,
+        "scales_agree": detection.scales_agree,
+        "disagreement": detection.disagreement,
     }

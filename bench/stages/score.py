@@ -20,10 +20,12 @@ from bench.identity import identity
 from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Result, Score
 from bench.metrics.shared.eligibility import has_feature, subjects, usable_references
 from bench.metrics.shared.prompts import with_prompts
+from bench.metrics.shared.strangers import doubts
 from bench.metrics.shared.targets import usable_targets
 from bench.spec import Part, RunSpec, detector_id, feature_id
 from bench.stages.plan import ImageList, Job
 from bench.stages.tables import (
+    FACE,
     embeds_texts,
     feature_matrix,
     feature_table,
@@ -44,6 +46,7 @@ def score(job: Job) -> None:
     """Compute every metric whose networks are there and write `scores/`."""
     folder = job.folder / "scores"
     evaluation = assemble(job)
+    _warn(evaluation)
     metrics = wanted(job.spec, scored_before(folder))
     results = {metric.name: in_range(metric, with_prompts(metric, evaluation)) for metric in metrics}
     table = scores_table(metrics, results, evaluation)
@@ -53,6 +56,14 @@ def score(job: Job) -> None:
     write_table(folder / "items.parquet", items_table(results))
     write_table(folder / "references.parquet", references_table(evaluation))
     write_json(folder / "scores.json", provenance(job, metrics))
+
+
+def _warn(evaluation: Evaluation) -> None:
+    """Say on the console which references make a threshold doubtful; the scores say it, too."""
+    for recogniser in evaluation.recognisers:
+        found = doubts(evaluation, recogniser) if recogniser in evaluation.features else ""
+        if found:
+            say(f"warning: {recogniser}: {found}")
 
 
 def wanted(spec: RunSpec, before: Sequence[str] = ()) -> list[Metric]:
@@ -133,8 +144,8 @@ def assemble(job: Job) -> Evaluation:
     references = (photos.frame["role"] == "reference").to_numpy()
     targets = _targets(job)
     groups = _groups(job)
-    named = photos.frame[["item", "subject", "image", *groups]]
-    rows = named.assign(status=read_faces(photos, spec)["status"].to_numpy())
+    named = photos.frame[["item", "subject", "listed_subject", "image", *groups]]
+    rows = named.reset_index(drop=True).join(read_faces(photos, spec)[["status", *FACE]])
     networks = spec.evaluator.all_extractors
     distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
     tables = _read(samples, spec)
@@ -199,7 +210,8 @@ def _column(table: pd.DataFrame, column: str) -> pd.DataFrame:
     if column == FEATURE:
         return table[["status", FEATURE]]
     numbers = table.get(column, pd.Series(np.nan, index=table.index))
-    return table[["status"]].assign(feature=[None if pd.isna(n) else np.array([n], np.float32) for n in numbers])
+    values: list[Any] = [None if pd.isna(n) else np.array([n], np.float32) for n in numbers]
+    return table[["status"]].assign(feature=values)
 
 
 def _texts(samples: ImageList, spec: RunSpec, name: str) -> dict[str, NDArray[np.float32]]:
@@ -231,8 +243,7 @@ def _samples(
     is_made = made["status"] == SampleStatus.OK
     rows["status"] = np.where(is_made, faces["status"], made["status"])
     rows["reason"] = np.where(is_made, faces["reason"], made["reason"])
-    for column in ("n_faces", "score", "box", "keypoints", "det_size"):
-        rows[column] = faces[column].to_numpy()
+    rows = rows.reset_index(drop=True).join(faces[FACE])
     return rows.merge(references[["item", *groups]], on="item", how="left", validate="many_to_one")
 
 

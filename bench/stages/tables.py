@@ -19,6 +19,10 @@ from bench.store import ShardTable
 KEYS = ["row", "item", "subject", "index"]
 """Columns of every table that say which image a row is of."""
 
+FACE = ["n_faces", "score", "box", "keypoints", "roll", "det_size", "det_border", "det_configured"]
+FACE += ["scales_read", "scales_agree", "disagreement"]
+"""Columns of the faces table that say what was found in an image, and how."""
+
 
 def faces_table(images: ImageList, spec: RunSpec) -> ShardTable:
     """Return the table of what the detector found in each image."""

@@ -122,7 +122,7 @@ def good_files() -> dict[str, bytes]:
         "Case.jpg": jpeg,
         "case.jpg": jpeg,
         "twins/a.jpg": encoded(portrait(1), "JPEG"),
-        "twins/b.jpg": jpeg,
+        "twins/b.jpg": encoded(face, "JPEG", quality=94),
     }
 
 

@@ -33,7 +33,7 @@ def test_duplicates_share_a_subject_and_are_reported(root, tmp_path):
     assert made.remarks.to_dict("records") == [{"image": "11.png", "remark": "the same bytes as 9"}]
     write_list(made.photos, tmp_path / "list.csv")
     again = Synth500(Synth500Options(root=root, list=tmp_path / "list.csv")).photos()
-    assert again.equals(made.photos)
+    assert again.drop(columns="listed_subject").equals(made.photos.drop(columns="listed_subject"))
     assert Synth500(Synth500Options(root=root)).photos().equals(made.photos)
 
 

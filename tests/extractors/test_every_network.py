@@ -71,10 +71,20 @@ CASES = (
 )
 
 
+@pytest.fixture(scope="module", params=CASES, ids=[case.id for case in CASES])
+def case(request):
+    """One network at a time: all tests of a network run before the next is built, and it is freed then."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    return {case.id: written(case, folder / case.id) for case in CASES}
+def file(case, tmp_path_factory):
+    return written(case, tmp_path_factory.mktemp("weights") / case.id)
+
+
+@pytest.fixture(scope="module")
+def network(case, file):
+    return built(case, file)
 
 
 def written(case, path):
@@ -83,9 +93,9 @@ def written(case, path):
     return path
 
 
-@pytest.fixture(scope="module")
-def networks(files):
-    return {case.id: built(case, files[case.id]) for case in CASES}
+def of(name):
+    """The case of an id."""
+    return next(case for case in CASES if case.id == name)
 
 
 def built(case, path, **others):
@@ -126,14 +136,10 @@ def random_crops(case, count, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, case.side, case.side, 3), dtype=np.uint8)
 
 
-every = pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
-
-
-@every
-def test_a_red_pixel_enters_channel_0_in_the_official_range(case, networks):
+def test_a_red_pixel_enters_channel_0_in_the_official_range(case, network):
     red = np.zeros((1, case.side, case.side, 3), dtype=np.uint8)
     red[..., 0] = 255
-    entered = entrances(networks[case.id], red)
+    entered = entrances(network, red)
     assert entered
     for image in entered:
         assert image.shape[1] == 3
@@ -154,15 +160,13 @@ def entrances(network, crops):
     return seen
 
 
-@every
-def test_swapped_colours_change_the_answer(case, networks):
+def test_swapped_colours_change_the_answer(case, network):
     crops = random_crops(case, 1)
-    assert not np.array_equal(answer(networks[case.id], crops), answer(networks[case.id], crops[..., ::-1]))
+    assert not np.array_equal(answer(network, crops), answer(network, crops[..., ::-1]))
 
 
-@every
-def test_a_row_does_not_see_its_place_nor_its_neighbours(case, networks):
-    network, crops = networks[case.id], random_crops(case, 3)
+def test_a_row_does_not_see_its_place_nor_its_neighbours(case, network):
+    crops = random_crops(case, 3)
     first = answer(network, crops[:2])
     moved = answer(network, crops[[2, 0]])
     padded = answer(network, np.stack([crops[1], np.zeros_like(crops[1])]))
@@ -170,15 +174,16 @@ def test_a_row_does_not_see_its_place_nor_its_neighbours(case, networks):
     np.testing.assert_array_equal(padded[0], first[1])
 
 
-@every
-def test_doubles_are_refused(case, networks):
+def test_doubles_are_refused(case, network):
     with pytest.raises(TypeError):
-        answer(networks[case.id], random_crops(case, 1) / np.float64(255))
+        answer(network, random_crops(case, 1) / np.float64(255))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.id in ("lpips-squeeze", "smirk", "parsenet-64")])
-def test_half_precision_files_run_in_float32(case, files, tmp_path):
-    state = {key: value.half() for key, value in torch.load(files[case.id], weights_only=True).items()}
+@pytest.mark.parametrize("name", ["lpips-squeeze", "smirk", "parsenet-64"])
+def test_half_precision_files_run_in_float32(name, tmp_path):
+    case = of(name)
+    whole = torch.load(written(case, tmp_path / name), weights_only=True)
+    state = {key: value.half() for key, value in whole.items()}
     torch.save(state, tmp_path / "half.pth")
     torch.save({key: value.float() for key, value in state.items()}, tmp_path / "full.pth")
     half, full = built(case, tmp_path / "half.pth"), built(case, tmp_path / "full.pth")
@@ -197,13 +202,12 @@ FAULTS = {
 }
 
 
-@every
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_wrong_file_is_named(case, fault, files, tmp_path):
+def test_a_wrong_file_is_named(case, fault, file, tmp_path):
     if case.folder and fault not in ("absent", "text"):
         pytest.skip("covered by test_transformers")
     path = tmp_path / "wrong.pth"
-    spoil(files[case.id], path, fault)
+    spoil(file, path, fault)
     with pytest.raises(UserError, match=FAULTS[fault][1]) as caught:
         built(case, path)
     assert str(path) in str(caught.value)
@@ -224,7 +228,6 @@ def spoil(good, path, fault):
         torch.save(state, path)
 
 
-@every
 def test_every_option_is_marked_and_the_batch_is_not_identity(case):
     options = registry.get(case.group, case.name).Options
     marks = {field: mark_of(options, field) for field in options.model_fields}
@@ -232,9 +235,11 @@ def test_every_option_is_marked_and_the_batch_is_not_identity(case):
     assert Mark.CONTENT in marks.values()
 
 
-def test_the_identity_holds_the_bytes_not_the_path(files, tmp_path):
+def test_the_identity_holds_the_bytes_not_the_path(tmp_path):
     options = registry.get("extractors", "smirk").Options
-    copy = Path(tmp_path / "elsewhere.pth")
-    copy.write_bytes(files["smirk"].read_bytes())
-    assert identity(options(weights=files["smirk"])) == identity(options(weights=copy, batch=3))
-    assert identity(options(weights=files["smirk"])) != identity(options(weights=files["deca"]))
+    paths = [Path(tmp_path / name) for name in ("here.pth", "elsewhere.pth", "other.pth")]
+    for path, content in zip(paths, (b"one", b"one", b"two"), strict=True):
+        path.write_bytes(content)
+    here, elsewhere, other = paths
+    assert identity(options(weights=here)) == identity(options(weights=elsewhere, batch=3))
+    assert identity(options(weights=here)) != identity(options(weights=other))

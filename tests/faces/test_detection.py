@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from bench.errors import UserError
 from bench.faces.detection import RetinaFace, Scrfd, _anchors
+from bench.faces.search import FaceOptions, detect
 from bench.runtime import Runtime
 from tests.faces import toys
 from tests.shared import SHARED, needs
@@ -22,6 +23,11 @@ RED = (255, 0, 0)
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     return toys.scrfd(tmp_path_factory.mktemp("toy") / "det.onnx")
+
+
+def single(detector, image):
+    """The answer of a search at a single scale, as the papers' code has it."""
+    return detect(detector, image, FaceOptions(scales="single"))
 
 
 def scrfd(file, **options):
@@ -45,8 +51,8 @@ def stripes(height=640, width=640):
 
 
 def test_scrfd_finds_the_known_box(toy):
-    found = scrfd(toy).detect(canvas((3, 5)))
-    assert found.size == 640
+    found = single(scrfd(toy), canvas((3, 5)))
+    assert found.scale.side == 640
     (face,) = found.faces
     np.testing.assert_allclose(face.box, [96 - 48, 160 - 48, 96 + 48, 160 + 48], atol=1e-3)
     corners = [[80, 144], [112, 144], [96, 160], [83.2, 176], [108.8, 176]]
@@ -56,8 +62,8 @@ def test_scrfd_finds_the_known_box(toy):
 
 
 def test_scrfd_reads_rgb(toy):
-    assert not scrfd(toy).detect(canvas((3, 5), colour=(0, 0, 255))).faces
-    assert scrfd(toy).detect(canvas((3, 5))[:, :, ::-1]).faces == []
+    assert not single(scrfd(toy), canvas((3, 5), colour=(0, 0, 255))).faces
+    assert single(scrfd(toy), canvas((3, 5))[:, :, ::-1]).faces == []
 
 
 def test_scrfd_equals_insightface_routing(toy):
@@ -68,7 +74,7 @@ def test_scrfd_equals_insightface_routing(toy):
     reference = get_model(str(toy), providers=["CPUExecutionProvider"])
     assert type(reference).__name__ == "SCRFD"
     boxes, keypoints = reference.detect(image[:, :, ::-1], input_size=(640, 640))
-    faces = scrfd(toy).detect(image).faces
+    faces = single(scrfd(toy), image).faces
     assert len(faces) == len(boxes) == 3
     order = [int(np.argmin(np.abs(boxes[:, :4] - face.box).sum(1))) for face in faces]
     np.testing.assert_array_equal(boxes[order, :4], [face.box for face in faces])
@@ -76,39 +82,39 @@ def test_scrfd_equals_insightface_routing(toy):
     np.testing.assert_array_equal(boxes[order, 4], np.float32([face.score for face in faces]))
 
 
-def test_equal_faces_come_in_a_fixed_order(toy):
-    faces = scrfd(toy).detect(canvas((17, 12), (3, 5), (10, 2))).faces
-    assert [face.box[0] for face in faces] == [48, 272, 496]
+def test_of_equal_faces_the_most_central_is_meant_and_the_others_follow_by_place(toy):
+    faces = single(scrfd(toy), canvas((17, 12), (3, 5), (10, 2))).faces
+    assert [face.box[0] for face in faces] == [496, 48, 272]
 
 
 def test_scaled_images_answer_in_their_own_pixels(toy):
     big = np.repeat(np.repeat(canvas((3, 5)), 2, axis=0), 2, axis=1)[:900]
-    (face,) = scrfd(toy).detect(big).faces
+    (face,) = single(scrfd(toy), big).faces
     np.testing.assert_allclose(face.box, [96, 224, 288, 416], atol=0.5)
 
 
 def test_fallback_sizes_are_tried_in_order(toy):
     image = stripes()
-    assert scrfd(toy, fallback_sizes=()).detect(image).size == 0
-    assert scrfd(toy, fallback_sizes=()).detect(image).faces == []
-    assert scrfd(toy, fallback_sizes=(256,)).detect(image).size == 256
-    assert scrfd(toy, fallback_sizes=(640, 256, 320)).detect(image).size == 256
-    assert scrfd(toy).detect(canvas((3, 5))).size == 640
+    assert single(scrfd(toy, fallback_sizes=()), image).scale is None
+    assert single(scrfd(toy, fallback_sizes=()), image).faces == []
+    assert single(scrfd(toy, fallback_sizes=(256,)), image).scale.side == 256
+    assert single(scrfd(toy, fallback_sizes=(640, 256, 320)), image).scale.side == 256
+    assert single(scrfd(toy), canvas((3, 5))).scale.side == 640
 
 
 def test_threshold_and_nms_are_given(toy):
     image = canvas((3, 5), (4, 5))  # boxes 32 apart, 96 wide: overlap (64 + 1) / (2 * 97 - 65), about 0.5
-    assert len(scrfd(toy, nms=0.4).detect(image).faces) == 1
-    assert len(scrfd(toy, nms=0.6).detect(image).faces) == 2
+    assert len(single(scrfd(toy, nms=0.4), image).faces) == 1
+    assert len(single(scrfd(toy, nms=0.6), image).faces) == 2
     half = canvas((3, 5), colour=(185, 0, 0))  # about 0.1 after the sigmoid
-    scores = [face.score for face in scrfd(toy, threshold=0.01, fallback_sizes=()).detect(half).faces]
+    scores = [face.score for face in single(scrfd(toy, threshold=0.01, fallback_sizes=()), half).faces]
     assert 0.01 < scores[0] < 0.5
-    assert scrfd(toy, fallback_sizes=()).detect(half).faces == []
+    assert single(scrfd(toy, fallback_sizes=()), half).faces == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (3, 2), (2, 700)])
 def test_scrfd_takes_tiny_and_thin_images(toy, shape):
-    assert scrfd(toy).detect(np.zeros((*shape, 3), np.uint8)).faces == []
+    assert single(scrfd(toy), np.zeros((*shape, 3), np.uint8)).faces == []
 
 
 def test_scrfd_tells_wrong_files(tmp_path):
@@ -123,10 +129,21 @@ def test_scrfd_tells_wrong_files(tmp_path):
     static = toys.scrfd(tmp_path / "static.onnx", size=320)
     with pytest.raises(UserError, match=r"320 x 320 only: set det_size=\[320,320\]"):
         scrfd(static)
-    assert scrfd(static, det_size=(320, 320), fallback_sizes=()).detect(canvas((1, 1), side=320)).faces
+    assert single(
+        scrfd(static, det_size=(320, 320), fallback_sizes=(), further_scales=((320, 0.3),)), canvas((1, 1), side=320)
+    ).faces
 
 
-@pytest.mark.parametrize("option", [{"det_size": (600, 640)}, {"threshold": 1.5}, {"fallback_sizes": (0,)}, {"nmz": 1}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"det_size": (600, 640)},
+        {"threshold": 1.5},
+        {"fallback_sizes": (0,)},
+        {"nmz": 1},
+        {"further_scales": ((320, -1),)},
+    ],
+)
 def test_wrong_options_are_refused(toy, option):
     with pytest.raises(ValidationError):
         Scrfd.Options(weights=toy, **option)
@@ -154,7 +171,7 @@ def test_retinaface_finds_a_face_on_every_photo(retinaface):
     assert len(paths) == 21
     for path in paths:
         image = photo(path)
-        found = retinaface.detect(image)
+        found = single(retinaface, image)
         assert found.faces, path.name
         assert [face.area for face in found.faces] == sorted((face.area for face in found.faces), reverse=True)
         left, right, nose, *_ = found.faces[0].keypoints
@@ -169,7 +186,7 @@ def test_retinaface_equals_facexlib(retinaface):
     image = photo(PHOTOS / "scarlett" / "scarlett_2.jpg")
     theirs = retinaface._network.detect_faces(image[:, :, ::-1])
     theirs = theirs[np.argsort(-(theirs[:, 2] - theirs[:, 0]) * (theirs[:, 3] - theirs[:, 1]))]
-    faces = retinaface.detect(image).faces
+    faces = single(retinaface, image).faces
     assert len(faces) == len(theirs) == 3
     np.testing.assert_allclose([face.box for face in faces], theirs[:, :4], atol=1e-3)
     np.testing.assert_allclose([face.score for face in faces], theirs[:, 4], atol=1e-6)
@@ -190,9 +207,9 @@ def test_anchors_are_facexlibs(size):
 def test_retinaface_scales_large_images_down(retinaface):
     image = photo(PHOTOS / "newton" / "newton_1.jpg")
     large = np.asarray(Pillow.fromarray(image).resize((4000, 6000)))
-    found = retinaface.detect(large)
-    assert found.size == 1024
-    expected = retinaface.detect(np.asarray(Pillow.fromarray(image).resize((683, 1024)))).faces[0]
+    found = single(retinaface, large)
+    assert found.scale.side == 1024
+    expected = single(retinaface, np.asarray(Pillow.fromarray(image).resize((683, 1024)))).faces[0]
     np.testing.assert_allclose(found.faces[0].keypoints / (6000 / 1024), expected.keypoints, atol=3)
     assert found.faces[0].box[3] > 1024
 
@@ -201,15 +218,15 @@ def test_retinaface_scales_large_images_down(retinaface):
 @needs(PHOTOS)
 def test_retinaface_falls_back_for_a_face_that_fills_the_image(retinaface):
     image = photo(PHOTOS / "aflw408" / "image00408.jpg")
-    x1, y1, x2, y2 = retinaface.detect(image).faces[0].box
+    x1, y1, x2, y2 = single(retinaface, image).faces[0].box
     margin = (y2 - y1) / 10
     tight = Pillow.fromarray(image).crop((x1 + margin, y1 + margin, x2 - margin, y2 - margin))
     tight = np.asarray(tight.resize((1024 * tight.width // tight.height, 1024)))
     sizes = {(): 0, (512, 256): 512, (256,): 256, (2048, 1024, 256): 256}
     for fallback, expected in sizes.items():
         options = RetinaFace.Options(weights=WEIGHTS, network="mobile0.25", fallback_sizes=fallback)
-        found = RetinaFace(options, Runtime()).detect(tight)
-        assert found.size == expected
+        found = single(RetinaFace(options, Runtime()), tight)
+        assert (found.scale.side if found.scale else 0) == expected
     (face,) = found.faces
     assert face.area > 0.5 * tight.shape[0] * tight.shape[1]
 
@@ -217,14 +234,14 @@ def test_retinaface_falls_back_for_a_face_that_fills_the_image(retinaface):
 @needs(WEIGHTS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (700, 2), (33, 64)])
 def test_retinaface_takes_tiny_and_thin_images(retinaface, shape):
-    assert retinaface.detect(np.full((*shape, 3), 127, np.uint8)).faces == []
+    assert single(retinaface, np.full((*shape, 3), 127, np.uint8)).faces == []
 
 
 @needs(WEIGHTS)
 @needs(PHOTOS)
 def test_retinaface_reads_grey_photos(retinaface):
     grey = photo(PHOTOS / "lowe" / "Rob_Lowe_0001.jpg").mean(2).astype(np.uint8)
-    assert len(retinaface.detect(np.repeat(grey[:, :, None], 3, axis=2)).faces) == 1
+    assert len(single(retinaface, np.repeat(grey[:, :, None], 3, axis=2)).faces) == 1
 
 
 @needs(WEIGHTS)
@@ -249,6 +266,6 @@ def test_retinaface_resnet50_loads_the_official_layout(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)
     with torch.inference_mode():
         theirs = network.detect_faces(image[:, :, ::-1], conf_threshold=0.0, nms_threshold=0.3)
-    ours = detector.detect(image).faces
+    ours = single(detector, image).faces
     assert len(ours) == len(theirs) > 10
     np.testing.assert_allclose(sorted(f.score for f in ours), sorted(theirs[:, 4]), atol=1e-6)

@@ -23,7 +23,7 @@ def test_what_a_method_notes_is_recorded(monkeypatch):
 
     monkeypatch.setattr(generate, "_row", row)
     monkeypatch.setattr(generate, "_commit", lambda *_: {"path": "x.png"})
-    job = SimpleNamespace(spec=SimpleNamespace(protocol=SimpleNamespace(prompt="")))
+    job = SimpleNamespace(spec=SimpleNamespace(protocol=SimpleNamespace(prompt="")), folder=None)
     found = generate._batch(job, Halved(), [None, None], [(0, 0), (0, 1), (1, 0)])
     assert found["note"].tolist() == ["in batches of 2", "in batches of 2", ""]
     assert "note" in generate.TIMING_COLUMNS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -16,11 +18,14 @@ def example() -> Evaluation:
     """Ann and Bob with a reference, an unseen target and two samples each; the last of Bob's samples shows no face.
 
     Embeddings have two numbers. Ann's second sample smiles (5 away from the first), turns (0.5 radians) and looks
-    more like Bob than like Ann.
+    more like Bob than like Ann. Her reference and her second sample show a second face. Bob's first sample is found at
+    another scale than the configured one, and the scales disagree about it.
     """
     people = pd.DataFrame({"item": ["ann", "bob"], "subject": ["Ann", "Bob"], "status": "ok", "gender": ["f", "m"]})
     samples = people.loc[[0, 0, 1, 1]].reset_index(drop=True).assign(index=[0, 1, 0, 1])
     samples.loc[3, "status"] = "no_face"
+    samples = samples.assign(**_found([1, 2, 1, 0], [0.02, 0.05, 0.2, np.nan], [True, True, False, False]))
+    people = people.assign(**_found([2, 1], [0.02, 0.04], [True, True]))
     embeddings = _features([[1, 0], [0.6, 0.8], [0, 1], LOST], [[1, 0], [0, 1]], [[0.8, 0.6], [0.6, 0.8]])
     return Evaluation(
         samples=samples,
@@ -51,7 +56,14 @@ def numbers(result: Result, *statistics: str, member: str = "") -> list[float | 
 
 
 def _features(samples: Rows, references: Rows, targets: Rows) -> Features:
-    return Features(*(np.asarray(rows, dtype=np.float32) for rows in (samples, references, targets)))
+    of_samples, of_references, of_targets = (np.asarray(rows, np.float32) for rows in (samples, references, targets))
+    return Features(of_samples, of_references, of_targets)
+
+
+def _found(n_faces: list[int], disagreement: list[float], configured: list[bool]) -> dict[str, Any]:
+    """Return what the detector says of images that were read at three scales."""
+    found = {"n_faces": n_faces, "roll": 3.0, "det_configured": configured, "scales_read": 3, "scales_agree": 2}
+    return found | {"disagreement": disagreement}
 
 
 def _flame() -> NDArray[np.float64]:
