@@ -22,6 +22,8 @@ from baselines.protocol import Method, Output, Reference, Request
 from bench import registry
 from bench.errors import UserError
 from bench.execution.local import Advance, Work, run_shards
+from bench.faces.face import Face
+from bench.faces.search import FaceOptions, detect
 from bench.facesets.store import RECORD, FaceSet, Row, close, manifest, write_shard
 from bench.hashing import sha256_bytes
 from bench.identities.people import Identities
@@ -98,6 +100,7 @@ class Job:
         counts: how many images each identity shall have; its length is the number of identities.
         options: see `SetOptions`.
         detector: what finds the faces.
+        faces: how the face that is meant is found.
         execution: where and how.
         maker: loads what makes images, once in each process; picklable.
         generates: whether a model makes the images (and their files say so).
@@ -108,6 +111,7 @@ class Job:
     counts: Sequence[int]
     options: SetOptions
     detector: Part
+    faces: FaceOptions
     execution: Execution
     maker: Callable[[], Maker]
     generates: bool
@@ -147,9 +151,8 @@ def _reasons(faces: FaceSet) -> str:
 
 
 def _setup(job: Job) -> Work:
-    detector = registry.get("detectors", job.detector.name)
-    found = detector(job.detector.options, Runtime(job.execution.device, job.execution.threads))
-    crop = partial(cropped, found, job.options, job.generates, job.folder)
+    find = finder(job.detector, job.faces, Runtime(job.execution.device, job.execution.threads))
+    crop = partial(cropped, find, job.options, job.generates, job.folder)
     return Work(partial(_shard, job, job.maker(), crop))
 
 
@@ -187,15 +190,25 @@ def with_spares(counts: dict[int, int], spares: int, attempt: Callable[[Places],
             yield row
 
 
-def cropped(detector: Any, options: SetOptions, generates: bool, folder: Path, made: Made) -> Row:
-    """Return the row of an image: its crop by the largest face, or what went wrong."""
+Finder = Callable[[Image], list[Face]]
+"""Finds the faces of an (H, W, 3) uint8 RGB image, the one that is meant first."""
+
+
+def finder(detector: Part, faces: FaceOptions, runtime: Runtime) -> Finder:
+    """Return what finds faces: a detector, loaded, with the rules of the search."""
+    network = registry.get("detectors", detector.name)(detector.options, runtime)
+    return lambda image: detect(network, image, faces).faces
+
+
+def cropped(find: Finder, options: SetOptions, generates: bool, folder: Path, made: Made) -> Row:
+    """Return the row of an image: its crop by the face that is meant, or what went wrong."""
     row = partial(Row, made.identity, made.index, made.seed, made.vector, made.cosine)
     if made.image is None:
         return row(status=SampleStatus.GENERATION_ERROR, reason=made.error)
     if options.keep_images:
         path = folder / "images" / f"{made.identity:08d}" / f"{made.index:06d}.png"
         write_atomic(path, encode_png(made.image, AI_GENERATED if generates else {}))
-    faces = detector.detect(made.image).faces
+    faces = find(made.image)
     if not faces:
         return row(status=SampleStatus.NO_FACE, reason="no face was found")
     from bench.faces.align import arcface112
@@ -256,7 +269,9 @@ def generated(spec: RunSpec, people: Identities, options: SetOptions, out: Path,
     maker = partial(_generator, spec, people.folder, recogniser, label, folder)
     generates = getattr(registry.get("methods", spec.method.name), "generates", True)
     counts = people.images.tolist()
-    return Job(folder, counts, options, spec.evaluator.detector, spec.execution, maker, generates, record)
+    return Job(
+        folder, counts, options, spec.evaluator.detector, spec.protocol.faces, spec.execution, maker, generates, record
+    )
 
 
 def _recogniser(spec: RunSpec, people: Identities) -> str:

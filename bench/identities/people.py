@@ -76,8 +76,8 @@ def sample(source: Path, options: SampleOptions, folder: Path) -> Identities:
     _write(folder / "centres.npy", vectors[kept].astype(np.float32))
     if options.within.law == "covariance" and root is not None:
         _write(folder / "within.npy", root)
-    origin = {key: fitted[key] for key in ("dataset", "recogniser", "trained_on") if key in fitted}
-    record: dict[str, Any] = {
+    origin = {key: value for key, value in fitted.items() if key in ("dataset", "recogniser", "trained_on")}
+    record = {
         **origin,
         "fit": sha256_path(source / fitting.FILE),
         "fitted_on": fitted["n"],

@@ -11,8 +11,7 @@ from typing import Literal
 import numpy as np
 
 from bench.faces.align import arcface112
-from bench.faces.detection import Scrfd
-from bench.facesets.making import Made, Places
+from bench.facesets.making import Finder, Made, Places
 from bench.images import Image, write_png
 from bench.mini.dataset import COMMENT, SOFTWARE, before_a_wall
 from bench.mini.world import render, sample_identities, sample_scenes
@@ -74,14 +73,14 @@ class Rendered:
         return render(scene, SIZE).images[0]
 
 
-def write_pairs(folder: Path, detector: Scrfd, people: int, pairs: int, seed: int, folds: int = 10) -> None:
+def write_pairs(folder: Path, find: Finder, people: int, pairs: int, seed: int, folds: int = 10) -> None:
     """Write two verification sets of unseen people: `frontal.csv` and `cross_pose.csv`, with their crops.
 
     Half of the pairs of each fold show one person; no person is in two folds. An image without a face is drawn again.
 
     Args:
         folder: where to.
-        detector: finds the faces.
+        find: finds the faces.
         people: how many; a multiple of `folds`.
         pairs: of each set; a multiple of 2 * `folds`.
         seed: of people, images and pairs.
@@ -92,7 +91,7 @@ def write_pairs(folder: Path, detector: Scrfd, people: int, pairs: int, seed: in
     for person in range(people):
         for kind in ("front", "side"):
             for number in range(PER_PERSON):
-                crop = _crop(rendered, detector, person, kind, number)
+                crop = _crop(rendered, find, person, kind, number)
                 write_png(crop, folder / _name(person, kind, number), {"Software": SOFTWARE, "Comment": COMMENT})
     for name, second in (("frontal", "front"), ("cross_pose", "side")):
         found = _pairs(np.array_split(np.arange(people), folds), pairs // folds, second, rng)
@@ -103,13 +102,13 @@ def _name(person: int, kind: str, number: int) -> str:
     return f"crops/{person:04d}/{kind}{number}.png"
 
 
-def _crop(rendered: Rendered, detector: Scrfd, person: int, kind: str, number: int) -> Image:
+def _crop(rendered: Rendered, find: Finder, person: int, kind: str, number: int) -> Image:
     for attempt in range(_TRIES):
         index = (attempt * 2 + (kind == "side")) * PER_PERSON + number
         rng = np.random.default_rng([person, index])
         yaw = rng.choice([-1, 1]) * rng.uniform(*PROFILE) if kind == "side" else None
         image = rendered.image(person, index, yaw)
-        if faces := detector.detect(image).faces:
+        if faces := find(image):
             return arcface112(image, faces[0].keypoints)
     raise AssertionError(f"no face of person {person} in {_TRIES} renders")
 

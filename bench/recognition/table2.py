@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from bench import registry
 from bench.execution.local import Advance, Work, run_shards
 from bench.experiment import Experiment
 from bench.facesets import making
@@ -184,8 +183,9 @@ def _rendered(spec: RunSpec, plan: Table2, base: Path, name: str, cast: Cast, im
     folder = base / "sets" / f"{name}-{key[:8]}"
     maker = partial(Rendered, cast)
     counts = [images] * cast.people
+    detector = spec.evaluator.detector
     return making.make(
-        making.Job(folder, counts, plan.faceset, spec.evaluator.detector, spec.execution, maker, False, record)
+        making.Job(folder, counts, plan.faceset, detector, spec.protocol.faces, spec.execution, maker, False, record)
     )
 
 
@@ -207,9 +207,8 @@ def _pairs(spec: RunSpec, plan: Table2, base: Path) -> Path:
     if not folder.exists():
         unfinished = folder.with_name(f".{folder.name}")
         shutil.rmtree(unfinished, ignore_errors=True)
-        detector = registry.get("detectors", spec.evaluator.detector.name)
-        found = detector(spec.evaluator.detector.options, Runtime("cpu", spec.execution.threads))
-        write_pairs(unfinished, found, world.test_people, world.pairs, world.seed + 37)
+        find = making.finder(spec.evaluator.detector, spec.protocol.faces, Runtime("cpu", spec.execution.threads))
+        write_pairs(unfinished, find, world.test_people, world.pairs, world.seed + 37)
         unfinished.rename(folder)
     return folder
 

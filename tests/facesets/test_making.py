@@ -1,7 +1,6 @@
 """Making face sets: which images are tried, what becomes of them, and resuming."""
 
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +9,12 @@ from PIL import Image
 from bench import resources
 from bench.errors import UserError
 from bench.faces.detection import Scrfd
-from bench.facesets.making import Job, Made, SetOptions, cropped, make, with_spares
+from bench.faces.face import Face
+from bench.faces.search import FaceOptions
+from bench.facesets.making import Job, Made, SetOptions, cropped, finder, make, with_spares
 from bench.facesets.store import FaceSet, Row, shard_file
 from bench.mini import world
+from bench.runtime import Runtime
 from bench.spec import Execution, Part
 
 DETECTOR = Part(
@@ -73,7 +75,9 @@ class Rendered:
 def job(folder, stop_at=None, workers=1, **options):
     settings = SetOptions(spares=3, shard=2, **options)
     execution = Execution(workers=workers)
-    return Job(folder, [3] * 6, settings, DETECTOR, execution, partial(Rendered, stop_at), True, {"name": "toy"})
+    return Job(
+        folder, [3] * 6, settings, DETECTOR, FaceOptions(), execution, partial(Rendered, stop_at), True, {"name": "toy"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +99,8 @@ def test_every_identity_has_its_images(made):
 def test_crops_are_aligned(made):
     from bench.faces.align import ARCFACE
 
-    [face, *_] = (
-        Scrfd(DETECTOR.options, SimpleNamespace(threads=1, device="cpu"))
-        .detect(np.pad(made.image(0), ((56, 56), (56, 56), (0, 0))))
-        .faces
-    )
+    find = finder(DETECTOR, FaceOptions(), Runtime())
+    face = find(np.pad(made.image(0), ((56, 56), (56, 56), (0, 0))))[0]
     assert np.abs(face.keypoints - 56 - ARCFACE).max() < 8
 
 
@@ -127,23 +128,23 @@ def test_whole_images_are_kept_on_request(tmp_path):
 
 
 def nobody(image):
-    return SimpleNamespace(faces=[])
+    return []
 
 
 def somebody(image):
-    return SimpleNamespace(faces=[SimpleNamespace(score=0.9, keypoints=np.zeros((5, 2), np.float32))])
+    return [Face(np.zeros(4, np.float32), 0.9, np.zeros((5, 2), np.float32))]
 
 
 @pytest.mark.parametrize(
-    ("detect", "image", "status"),
+    ("find", "image", "status"),
     [
         (nobody, np.zeros((8, 8, 3), np.uint8), "no_face"),
         (somebody, np.zeros((8, 8, 3), np.uint8), "no_crop"),
         (somebody, None, "generation_error"),
     ],
 )
-def test_failures_are_rows(detect, image, status, tmp_path):
-    row = cropped(SimpleNamespace(detect=detect), SetOptions(), True, tmp_path, Made(1, 2, image, "why"))
+def test_failures_are_rows(find, image, status, tmp_path):
+    row = cropped(find, SetOptions(), True, tmp_path, Made(1, 2, image, "why"))
     assert (row.identity, row.index, row.status, row.crop) == (1, 2, status, b"")
     assert row.reason
 
@@ -154,7 +155,7 @@ class Empty:
 
 
 def test_a_set_without_any_face(tmp_path):
-    blank = Job(tmp_path / "set", [2], SetOptions(spares=1), DETECTOR, Execution(), Empty, True, {})
+    blank = Job(tmp_path / "set", [2], SetOptions(spares=1), DETECTOR, FaceOptions(), Execution(), Empty, True, {})
     with pytest.raises(UserError, match=r"no image of .* shows a face: 3 no_face"):
         make(blank)
     with pytest.raises(UserError, match="shows a face"):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bench import registry
+from bench.faces.search import FaceOptions
+from bench.facesets.making import finder
 from bench.recognition.pairs import find_pairs
 from bench.recognition.rendered import Cast, Rendered, write_pairs
 from bench.runtime import Runtime
@@ -13,7 +14,7 @@ from tests.facesets.test_making import DETECTOR
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     target = tmp_path_factory.mktemp("pairs")
-    write_pairs(target, registry.get("detectors", "scrfd")(DETECTOR.options, Runtime()), 20, 40, seed=1)
+    write_pairs(target, finder(DETECTOR, FaceOptions(), Runtime()), 20, 40, seed=1)
     return target
 
 
