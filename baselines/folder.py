@@ -104,8 +104,8 @@ class Folder:
         fitting = {path for paths in images.values() for path in paths}
         others = [path for path in _files(options.root.resolve()) if path not in fitting]
         counted = (
-            ("unknown people (no item of the dataset has their name)", strangers),
-            (f"surplus images, beyond protocol.samples_per_item={samples_per_item}", _shown(options.root, surplus)),
+            ("people unknown to the dataset", strangers),
+            (f"images beyond protocol.samples_per_item={samples_per_item}", _shown(options.root, surplus)),
             (f"files that do not fit {options.pattern}", _shown(options.root, others)),
         )
         return [f"method.root: {unused(what, found)}" for what, found in counted if found]

@@ -30,8 +30,7 @@ def unused(what: str, names: Sequence[str]) -> str:
     """Return the line that counts and names what is not used.
 
     >>> unused("files", ["b.txt", "a.txt"])
-    '2 files are not used: b.txt, a.txt'
+    'unused files (2): b.txt, a.txt'
     """
     more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    verb = "are" if len(names) > 1 else "is"
-    return f"{len(names)} {what} {verb} not used: {', '.join(names[:NAMED])}{more}"
+    return f"unused {what} ({len(names)}): {', '.join(names[:NAMED])}{more}"

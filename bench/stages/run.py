@@ -9,11 +9,11 @@ from pathlib import Path
 
 from bench.console import say
 from bench.data.removal import NOTE
+from bench.devices import AUTO, usable_device, why_not_cuda
 from bench.errors import UserError
 from bench.provenance import measured
 from bench.report.ending import headline
 from bench.report.run import write_report
-from bench.runtime import AUTO, usable_device, why_not_cuda
 from bench.spec import RunSpec, recognisers_needed
 from bench.stages.extract import extract
 from bench.stages.generate import generate
