@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench import resources
 from bench.errors import UserError
+from bench.facesets.check import Reads
 from bench.images import Image
 from bench.metrics.functional.cosine import Floats
 from bench.recognition.pairs import Pairs
@@ -21,13 +22,6 @@ from bench.recognition.verification import Flags, Verification, distances, pair_
 FAR = (1e-1, 1e-2, 1e-3)
 GATE = 0.002
 """A recogniser passes where its accuracy is at most this far below the published one, as a share."""
-
-
-class Reads(Protocol):
-    """What turns crops into embeddings: every recogniser of the panel does."""
-
-    def extract(self, crops: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
-        """Return "feature", (b, d) float32, of (b, 112, 112, 3) uint8 RGB crops."""
 
 
 def embed(reader: Reads, crops: Iterable[Image], batch: int, flip: bool) -> Floats:

@@ -148,7 +148,7 @@ class State:
     losses: list[float] = field(default_factory=list)
 
     def save(self, path: Path, accelerator: Accelerator, key: str) -> None:
-        """Writes the checkpoint, whole or not at all."""
+        """Write the checkpoint, whole or not at all."""
         import torch
 
         if not accelerator.is_main_process:
@@ -164,7 +164,7 @@ class State:
         os.replace(unfinished, path)
 
     def load(self, path: Path, accelerator: Accelerator, key: str) -> None:
-        """Reads a checkpoint where there is one.
+        """Read a checkpoint where there is one.
 
         Raises:
             UserError: it is that of another training, or damaged.
@@ -199,7 +199,7 @@ class Live:
         self._network, self._colour, self._device = network, colour, device
 
     def extract(self, crops: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
-        """See `bench.recognition.testing.Reads`."""
+        """Return "feature", (b, 512) float32, of (b, 112, 112, 3) uint8 RGB crops."""
         import torch
 
         self._network.eval()

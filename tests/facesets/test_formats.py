@@ -119,7 +119,7 @@ def broken(folder, kind):
         ("label", r"a\.cls holds b'x'"),
         ("orphan", r"a has no \.cls"),
         ("cut", "damaged tar"),
-        ("parquet", "no Parquet file"),
+        ("parquet", "not a Parquet file"),
         ("empty", "no face set in"),
     ],
 )
@@ -152,7 +152,7 @@ def test_a_truncated_shard_is_named(faces):
 
 def test_an_unfinished_set_is_no_set(faces):
     (faces.folder / "faceset.json").unlink()
-    with pytest.raises(UserError, match="no whole face set"):
+    with pytest.raises(UserError, match="not a whole face set"):
         FaceSet(faces.folder)
 
 
