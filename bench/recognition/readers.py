@@ -20,7 +20,7 @@ class Reader:
 
     Attributes:
         name: of the evaluator's, or of the folder.
-        network: see `bench.recognition.testing.Reads`.
+        network: see `bench.facesets.check.Reads`.
         batch: its declared batch.
         trained_on: what it says of its training set.
     """
