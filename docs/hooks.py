@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from bench import registry, resources
 from bench.__main__ import HYDRA_VERBS, VERBS
+from bench.faces.search import FaceOptions
 from bench.faces.views import ViewOptions
 from bench.identity import Mark, mark_of
 from bench.spec import Card, Evaluator, Execution, Protocol
@@ -27,7 +28,7 @@ HEADINGS = {"conditions": "sources of conditions"}
 """What the heading calls a group where it is another word."""
 MARKS = {Mark.IDENTITY: "identity", Mark.CONTENT: "content", Mark.RECORDED: "recorded"}
 OUTER: tuple[tuple[str, type[BaseModel]], ...] = (
-    ("protocol", Protocol), ("protocol.views", ViewOptions), ("evaluator", Evaluator),
+    ("protocol", Protocol), ("protocol.faces", FaceOptions), ("protocol.views", ViewOptions), ("evaluator", Evaluator),
     ("execution", Execution), ("method.card", Card),
 )  # fmt: skip
 """Settings of every run: prefix of their overrides, and their spec."""

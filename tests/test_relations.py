@@ -134,7 +134,7 @@ def test_an_override_wins():
     ("changes", "said"),
     [
         ({"recognisers": {"ra": "aa"}, "methods": {}}, "ra: unknown training set 'aa'"),
-        ({"methods": {"m": {"conditioned_on": ["rq"]}}}, "m: unknown recogniser 'rq'; did you mean"),
+        ({"methods": {"m": {"conditioned_on": ["rq"]}}}, "m: unknown recogniser 'rq'; known: "),
         ({"methods": {"m": {"trained": ["ra"]}}}, "Extra inputs are not permitted"),
         (
             {"overrides": [{"method": "m", "recogniser": "q", "relation": "none", "because": "x"}]},

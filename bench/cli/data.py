@@ -161,7 +161,6 @@ def counter(name: str | None, settings: Sequence[str]) -> Callable[[Image], int]
         return None
     from pydantic import ValidationError
 
-    from bench.faces.search import FaceOptions, detect
     from bench.runtime import Runtime
 
     detector_class = registry.get("detectors", name)
@@ -172,7 +171,7 @@ def counter(name: str | None, settings: Sequence[str]) -> Callable[[Image], int]
         known = ", ".join(detector_class.Options.model_fields)
         raise UserError(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}; known: {known}") from error
     detector = detector_class(chosen, Runtime())
-    return lambda image: len(detect(detector, image, FaceOptions()).faces)
+    return lambda image: len(detector.detect(image).faces)
 
 
 def _settings(settings: Sequence[str]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from bench.errors import UserError
 from bench.onnx import IDENTITY_MODEL
 
 PYTHON = (3, 11)
+OTHER_BUILDS = {"onnxruntime": "onnxruntime-gpu"}
+"""Distribution -> another one that brings the same package."""
 PATIENCE = 60.0
 """Seconds after which a probe counts as hung."""
 ROOM = 2 << 30
@@ -136,13 +138,20 @@ def _packages() -> Iterator[Check]:
 
 def _package(requirement: Any) -> Check | None:
     fix = f'python -m pip install "{requirement}"'
-    try:
-        found = version(requirement.name)
-    except PackageNotFoundError:
+    found = _installed(requirement.name) or _installed(OTHER_BUILDS.get(requirement.name, ""))
+    if found is None:
         return Check(requirement.name, False, "not installed", fix)
     if requirement.specifier.contains(found, prereleases=True):
         return None
     return Check(requirement.name, False, f"{found}, where {requirement.specifier} is asked for", fix)
+
+
+def _installed(name: str) -> str | None:
+    """Return the version of an installed distribution; None where there is none of that name."""
+    try:
+        return version(name) if name else None
+    except PackageNotFoundError:
+        return None
 
 
 def _memory() -> Check:

@@ -73,7 +73,7 @@ def optional(overrides: Sequence[str]) -> list[str]:
 
 def _may_be_absent(key: str, known: Collection[str]) -> bool:
     """Return whether a key may be missing from the YAML: known options, a card's relations and an evaluator's parts."""
-    return key in known or key.startswith(("evaluator.", "method.card.", "method.label"))
+    return key in known or key.startswith(("evaluator.", "method.card."))
 
 
 def _refuse(message: str) -> NoReturn:
@@ -247,11 +247,13 @@ def _options(table: str, name: str) -> Any:
 
 def known_keys() -> list[str]:
     """Return every key of the default configuration, as it would be overridden, and every option of every method."""
+    from bench.faces.search import FaceOptions
     from bench.faces.views import ViewOptions
     from bench.spec import GROUPS, OUTER, Evaluator, Execution, Protocol
 
     groups: list[tuple[str, Any]] = [
-        ("protocol", Protocol), ("protocol.views", ViewOptions), ("evaluator", Evaluator), ("execution", Execution),
+        ("protocol", Protocol), ("protocol.faces", FaceOptions), ("protocol.views", ViewOptions),
+        ("evaluator", Evaluator), ("execution", Execution),
     ]  # fmt: skip
     for group, table in GROUPS.items():
         groups += [(group, options) for name in sorted(registry.targets(table)) if (options := _options(table, name))]

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from bench.errors import UserError
 from bench.faces.face import Face
-from bench.faces.search import Scale, Scales, Shape
+from bench.faces.search import Detection, FaceOptions, Scale, Scales, Shape, detect
 from bench.identity import IDENTITY, Spec, WeightFile
 from bench.networks import fill, load_state
 from bench.onnx import fixed, open_session
@@ -124,6 +124,10 @@ class Scrfd:
         self._model = SCRFD(session=self.session)
         self._model.det_thresh, self._model.nms_thresh = options.threshold, options.nms
 
+    def detect(self, image: Image) -> Detection:
+        """Find all faces of an (H, W, 3) uint8 RGB image as a run does whose protocol says nothing else."""
+        return detect(self, image, FaceOptions())
+
     def scales(self, shape: Shape) -> Scales:
         """Return the scales at which an image is read: the same for every shape."""
         return self._scales
@@ -206,6 +210,10 @@ class RetinaFace:
             self._network = Network(options.network, device="cpu")
         fill(self._network, state, f"{options.weights} as RetinaFace {options.network}")
         self._network.to(runtime.device)
+
+    def detect(self, image: Image) -> Detection:
+        """Find all faces of an (H, W, 3) uint8 RGB image as a run does whose protocol says nothing else."""
+        return detect(self, image, FaceOptions())
 
     def scales(self, shape: Shape) -> Scales:
         """Return the scales at which an image is read; a smaller size only where it shrinks the image further."""

@@ -42,7 +42,7 @@ def compute(evaluation: Evaluation) -> Result:
     """Return the shares of detected samples and of references whose scales agree, and of those that are doubtful.
 
     >>> from bench.metrics.shared.example import example, numbers
-    >>> numbers(compute(example()), "rate", "other_scale", "several_faces", "tilted", "distance")
+    >>> numbers(compute(example()), "rate", "other_scale", "several_faces", "tilted", "disagreement")
     [0.6667, 0.3333, 0.3333, 0.0, 0.09]
     >>> numbers(compute(example()), "references_rate", "references_several_faces", "references_tilted")
     [1.0, 0.5, 0.0]
@@ -55,7 +55,7 @@ def compute(evaluation: Evaluation) -> Result:
     counts = eligibility.counts()
     of_samples = [_rate(samples, "", case, counts) for case in _cases(samples)]
     of_references = [_rate(references, "references_", case, {}) for case in _cases(references)]
-    return Result((*of_samples, _distance(samples, evaluation.seed, counts), *of_references))
+    return Result((*of_samples, _disagreement(samples, evaluation.seed, counts), *of_references))
 
 
 def _cases(faces: pd.DataFrame) -> Iterator[Case]:
@@ -81,11 +81,11 @@ def _rate(faces: pd.DataFrame, prefix: str, case: Case, counts: Mapping[str, int
     return with_interval(number, case.counted.mean(), interval, n=len(faces), note=note, **counts)
 
 
-def _distance(samples: pd.DataFrame, seed: int, counts: Mapping[str, Any]) -> Score:
+def _disagreement(samples: pd.DataFrame, seed: int, counts: Mapping[str, Any]) -> Score:
     """Return the mean over samples of the largest distance between two scales' answers."""
     values = samples["disagreement"].to_numpy(np.float64)
     known = np.isfinite(values)
-    number, people = Number(NAME, "", "distance"), subjects(samples)[known]
+    number, people = Number(NAME, "", "disagreement"), subjects(samples)[known]
     return mean_score(number, values[known], people, seed, empty="no second scale found a face", **counts)
 
 
@@ -103,7 +103,7 @@ METRIC = Metric(
         Statistic("other_scale", "read at another scale"),
         Statistic("several_faces"),
         Statistic("tilted"),
-        Statistic("distance", "disagreement, in sizes of the face", range=(0.0, SAME)),
+        Statistic("disagreement", "disagreement, in sizes of the face", range=(0.0, SAME)),
         Statistic("references_rate", "references: scales agree"),
         Statistic("references_other_scale", "references: read at another scale"),
         Statistic("references_several_faces", "references: several faces"),

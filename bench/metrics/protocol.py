@@ -26,7 +26,7 @@ class Number(NamedTuple):
         statistic: the aggregate ("mean_detected", "q05").
         level: the false match rate of the threshold ("1e-3"); "" where there is no threshold.
         subset: the part of the samples that counts ("verified arcface"); "" for all.
-        group: the list's column by which samples are grouped ("gender"); "" for all samples.
+        group: the list's column by which samples are grouped ("gender"), or "prompt_id"; "" for all samples.
         member: the value of that column ("f").
     """
 

@@ -198,7 +198,7 @@ def load(folder: Path) -> Job:
     record = read_json(folder / "run.json")
     dump = record.get("planned", record["spec"])
     if MASK in json.dumps(dump):
-        raise UserError(f"{folder}/run.json keeps no secret: give it to the method by the environment, not by an option")
+        raise UserError(f"{folder}/run.json keeps no secret: give it to the method by the environment")
     spec = specs.recorded(dump)
     photos, samples = read_table(folder / "photos.parquet"), read_planned(folder)
     # A run that was begun before there were conditions is the default.

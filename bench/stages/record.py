@@ -99,9 +99,7 @@ def remarks(job: Job) -> list[str]:
     method = registry.get("methods", spec.method.name)
     items = job.items[["item", "subject", "key"]]
     of_dataset = dataset.remarks() if hasattr(dataset, "remarks") else []
-    of_method = (
-        method.remarks(spec.method.options, items, job.samples_per_item) if hasattr(method, "remarks") else []
-    )
+    of_method = method.remarks(spec.method.options, items, job.samples_per_item) if hasattr(method, "remarks") else []
     return [*of_dataset, *of_method]
 
 

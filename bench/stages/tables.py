@@ -46,8 +46,6 @@ def texts_table(images: ImageList, spec: RunSpec, name: str) -> ShardTable:
     return images.table(f"texts/{name}-{feature_id(spec, name)[:8]}")
 
 
-
-
 def role_of(extractor: Part) -> str:
     """Return what metrics ask a network for, as its class declares."""
     return str(registry.get("extractors", extractor.name).role)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from bench import registry
 from bench.data.folder import Folder, FolderOptions, layout
-from bench.data.photos import content_id, first_items, keys, look, natural, printable
+from bench.data.photos import content_id, first_items, group_columns, keys, look, natural, printable
 from bench.errors import UserError
 from bench.hashing import sha256_path
 from bench.identity import identity, mark_of
@@ -133,6 +133,20 @@ def test_a_target_with_the_bytes_of_the_reference_is_refused(root):
     table = photos(root).set_index("image")
     assert tuple(table.loc["anna/9.png", ["status", "sha256"]]) == ("refused", "")
     assert table.loc["carl/y.png", "status"] == "refused"
+
+
+def test_subjects_that_share_a_photo_are_one(root):
+    """A copy under another name would be an impostor of itself."""
+    shutil.copy(root / "bob.png", root / "zoe.png")
+    (root / "yan").mkdir()
+    shutil.copy(root / "zoe.png", root / "yan" / "1.png")
+    put(root / "yan" / "2.png")
+    table = photos(root).set_index("image")
+    renamed = table[table["subject"] != table["listed_subject"]]
+    assert renamed["listed_subject"].to_dict() == {"yan/1.png": "yan", "yan/2.png": "yan", "zoe.png": "zoe"}
+    assert set(renamed["subject"]) == {"bob"}
+    assert table.loc["zoe.png", ["item", "status"]].tolist() == ["zoe", "ok"]
+    assert "listed_subject" not in group_columns(photos(root))
 
 
 def test_no_photo(tmp_path):

@@ -91,6 +91,20 @@ def test_nothing_is_left(world):
     assert "Anna" not in set(read_list(world / "lists" / "people.csv")["subject"])
 
 
+@pytest.mark.parametrize("name", ["Bob", "Robert"])
+def test_a_person_under_two_names_goes_under_either(world, name):
+    """Two subjects that share a photo are one; the second one's name is in no table but that of the photos."""
+    for path in sorted((world / "runs" / "folder").glob("*/photos.parquet")):
+        photos = pd.read_parquet(path)
+        twin = photos[photos["subject"] == "Bob"].assign(listed_subject="Robert", item=["twin", ""])
+        write_table(path, pd.concat([photos, twin], ignore_index=True))
+    remove(name, runs=world / "runs", lists=world / "lists")
+    for path in sorted((world / "runs" / "folder").glob("*/photos.parquet")):
+        left = pd.read_parquet(path)
+        assert not {"Bob", "Robert"} & {*left["subject"], *left["listed_subject"]}
+        assert "twin" not in set(left["item"])
+
+
 def test_others_keep_everything(world):
     copy, before = world / "runs" / "folder" / "copy-01234567", snapshot(world)
     take_out(world, "Anna")

@@ -80,7 +80,8 @@ def test_the_page_of_protocols_lists_every_field_with_its_value(hooks):
     page = hooks.protocols_page()
     for path in (resources.folder("conf") / "protocol").glob("*.yaml"):
         protocol = Protocol.model_validate(hooks.read_yaml(path))
-        rows = [(f"protocol.{name}", value) for name, value in protocol if name != "views"]
+        rows = [(f"protocol.{name}", value) for name, value in protocol if name not in ("faces", "views")]
+        rows += [(f"protocol.faces.{name}", value) for name, value in protocol.faces]
         rows += [(f"protocol.views.{name}", value) for name, value in protocol.views]
         assert [name for name, value in rows if f"| `{name}` | {hooks.written(value)} |" not in page] == []
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from bench.__main__ import main
 from bench.metrics.protocol import Metric, Number, Result, Score, Statistic
@@ -16,6 +18,7 @@ from bench.report.compare import compare
 from bench.report.frames import load_run
 from bench.stages.score import in_range
 from tests.e2e.small import bench, make_people, record
+from tests.shared import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +233,32 @@ def test_one_run_that_cannot_be_compared_does_not_stop_the_others(people, tmp_pa
     assert any("a run is left out" in warning and "protocol.seed" in warning for warning in comparison.warnings)
     assert set(comparison.differences.dropna(subset="difference")["metric"]) == {"id_similarity"}
     assert set(comparison.scores["metric"]) == {"id_similarity", "failure_to_acquire"}
+
+
+def test_the_layout_of_multi_id_bench_as_the_how_to_reads_it(people, tmp_path):
+    page = (ROOT / "docs" / "howto" / "own-images.md").read_text()
+    script = page.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "make_list.py").write_text(script)
+    for folder in sorted(people.glob("s*")):
+        case = tmp_path / "cases" / folder.name
+        case.mkdir(parents=True)
+        for name in ("ref_1.jpg", "ori.jpg", "out.jpg"):
+            image = Image.open(folder / "reference.png")
+            image.save(case / name, quality=95 if name == "ref_1.jpg" else 90)
+        (case / "meta.json").write_text("{}")
+    subprocess.run([sys.executable, tmp_path / "make_list.py", tmp_path / "cases", tmp_path / "cases.csv"], check=True)
+    given = [
+        word for word in page.split() if word.startswith(("'method.pattern=\"{item}/out.{ext}", "protocol.samples"))
+    ]
+    words = [word.strip("'") for word in given if "{ext}" in word or "=1" in word][-2:]
+    same = (
+        f"method.root={tmp_path / 'cases'}",
+        f"dataset.root={tmp_path / 'cases'}",
+        f"dataset.list={tmp_path / 'cases.csv'}",
+    )
+    for verb in ("generate", "extract", "score"):
+        assert bench(verb, "method=folder", *words, *same, f"out={tmp_path / 'runs'}") == 0
+    run = load_run(record(tmp_path / "runs")["folder"])
+    assert list(run.samples["status"]) == ["ok"] * 5
+    assert set(run.photos["role"]) == {"reference", "target"}
+    assert run.scores.loc[run.scores["metric"] == "target_similarity", "n"].max() == 5

@@ -35,6 +35,7 @@ def score(out, method, metric, statistic, variant=None):
     frame = pd.read_parquet(run_folder(out, method) / "scores" / "scores.parquet")
     rows = frame[(frame["metric"] == metric) & (frame["statistic"] == statistic)]
     rows = rows if variant is None else rows[rows["variant"] == variant]
+    rows = rows[(rows["level"] == "") & (rows["subset"] == "") & (rows["group"] == "")]
     assert len(rows) == 1, rows
     return rows.iloc[0]
 

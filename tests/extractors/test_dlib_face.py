@@ -11,6 +11,7 @@ from bench.errors import UserError
 from bench.extractors.dlib_face import DlibFace
 from bench.faces.chips import dlib150
 from bench.faces.detection import RetinaFace
+from bench.faces.search import FaceOptions, detect
 from bench.hashing import sha256_path
 from bench.runtime import Runtime
 from tests.faces.test_detection import photo
@@ -39,7 +40,7 @@ def shapes():
     rows = []
     for path in sorted(path for path in PHOTOS.glob("*/*") if path.is_file()):
         image = photo(path)
-        box = [round(float(value)) for value in detector.detect(image).faces[0].box]
+        box = [round(float(value)) for value in detect(detector, image, FaceOptions()).faces[0].box]
         rows.append((path.parent.name, image, predictor(image, dlib.rectangle(*box))))
     return rows
 

@@ -7,7 +7,6 @@ from bench.errors import UserError
 from bench.extractors.recognition import ArcFaceOnnx, blob
 from bench.faces.align import arcface112
 from bench.faces.detection import RetinaFace
-from bench.faces.search import FaceOptions, detect
 from bench.identity import identity
 from bench.runtime import Runtime
 from tests.faces import toys
@@ -130,7 +129,7 @@ def people():
     found = {}
     for path in sorted(path for path in PHOTOS.glob("*/*") if path.is_file()):
         image = photo(path)
-        crop = arcface112(image, detect(detector, image, FaceOptions()).faces[0].keypoints)
+        crop = arcface112(image, detector.detect(image).faces[0].keypoints)
         found.setdefault(path.parent.name, []).append(recogniser.extract(crop[None])["feature"][0])
     return found
 
@@ -157,7 +156,7 @@ def test_a_swap_of_channels_costs_similarity(people):
     """The network reads RGB: photos read as BGR are less like the person's others."""
     image = photo(PHOTOS / "yangmi" / "yangmi_4.jpg")
     detector = RetinaFace(RetinaFace.Options(weights=DETECTOR, network="mobile0.25"), Runtime())
-    crop = arcface112(image, detect(detector, image, FaceOptions()).faces[0].keypoints)
+    crop = arcface112(image, detector.detect(image).faces[0].keypoints)
     right, wrong = (
         arcface(MOBILEFACENET, dim=128, colour=colour, **IMAGENET).extract(crop[None])["feature"][0]
         for colour in ("rgb", "bgr")

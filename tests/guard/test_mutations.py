@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,12 +93,8 @@ def raw_image(whole):
     return resized
 
 
-def one_row_late(whole):
-    def rolled(table, shards):
-        found = whole(table, shards)
-        return found if "photos-" in str(table.folder) else np.roll(found, 1, axis=0)
-
-    return rolled
+def one_row_late(features):
+    return replace(features, samples=np.roll(features.samples, 1, axis=0))
 
 
 def seed_of_the_item(whole):
@@ -120,7 +116,7 @@ def each_sample_for_itself(whole):
 
 
 def not_normalised(whole):
-    def products(a, rows_a, b, rows_b):
+    def products(a, rows_a, b, rows_b, distance):
         return np.einsum("ij,ij->i", a[rows_a].astype(np.float64), b[rows_b])
 
     return products
@@ -161,9 +157,9 @@ MUTATIONS = {
         landmarks.Insightface68, "landmarks", on_output(mirrored), "fid", ("landmarks", *FLAME, *INCEPTION)
     ),
     "FID on pictures that are not aligned": Mutation(views, "_aligned", raw_image, "fid", INCEPTION),
-    "features one sample late": Mutation(score, "read_features", one_row_late, "id_similarity"),
+    "features one sample late": Mutation(score, "_features", on_output(one_row_late), "id_similarity"),
     "failures excused": Mutation(score, "_samples", on_output(failures_excused), "failure_to_acquire"),
-    "embeddings not normalised": Mutation(similarity, "cosines", not_normalised, "id_similarity"),
+    "embeddings not normalised": Mutation(similarity, "alike", not_normalised, "id_similarity"),
     "a sample paired with itself": Mutation(within_similarity, "pairs_within", with_themselves, "within_similarity"),
     "intervals that take samples for subjects": Mutation(
         similarity, "mean_score", each_sample_for_itself, "id_similarity"

@@ -19,7 +19,10 @@ NAMES = sorted(registry.BUILT_IN["metrics"])
 ROLES = {
     role for name in registry.BUILT_IN["extractors"] for role in columns_of(registry.get("extractors", name)).values()
 }
-OF_REFERENCES = ("threshold", "real_level", "real_q05", "ineligible_items")
+OF_REFERENCES = (
+    "threshold", "real_level", "real_q05", "ineligible_items", "references_rate", "references_other_scale",
+    "references_several_faces", "references_tilted",
+)  # fmt: skip
 """Statistics that say nothing of samples."""
 
 

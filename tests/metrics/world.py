@@ -32,6 +32,9 @@ def evaluation(items=24, per_item=5, per_subject=1, targets=2, dims=None, seed=0
             "gender": np.where(owner % 2, "m", "f"),
         }
     )
+    references = references.assign(
+        n_faces=1, roll=0.0, det_configured=True, scales_read=3, scales_agree=3, disagreement=0.02
+    )
     samples = references.iloc[item].reset_index(drop=True)
     samples.insert(2, "index", np.tile(np.arange(per_item), items))
     samples["prompt_id"] = np.resize(PROMPTS, len(samples))

@@ -8,8 +8,8 @@ import pytest
 
 from bench.metrics.functional.flame import GLOBAL, JAW, POSE, geodesic, l2
 from bench.metrics.functional.frechet import frechet_distance
+from bench.metrics.functional.thresholds import threshold_at
 from bench.metrics.kid import kid_terms
-from bench.metrics.verification import threshold_at
 from tests.parity.formula import uniform
 from tests.shared import GOLDEN, needs
 

@@ -185,12 +185,15 @@ def quiet_s3fd(state: dict[str, torch.Tensor]) -> None:
 
 def write_all(root: Path) -> None:
     """All files, as `weights_dir` has them, and below `hub/checkpoints` once more for the packages that look there."""
+    from safetensors.torch import save_file
+
     for folder in ("insightface", "arc2face", "adaface", "emoca", "hub/checkpoints"):
         (root / folder).mkdir(parents=True)
     write_pack(root)
     write_emoca(root / "emoca" / "emoca_v2_lr_mse_20.safetensors")
     judge = {f"model.{key}": value for key, value in formula_state(IResNet("ir_101")).items()}
     torch.save({"state_dict": judge}, root / "adaface" / "adaface_ir101_ms1mv3.ckpt")
+    save_file(formula_state(IResNet("ir_18")), root / "adaface" / "adaface_ir18_vggface2.safetensors")
     for name, make in torch_networks().items():
         (root / name).parent.mkdir(exist_ok=True)
         state = formula_state(make(), f"{Path(name).stem}.")

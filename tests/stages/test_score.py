@@ -58,7 +58,7 @@ def test_metrics_of_a_further_column_are_wanted():
     evaluator = SimpleNamespace(all_extractors={"clip": part("clip_text")})
     spec = SimpleNamespace(evaluator=evaluator, protocol=SimpleNamespace(metrics=None))
     names = {metric.name for metric in wanted(spec)}
-    assert names == {"aesthetic", "prompt_following", "failure_to_acquire"}
+    assert names == {"aesthetic", "detection_agreement", "prompt_following", "failure_to_acquire"}
 
 
 def test_prompts_are_read_from_all_shards(tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ def test_power_prints_what_studies_of_a_size_do(capsys):
         (["mkae"], "did you mean 'make'"),
         (["make", "itmes=3"], "did you mean 'items'"),
         (["make"], "two or more methods; given: no run"),
-        (["make", "nowhere"], "nowhere is no run"),
+        (["make", "nowhere"], "nowhere is not the folder of a run"),
         (["make", "items=0"], "items=0: input should be greater than or equal to 1"),
         (["power", "x"], "takes settings alone; given: x"),
         (["power", "items=5", "per_rater=6"], "per_rater=6 is more than items=5"),
