@@ -28,7 +28,7 @@ def _foreground(evaluation: Evaluation, eligibility: Eligibility, table: pd.Data
     if not {"foreground_i", "foreground_j"} <= set(table):
         return []
     shares = table.assign(value=(table["foreground_i"] + table["foreground_j"]) / 2)
-    pairs = listed_pairs(evaluation, shares, eligibility)
+    pairs = listed_pairs(evaluation, shares, eligibility.valid)
     return diversity_scores(evaluation, eligibility, pairs, number, "foreground_")[:1]
 
 
@@ -50,7 +50,7 @@ def compute(evaluation: Evaluation) -> Result:
     passed = list(verified(evaluation))
     for variant in names:
         number = Number(NAME, variant)
-        pairs = listed_pairs(evaluation, evaluation.pairs[variant], eligibility)
+        pairs = listed_pairs(evaluation, evaluation.pairs[variant], eligibility.valid)
         scores += diversity_scores(evaluation, eligibility, pairs, number, note=_note(eligibility, pairs))
         scores += verified_scores(evaluation, eligibility, pairs, number, passed)
         scores += _foreground(evaluation, eligibility, evaluation.pairs[variant], number)

@@ -133,8 +133,7 @@ class Evaluation:
     """Everything that a metric may read: tidy tables and feature matrices, in the order of the dataset's list.
 
     Attributes:
-        samples: a row per sample: item, subject, index, status (`bench.status.SampleStatus`), the group columns, and
-            prompt_id where there are prompts.
+        samples: a row per sample: item, subject, index, status (`bench.status.SampleStatus`) and the group columns.
         references: a row per item: item, subject, status, group columns.
         targets: a row per target: subject, image, status; may be empty.
         features: by extractor name, e.g. "arcface", "flame", "inception", "dinov2".

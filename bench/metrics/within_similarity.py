@@ -6,7 +6,7 @@ import pandas as pd
 
 from bench.metrics.functional.similarity import alike
 from bench.metrics.protocol import Evaluation, Metric, Number, Result, Statistic
-from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, pair_groups, pairs_within
+from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, pairs_within
 from bench.metrics.shared.eligibility import eligibility_of, nonzero
 from bench.metrics.shared.recompute import item_means
 from bench.metrics.shared.scores import concat, recognisers
@@ -27,7 +27,7 @@ def compute(evaluation: Evaluation) -> Result:
         number = Number(NAME, recogniser)
         features = evaluation.features[recogniser]
         eligibility = eligibility_of(evaluation, features, usable=nonzero)
-        first, second = pairs_within(pair_groups(evaluation, eligibility), eligibility.valid)
+        first, second = pairs_within(eligibility.item, eligibility.valid)
         pairs = Pairs(first, second, alike(features.samples, first, features.samples, second, features.distance))
         scores += diversity_scores(evaluation, eligibility, pairs, number, note=eligibility.note)
         tables.append(item_table(evaluation, eligibility, pairs, number))

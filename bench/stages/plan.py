@@ -282,8 +282,9 @@ def _unknown_faces(spec: RunSpec) -> list[str]:
 
 
 def _unlike_samples(job: Job) -> list[str]:
-    columns = [str(kind) for kind in used(job.samples) if kind is not ConditionKind.REFERENCES]
-    varied = [c for c in columns if (job.samples.groupby("item")[c].nunique(dropna=False) > 1).any()]
+    kinds = [str(kind) for kind in used(job.samples) if kind is not ConditionKind.REFERENCES]
+    by_item = job.samples.groupby("item")
+    varied = [column for column in ("prompt_id", *kinds) if (by_item[column].nunique(dropna=False) > 1).any()]
     if varied:
         return [
             f"samples of one item differ by {', '.join(varied)}: similarity to the reference and diversity within an "

@@ -64,7 +64,7 @@ def test_metrics_of_a_further_column_are_wanted():
 def test_prompts_are_read_from_all_shards(tmp_path, monkeypatch):
     from bench.stages import score
 
-    images = ImageList(tmp_path, pd.DataFrame({"row": range(4)}), 2)
+    images = ImageList(tmp_path, pd.DataFrame({"row": range(4)}), (0, 2, 4))
     shards = images.table("texts/clip")
     shards.write(0, pd.DataFrame({"prompt_id": ["hat", "neutral"], FEATURE: [np.ones(3), np.zeros(3)]}))
     shards.write(1, pd.DataFrame({"prompt_id": ["hat"], FEATURE: [np.ones(3)]}))
@@ -78,7 +78,7 @@ def test_only_networks_of_texts_embed_prompts(tmp_path, monkeypatch):
 
     assert embeds_texts(part("clip_text"))
     assert not embeds_texts(part("clip"))
-    images = ImageList(tmp_path, pd.DataFrame({"row": range(2)}), 2)
+    images = ImageList(tmp_path, pd.DataFrame({"row": range(2)}), (0, 2))
     monkeypatch.setattr(score, "feature_table", lambda images, spec, name: images.table(name))
     images.table("facenet").write(0, table())
     networks = {"facenet": part("facenet"), "lpips": part("lpips")}

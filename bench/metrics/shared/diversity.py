@@ -19,13 +19,7 @@ from bench.metrics.shared.thresholds import Verified
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Unordered pairs of samples of one item and prompt.
-
-    Attributes:
-        first: rows of `Evaluation.samples`.
-        second: rows of the others.
-        values: distances.
-    """
+    """Unordered pairs of samples of one item: rows `first` and `second` of `Evaluation.samples`, and their distance."""
 
     first: Rows
     second: Rows
@@ -34,15 +28,6 @@ class Pairs:
     def where(self, mask: NDArray[np.bool_]) -> Pairs:
         """Return the pairs for which the mask holds."""
         return Pairs(self.first[mask], self.second[mask], self.values[mask])
-
-
-def pair_groups(evaluation: Evaluation, eligibility: Eligibility) -> Rows:
-    """Return (n_samples,) numbers that samples of one item and prompt share: what makes them differ is their noise."""
-    prompts = evaluation.samples.get("prompt_id")
-    if prompts is None:
-        return eligibility.item
-    numbers, names = pd.factorize(prompts)
-    return np.asarray(eligibility.item * len(names) + numbers)
 
 
 def pairs_within(item: Rows, valid: Mask) -> tuple[Rows, Rows]:
@@ -63,11 +48,10 @@ def pairs_within(item: Rows, valid: Mask) -> tuple[Rows, Rows]:
     return np.concatenate(firsts), np.concatenate(seconds)
 
 
-def listed_pairs(evaluation: Evaluation, table: pd.DataFrame, eligibility: Eligibility) -> Pairs:
+def listed_pairs(evaluation: Evaluation, table: pd.DataFrame, valid: Mask) -> Pairs:
     """Return the pairs of a distance table (item, i, j, value) whose samples are both valid and whose value is finite.
 
-    The samples are of one prompt, too. A pair is taken once, whichever way round it is listed; rows that name no sample
-    are left out.
+    A pair is taken once, whichever way round it is listed; rows that name no sample are left out.
     """
     keys = zip(evaluation.samples["item"], evaluation.samples["index"], strict=True)
     rows = {key: row for row, key in enumerate(keys)}
@@ -77,8 +61,7 @@ def listed_pairs(evaluation: Evaluation, table: pd.DataFrame, eligibility: Eligi
     ]
     low, high, values = np.minimum(*ends), np.maximum(*ends), table["value"].to_numpy(dtype=np.float64)
     keep = (low >= 0) & (low < high) & np.isfinite(values)
-    valid, group = eligibility.valid, pair_groups(evaluation, eligibility)
-    keep[keep] &= valid[low[keep]] & valid[high[keep]] & (group[low[keep]] == group[high[keep]])
+    keep[keep] &= valid[low[keep]] & valid[high[keep]]
     keep &= ~pd.DataFrame({"low": low, "high": high, "out": ~keep}).duplicated().to_numpy()
     return Pairs(low[keep], high[keep], values[keep])
 

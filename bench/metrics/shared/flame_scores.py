@@ -8,14 +8,7 @@ import pandas as pd
 
 from bench.metrics.functional.flame import DIMENSION, Distance, distances
 from bench.metrics.protocol import Evaluation, Features, Number, Result, Score
-from bench.metrics.shared.diversity import (
-    Pairs,
-    diversity_scores,
-    item_table,
-    pair_groups,
-    pairs_within,
-    verified_scores,
-)
+from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, pairs_within, verified_scores
 from bench.metrics.shared.eligibility import eligibility_of, finite
 from bench.metrics.shared.scores import absent, concat
 from bench.metrics.shared.thresholds import Verified, verified
@@ -54,7 +47,7 @@ def _variant(
     passed: Sequence[Verified],
 ) -> tuple[list[Score], list[pd.DataFrame]]:
     eligibility = eligibility_of(evaluation, features)
-    first, second = pairs_within(pair_groups(evaluation, eligibility), eligibility.valid)
+    first, second = pairs_within(eligibility.item, eligibility.valid)
     scores: list[Score] = []
     tables: list[pd.DataFrame] = []
     for prefix, distance in kinds.items():
