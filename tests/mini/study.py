@@ -18,8 +18,8 @@ from scipy.spatial.transform import Rotation
 from bench import resources
 from bench.cli.run import register_resolvers
 from bench.images import write_png
-from bench.mini import world
 from bench.metrics.protocol import Number
+from bench.mini import world
 from bench.report.frames import load_run, of_number
 from bench.spec import resolve
 from bench.stages.run import run_stages
