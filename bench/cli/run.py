@@ -72,8 +72,11 @@ def optional(overrides: Sequence[str]) -> list[str]:
 
 
 def _may_be_absent(key: str, known: Collection[str]) -> bool:
-    """Return whether a key may be missing from the YAML: known options, a card's relations and an evaluator's parts."""
-    return key in known or key.startswith(("evaluator.", "method.card."))
+    """Return whether a key may be missing from the YAML.
+
+    So may known options, a card's relations, parts of an evaluator and options of sbatch.
+    """
+    return key in known or key.startswith(("evaluator.", "method.card.", "execution.sbatch."))
 
 
 def _refuse(message: str) -> NoReturn:
@@ -94,6 +97,8 @@ def _launch(verb: str, arguments: list[str], scratch: Path) -> None:
 def _job(config: Any, verb: str, scratch: Path) -> None:
     """Run one job; report and count an error, which in a sweep does not stop the other jobs."""
     register_resolvers()
+    from bench.execution.shards import ShardsFailedError
+
     try:
         from bench.spec import resolve
         from bench.stages.run import run_stages
@@ -103,7 +108,8 @@ def _job(config: Any, verb: str, scratch: Path) -> None:
     # Hydra would add a line of its own, and end a sweep.
     except Exception as error:  # noqa: BLE001
         mistake = users_error(error)
-        say(f"error: {mistake}" if mistake else report_unexpected(error))
+        is_told = mistake is not None or isinstance(error, ShardsFailedError)
+        say(f"error: {error if mistake is None else mistake}" if is_told else report_unexpected(error))
         _count(scratch, 2 if mistake else 1)
 
 

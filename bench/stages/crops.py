@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.execution.local import Advance
+from bench.execution.work import Advance
 from bench.faces.face import Face
 from bench.faces.search import Detection, detect
 from bench.faces.views import FFHQ512, Crop, View, ViewOptions, absent, cut, cut_again, mask
