@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.execution.faults import is_machine_fault
 from bench.execution.work import Advance
 from bench.faces.face import Face
 from bench.faces.search import Detection, detect
@@ -122,6 +123,8 @@ def _read(status: str, path: str) -> NDArray[np.uint8] | str:
     try:
         return read_image(Path(path))
     except ImageError as error:
+        if is_machine_fault(error):
+            raise
         return str(error)
 
 

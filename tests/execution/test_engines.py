@@ -93,8 +93,8 @@ def test_a_shard_that_hangs_ends_its_process_even_with_the_interpreter_held(tmp_
 def test_workers_end_with_their_driver_however_that_one_ends(tmp_path):
     stage = toy.stage(tmp_path, s_0="sleep")
     code = (
-        "import sys; from pathlib import Path; from tests.execution import toy; from bench.execution.local import Local\n"
-        "from bench.execution.engine import Stage\n"
+        "import sys; from pathlib import Path; from tests.execution import toy\n"
+        "from bench.execution.local import Local; from bench.execution.engine import Stage\n"
         "Local(1, toy.command).attempt(Stage(Path(sys.argv[1]), 'toy'), [[1, 0]])"
     )
     driver = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], start_new_session=True, cwd=ROOT)

@@ -1,4 +1,4 @@
-"""The loop behind all engines, with an engine that calls functions: what is tried again, in which order, and when not."""
+"""The loop behind all engines: what is tried again, in which order, and when not."""
 
 from dataclasses import dataclass, field
 
