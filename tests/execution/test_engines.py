@@ -2,7 +2,6 @@
 
 import os
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -17,35 +16,6 @@ from bench.execution.slurm import Slurm
 from bench.spec import Execution
 from tests.execution import toy
 from tests.shared import ROOT
-
-SBATCH = """#!{python}
-# Stands in for sbatch --wait: runs the tasks of the array one after the other, each in a process.
-import os, pathlib, subprocess, sys
-options = dict(word[2:].partition("=")[::2] for word in sys.argv[1:] if word.startswith("--"))
-pathlib.Path({seen!r}).write_text(" ".join(sys.argv[1:]))
-print(7, flush=True)
-for task in range(int(options["array"].partition("-")[2]) + 1):
-    with open(options["output"].replace("%a", str(task)), "a") as log:
-        env = {{**os.environ, "SLURM_ARRAY_TASK_ID": str(task)}}
-        subprocess.run(["bash", sys.argv[-1]], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
-sys.exit(1)
-"""
-
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-
-
-@pytest.fixture
-def sbatch(tmp_path, monkeypatch):
-    """Puts a program called sbatch on the PATH; returns the file in which it writes its arguments."""
-    path = tmp_path / "bin" / "sbatch"
-    path.parent.mkdir()
-    path.write_text(SBATCH.format(python=sys.executable, seen=str(tmp_path / "seen")))
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
-    return tmp_path / "seen"
 
 
 def engine(name, minutes=None):
