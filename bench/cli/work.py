@@ -13,7 +13,7 @@ from bench.errors import UserError
 from bench.execution.devices import claim
 from bench.execution.engine import Stage, parse_part
 from bench.execution.engines import WITH_PARENT
-from bench.execution.work import limit_threads, work
+from bench.execution.work import let_go, limit_threads, work
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,4 +54,7 @@ def _end_with_stdin() -> None:
     """End this process when the one that started it ends: it must not go on writing."""
     while os.read(sys.stdin.fileno(), 1024):
         pass
-    os._exit(1)
+    try:
+        let_go()
+    finally:
+        os._exit(1)

@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 from bench.execution.engine import Command, Stage
 
+GRACE = 10
+"""Seconds that a process has to let go of what it holds."""
 PAUSE = 0.02
 """Seconds between two looks at the processes."""
 
@@ -42,10 +44,20 @@ class Local:
                 running = [child for child in running if child.poll() is None]
         finally:
             for child in running:
-                child.kill()
-                child.wait()
+                end(child)
 
 
 def start(command: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
-    """Start a process that ends with this one."""
+    """Start a process that ends when this one does."""
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """End a process as the end of this one would; by force where it does not let go of what it holds."""
+    assert child.stdin is not None
+    child.stdin.close()
+    try:
+        child.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

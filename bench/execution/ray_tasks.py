@@ -40,25 +40,30 @@ class Ray:
         """
         ray = _connected(self.address)
         here = _environment()
+        # No retries: the loop behind all engines makes them, and Ray's own never end where memory is short.
+        remote = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=0)(_run)
+        logs = [str(stage.notes.absolute() / f"part-{number}.log") for number in range(1, len(parts) + 1)]
+        tasks = [
+            remote.remote(self.command(stage, part), log, os.getcwd(), here)
+            for part, log in zip(parts, logs, strict=True)
+        ]
+        waiting = tasks
         try:
-            # No retries: the loop behind all engines makes them, and Ray's own never end where memory is short.
-            remote = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=0)(_run)
-            logs = [str(stage.notes.absolute() / f"part-{number}.log") for number in range(1, len(parts) + 1)]
-            waiting = [
-                remote.remote(self.command(stage, part), log, os.getcwd(), here)
-                for part, log in zip(parts, logs, strict=True)
-            ]
             while waiting:
                 _, waiting = ray.wait(waiting, num_returns=1)
         finally:
-            ray.shutdown()
+            for task in waiting:
+                ray.cancel(task, force=True)
 
 
 def _connected(address: str) -> Any:
+    """Return Ray, connected by the first stage of this process."""
     try:
         import ray
     except ImportError as error:
         raise UserError("execution=ray needs Ray: python -m pip install 'idbench[ray]'") from error
+    if ray.is_initialized():
+        return ray
     where = address or os.environ.get("RAY_ADDRESS")
     local = {} if where else {"object_store_memory": STORE, "include_dashboard": False}
     try:

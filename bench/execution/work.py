@@ -124,9 +124,21 @@ def _set_up(task: Task, todo: Sequence[int], notes: Notes) -> Work:
 @contextmanager
 def _closing(loaded: Work) -> Iterator[Work]:
     """Close the work at the end, however it ends."""
+    _LOADED.append(loaded)
     try:
         yield loaded
     finally:
+        let_go()
+
+
+_LOADED: list[Work] = []
+"""What this process has loaded and not closed yet."""
+
+
+def let_go() -> None:
+    """Close what this process has loaded, for example because it must end now."""
+    while _LOADED:
+        loaded = _LOADED.pop()
         if loaded.close is not None:
             loaded.close()
 
