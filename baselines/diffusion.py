@@ -39,32 +39,40 @@ Switch = Annotated[bool, RECORDED]
 Attention = Annotated[Literal["auto", "math"], RECORDED]
 
 
-class DiffusionOptions(Spec):
-    """The options that every diffusion method has.
+class SamplerOptions(Spec):
+    """The options of every method that samples step by step.
 
     Attributes:
         steps: steps of the scheduler.
-        guidance_scale: of classifier-free guidance; none at or below 1.
-        width: pixels; None: what the UNet was made for.
-        height: likewise.
         precision: type of the networks, but for the VAE.
-        vae_precision: type of the VAE.
-        batch: samples at a time.
-        channels_last: lays the networks out with channels last in memory.
-        compile: compiles the networks with torch.
         attention: "auto": torch's choice of kernel; "math": plain matrix products.
     """
 
     steps: Steps
+    precision: Precision = "fp32"
+    attention: Attention = "auto"
+
+
+class DiffusionOptions(SamplerOptions):
+    """The options of every method on a UNet.
+
+    Attributes:
+        guidance_scale: of classifier-free guidance; none at or below 1.
+        width: pixels; None: what the UNet was made for.
+        height: likewise.
+        vae_precision: type of the VAE.
+        batch: samples at a time.
+        channels_last: lays the networks out with channels last in memory.
+        compile: compiles the networks with torch.
+    """
+
     guidance_scale: Guidance
     width: Side = None
     height: Side = None
-    precision: Precision = "fp32"
     vae_precision: Precision = "fp32"
     batch: Batch = 5
     channels_last: Switch = False
     compile: Switch = False
-    attention: Attention = "auto"
 
 
 Predict = Callable[[int, "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
@@ -195,6 +203,8 @@ def decode(vae: Any, latents: torch.Tensor) -> list[Output]:
 def decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
     """Decode one (c, h, w) latent to an (H, W, 3) float32 image on the CPU, RGB in [0, 1]."""
     scaled = latent[None].to(vae.dtype) / vae.config.scaling_factor
+    if vae.config.get("shift_factor") is not None:
+        scaled = scaled + vae.config.shift_factor
     decoded = vae.decode(scaled, return_dict=False)[0][0].float()
     return (decoded / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu()
 
