@@ -59,8 +59,8 @@ class Arc2FaceOptions(diffusion.DiffusionOptions):
         expression: 55 numbers: FLAME expression, eyelids, jaw; taken where a sample's condition has none. Cut to the
             official bounds, as a condition's are.
         expression_scale: of the expression adapter's attention.
-        ref_adapter: the official `ref_adapter/pytorch_lora_weights.safetensors`: samples then follow the item's photo
-            in more than identity; takes a second UNet.
+        ref_adapter: the official `ref_adapter/pytorch_lora_weights.safetensors`: samples then follow the first
+            reference in more than identity; takes a second UNet.
         reference_scale: strength of the reference adapter's LoRA.
     """
 
@@ -262,21 +262,17 @@ class Arc2Face:
         with diffusion.running(self.options.attention):
             self._encode(requests)
             if self.options.ref_adapter is not None:
-                self._photos = {r.reference.item: faces.ffhq_face(r.reference, "ref_adapter") for r in requests}
+                self._shown = {r.photos: faces.ffhq_face(r.references[0], "ref_adapter") for r in requests}
             return diffusion.in_batches(requests, self.options.batch, self._make)
 
     def embedding(self, request: Request) -> NDArray[np.float32]:
         """Return the embedding, (d,) float32, that a request is made from."""
         options = self.options
         if request.condition.embedding is not None:
-            source = f"item {request.reference.item!r}, sample {request.index}"
-            return diffusion.check_embedding(request.condition.embedding, options.embedding_size, source)[0]
+            return diffusion.embeddings(request, options.recogniser, options.embedding_size)[0]
         rows = self._given
         if rows is None:
-            known = (
-                diffusion.embedding_of(one, options.recogniser, options.embedding_size) for one in request.references
-            )
-            rows = np.concatenate(list(known))
+            rows = diffusion.embeddings(request, options.recogniser, options.embedding_size)
         row = average(rows, options.averaging)
         if self._other is None:
             return row
@@ -462,13 +458,13 @@ class Arc2Face:
     def _memories(
         self, requests: Sequence[Request], prompts: torch.Tensor, generators: Sequence[torch.Generator]
     ) -> dict[str, torch.Tensor]:
-        """Return what the second UNet remembers of each request's photo; nothing without the reference adapter."""
+        """Return what the second UNet remembers of each request's first photo; nothing without the adapter."""
         import torch
 
         if not self._seeing:
             return {}
         side = tuple(part * diffusion.vae_factor(self.vae) for part in self.size)
-        images = [_resized(self._photos[request.reference.item], side) for request in requests]
+        images = [_resized(self._shown[request.photos], side) for request in requests]
         shape = (self.vae.config.latent_channels, *self.size)
         noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
         return reference_attention.remember(self._second, self.reference_latents(images, noise), prompts)

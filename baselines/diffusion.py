@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from baselines.protocol import Image, Output, Reference, Request
+from baselines.protocol import Image, Output, Photos, Reference, Request
 from bench.errors import UserError
 from bench.identity import IDENTITY, RECORDED, Spec
 
@@ -75,6 +75,8 @@ class DiffusionOptions(SamplerOptions):
     compile: Switch = False
 
 
+Key = tuple[Photos, bytes]
+"""The photos of a sample, and the embedding of its condition."""
 Predict = Callable[[int, "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 """(step, timestep, latents) -> noise; with guidance the rows are [unconditional; conditional]."""
 
@@ -321,6 +323,24 @@ def control_image(image: Image, size: tuple[int, int]) -> torch.Tensor:
 def embedding(request: Request, recogniser: str, size: int) -> NDArray[np.float32]:
     """Return the embedding of the item's own reference, as `embedding_of`."""
     return embedding_of(request.reference, recogniser, size)
+
+
+def key(request: Request) -> Key:
+    """Return what a request's identity may be kept by."""
+    given = request.condition.embedding
+    return request.photos, b"" if given is None else given.tobytes()
+
+
+def embeddings(request: Request, recogniser: str, size: int) -> NDArray[np.float32]:
+    """Return what a sample is made from, (k, size) float32, raw: its condition's embedding, else its references'.
+
+    Raises:
+        UserError: as `embedding_of`.
+    """
+    given = request.condition.embedding
+    if given is not None:
+        return check_embedding(given, size, f"item {request.reference.item!r}, sample {request.index}")
+    return np.concatenate([embedding_of(reference, recogniser, size) for reference in request.references])
 
 
 def embedding_of(reference: Reference, recogniser: str, size: int) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ from baselines.instantid import draw
 from baselines.protocol import Image, Output, Reference, Request
 from baselines.text_to_image import Text
 from bench import weights
+from bench.conditions.kinds import ConditionKind
 from bench.errors import UserError
 from bench.identity import IDENTITY, WeightFile
 from bench.runtime import Runtime
@@ -44,7 +45,7 @@ class InfiniteYouOptions(flux.FluxOptions):
         checkpoint: `image_proj_model.bin`.
         controlnet: folder `InfuseNetModel`.
         recogniser: whose embedding it asks for; its unit vector is taken.
-        control: what the ControlNet follows: black, or a drawing of the reference's key-points.
+        control: what the ControlNet follows: black, or a drawing of the first reference's key-points.
         controlnet_scale: of the ControlNet's residuals.
         control_start: share of the steps before the ControlNet begins.
         control_end: share of the steps after which it ends.
@@ -101,6 +102,8 @@ class InfiniteYou:
     """The method; see the module."""
 
     Options = InfiniteYouOptions
+    accepts = frozenset({ConditionKind.EMBEDDING})
+    many_references = True
 
     def __init__(self, options: InfiniteYouOptions, runtime: Runtime) -> None:
         self.options = options
@@ -112,14 +115,14 @@ class InfiniteYou:
         self._load_controlnet()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Return one output per request; each reference is encoded once.
+        """Return one output per request; each identity is encoded once.
 
         Raises:
             UserError: an embedding (or image or face) is missing, or the embedding of another length or zero.
         """
         with diffusion.running(self.options.attention):
-            references = {request.reference.item: request for request in requests}
-            subjects = {item: self._subject(request) for item, request in references.items()}
+            identities = {diffusion.key(request): request for request in requests}
+            subjects = {key: self._subject(request) for key, request in identities.items()}
             return self.base.generate(requests, lambda batch, generators: self._plan(batch, generators, subjects))
 
     def tokens(self, unit: NDArray[np.float32]) -> torch.Tensor:
@@ -182,20 +185,20 @@ class InfiniteYou:
         return velocity
 
     def _plan(
-        self, batch: Sequence[Request], generators: Sequence[torch.Generator], subjects: Mapping[str, Subject]
+        self, batch: Sequence[Request], generators: Sequence[torch.Generator], subjects: Mapping[diffusion.Key, Subject]
     ) -> flux.Velocity:
         import torch
 
-        found = [subjects[request.reference.item] for request in batch]
+        found = [subjects[diffusion.key(request)] for request in batch]
         shape = (self.base.vae.config.latent_channels, *self.base.size)
         noise = [torch.randn(shape, generator=generator)[None] for generator in generators]
         control = [self.control_latents(s.control, own) for s, own in zip(found, noise, strict=True)]
         return self.velocity([r.prompt for r in batch], torch.cat([s.tokens for s in found]), torch.cat(control))
 
     def _subject(self, request: Request) -> Subject:
-        rows = diffusion.embedding(request, self.options.recogniser, self.sizes.embedding)
+        rows = diffusion.embeddings(request, self.options.recogniser, self.sizes.embedding)
         tokens = self.tokens(rows / np.linalg.norm(rows, axis=1, keepdims=True))
-        return Subject(tokens, self._control(request.reference))
+        return Subject(tokens, self._control(request.references[0]))
 
     def _control(self, reference: Reference) -> Image:
         canvas = self.base.pixels

@@ -16,8 +16,9 @@ import numpy as np
 
 from baselines import diffusion, faces, flux
 from baselines.flux import TransformerOptions
-from baselines.protocol import Image, Output, Reference, Request
+from baselines.protocol import Image, Output, Photos, Reference, Request
 from bench import weights
+from bench.conditions.kinds import ConditionKind
 from bench.errors import UserError
 from bench.identity import CONTENT, IDENTITY, Inside
 from bench.runtime import Runtime
@@ -67,6 +68,11 @@ class ReferenceEditOptions(TransformerOptions):
         """Return what these options need of a reference."""
         return frozenset({"image"} if self.view == "photo" else {"image", "face"})
 
+    @property
+    def accepts(self) -> frozenset[ConditionKind]:
+        """Return the kinds of conditions that the pipeline follows: references where it reads several images."""
+        return frozenset({ConditionKind.REFERENCES} if KINDS[self.pipeline].reads_several else ())
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -74,22 +80,25 @@ class Kind:
 
     Attributes:
         name: of its class.
-        arguments: what it is called with besides image, prompt, size, steps and generator.
+        reads_several: whether it takes a list of images.
+        arguments: what it is called with in addition to image, prompt, size, steps and generator.
     """
 
     name: str
+    reads_several: bool
     arguments: Callable[[ReferenceEditOptions], Mapping[str, Any]]
 
 
 KINDS = {
-    "flux2_klein": Kind("Flux2KleinPipeline", lambda o: {"guidance_scale": o.guidance_scale}),
+    "flux2_klein": Kind("Flux2KleinPipeline", True, lambda o: {"guidance_scale": o.guidance_scale}),
     # Without max_area the size that is asked for is scaled to a megapixel.
     "flux_kontext": Kind(
-        "FluxKontextPipeline", lambda o: {"guidance_scale": o.guidance_scale, "max_area": o.width * o.height}
+        "FluxKontextPipeline", False, lambda o: {"guidance_scale": o.guidance_scale, "max_area": o.width * o.height}
     ),
     # Without a negative prompt the guidance is silently off.
     "qwen_image_edit_plus": Kind(
         "QwenImageEditPlusPipeline",
+        True,
         lambda o: {"true_cfg_scale": o.guidance_scale, "negative_prompt": o.negative_prompt},
     ),
 }
@@ -113,17 +122,18 @@ class ReferenceEdit:
         Raises:
             UserError: an image or face is missing.
         """
-        shown = {r.reference.item: self._shown(r.reference) for r in requests}
+        shown = {r.photos: [self._shown(reference) for reference in r.references] for r in requests}
         with diffusion.running(self.options.attention):
             return diffusion.in_batches(requests, 1, lambda batch: [self._make(batch[0], shown)])
 
-    def _make(self, request: Request, shown: Mapping[str, Image]) -> Output:
+    def _make(self, request: Request, shown: Mapping[Photos, Sequence[Image]]) -> Output:
         import torch
         from PIL import Image as Pillow
 
         options = self.options
+        images = [Pillow.fromarray(image) for image in shown[request.photos]]
         image = self.pipeline(
-            image=Pillow.fromarray(shown[request.reference.item]),
+            image=images if len(images) > 1 else images[0],
             prompt=instruction(request.prompt, options.class_word, options.named),
             height=options.height,
             width=options.width,

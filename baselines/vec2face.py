@@ -19,6 +19,7 @@ from pydantic import Field
 from baselines import diffusion, fusion
 from baselines.protocol import Image, Output, Request
 from bench import weights
+from bench.conditions.kinds import ConditionKind
 from bench.errors import UserError
 from bench.identity import IDENTITY, Spec, WeightFile
 from bench.networks import group
@@ -110,6 +111,8 @@ class Vec2Face:
     """The method; see the module."""
 
     Options = Vec2FaceOptions
+    accepts = frozenset({ConditionKind.EMBEDDING})
+    many_references = True
 
     def __init__(self, options: Vec2FaceOptions, runtime: Runtime) -> None:
         self.options = options
@@ -154,7 +157,7 @@ class Vec2Face:
         return Output(image=enlarged(to_grey_levels(image.permute(1, 2, 0).numpy()), self.options.upscale))
 
     def _vector(self, request: Request) -> NDArray[np.float32]:
-        rows = diffusion.embedding(request, self.options.recogniser, self.sizes.embedding)
+        rows = diffusion.embeddings(request, self.options.recogniser, self.sizes.embedding)
         return rows.mean(axis=0, dtype=np.float32)
 
     def _row(self, request: Request) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:

@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from baselines import diffusion, faces, flux, fusion
 from baselines.protocol import Image, Output, Reference, Request
 from bench import weights
+from bench.conditions.kinds import ConditionKind
 from bench.errors import UserError
 from bench.identity import CONTENT, IDENTITY, WeightFile
 from bench.networks import group
@@ -77,6 +78,11 @@ class WithAnyoneOptions(flux.FluxOptions):
         images = ("image", "face") if self.siglip_weight else ()
         return frozenset({f"embedding:{self.recogniser}", *images})
 
+    @property
+    def accepts(self) -> frozenset[ConditionKind]:
+        """Return the kinds of conditions that these options follow: an embedding where no photo is seen with it."""
+        return frozenset() if self.siglip_weight else frozenset({ConditionKind.EMBEDDING})
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -120,16 +126,16 @@ class WithAnyone:
         self._load_adapter(tensors, sizes)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Return one output per request; each reference is encoded once.
+        """Return one output per request; each identity is encoded once.
 
         Raises:
             UserError: an embedding (or image or face) is missing, or the embedding of another length or zero.
         """
         base = self.base
         with diffusion.running(self.options.attention):
-            references = {request.reference.item: request for request in requests}
-            checked = {item: self._inputs(request) for item, request in references.items()}
-            tokens = {item: self._tokens(*inputs) for item, inputs in checked.items()}
+            identities = {diffusion.key(request): request for request in requests}
+            checked = {key: self._inputs(request) for key, request in identities.items()}
+            tokens = {key: self._tokens(*inputs) for key, inputs in checked.items()}
             shift = shift_tokens(base.size)
             return base.generate(requests, lambda batch, _: self._plan(batch, tokens), shift)
 
@@ -175,10 +181,10 @@ class WithAnyone:
             return found
         return found + options.siglip_weight * fusion.cross(self.sig[k], image, tokens.sig, HEAD_WIDTH, sig)
 
-    def _plan(self, batch: Sequence[Request], tokens: Mapping[str, Tokens]) -> flux.Velocity:
+    def _plan(self, batch: Sequence[Request], tokens: Mapping[diffusion.Key, Tokens]) -> flux.Velocity:
         import torch
 
-        found = [tokens[request.reference.item] for request in batch]
+        found = [tokens[diffusion.key(request)] for request in batch]
         sig = [t.sig for t in found if t.sig is not None]
         joined = Tokens(torch.cat([t.arc for t in found]), torch.cat(sig) if sig else None)
         return self.velocity([r.prompt for r in batch], joined, self._mask())
@@ -192,7 +198,7 @@ class WithAnyone:
         return inside([box], self.base.grid).to(self.base.device)
 
     def _inputs(self, request: Request) -> tuple[NDArray[np.float32], Image | None]:
-        rows = diffusion.embedding(request, self.options.recogniser, EMBEDDING)
+        rows = diffusion.embeddings(request, self.options.recogniser, EMBEDDING)
         crop = face_crop(request.reference) if self.options.siglip_weight else None
         return rows.mean(axis=0, keepdims=True), crop
 

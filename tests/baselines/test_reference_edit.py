@@ -80,7 +80,7 @@ def test_whole_method(folders, name, a_step):
 
 def test_the_face_instead_of_the_photo(folders):
     method = make(folders, "flux_kontext", view="face")
-    assert method.needs == {"image", "face"}
+    assert method.options.needs == {"image", "face"}
     seen, processor = [], method.pipeline.image_processor
     inner = processor.get_default_height_width
     processor.get_default_height_width = lambda image, *sides: seen.append(image.size) or inner(image, *sides)

@@ -1,13 +1,16 @@
 """Arc2Face's expression and reference adapters against the official implementation (golden/generation, section 6)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from baselines import adapters, reference_attention
-from baselines.arc2face import Arc2Face, Arc2FaceOptions, bounded
+from baselines.arc2face import EXPRESSION, Arc2Face, Arc2FaceOptions, Steering, bounded
 from baselines.faces import ffhq_face
 from baselines.protocol import Reference, Request
+from bench.conditions.kinds import Condition
 from bench.errors import UserError
 from bench.faces.face import Face
 from bench.runtime import Runtime
@@ -65,7 +68,9 @@ def test_bounds(gold):
 
 
 def test_tokens(plain, gold):
-    tokens, unconditional = plain._tokens
+    asked = Request(person(0), 0, 0, "")
+    [tokens] = plain._tokens([asked])
+    unconditional = plain._expression_tokens(np.zeros(EXPRESSION, np.float32))
     formula.check(tokens[0, :, ::8], gold["expression_tokens_slice"], 2e-5, "expression_tokens")
     formula.check(unconditional[0, :, ::8], gold["uncond_tokens_slice"], 2e-5, "uncond_tokens")
     formula.check_stats(tokens, gold["expression_tokens_stats"])
@@ -76,9 +81,10 @@ def sampled(method, gold, memories):
     count, calls = int(gold["num_images"]), []
     latents = formula.given("latents", count, 4, 8, 8, scale=gold["latents_scale"])
     prompts = formula.given("prompt_embeds", 1, 77, 768).expand(count, -1, -1)
+    steering = Steering(method._tokens([Request(person(0), 0, 0, "")] * count))
     handle = method.unet.register_forward_hook(lambda *given: calls.append(given[2][0]))
     with torch.inference_mode(), reference_attention.seeing(method._seeing, memories):
-        final = method.denoise((latents, []), prompts, formula.given("negative_prompt_embeds", 1, 77, 768))
+        final = method.denoise((latents, []), prompts, formula.given("negative_prompt_embeds", 1, 77, 768), steering)
     handle.remove()
     return final, calls[0]
 
@@ -114,6 +120,7 @@ def person(number: int) -> Reference:
     return Reference(
         f"i{number}",
         f"s{number}",
+        photo=f"p{number}",
         image=draw.integers(0, 256, (110, 90, 3), np.uint8),
         face=Face(np.float32([10, 10, 80, 100]), 0.9, points),
         embeddings={"arcface": draw.normal(size=512).astype(np.float32)},
@@ -121,7 +128,7 @@ def person(number: int) -> Reference:
 
 
 def test_whole_method(method):
-    assert method.needs == {"embedding:arcface", "image", "face"}
+    assert method.options.needs == {"embedding:arcface", "image", "face"}
     asked = [Request(person(k % 2), k, 10 + k, "") for k in range(4)]
     found = [output.image.astype(int) for output in method.generate(asked)]
     alone = method.generate([asked[2]])[0].image.astype(int)
@@ -129,6 +136,14 @@ def test_whole_method(method):
     one, other = person(0), person(1)
     stranger = Reference(one.item, one.subject, image=other.image, face=other.face, embeddings=one.embeddings)
     assert np.abs(method.generate([Request(stranger, 2, 12, "")])[0].image.astype(int) - found[2]).max() > 1
+
+
+def test_the_photo_is_the_first_of_a_samples_references(method):
+    one, other = person(0), person(1)
+    own = Request(one, 0, 5, "", references=(one,), condition=Condition(embedding=one.embeddings["arcface"]))
+    named = replace(own, references=(other,))
+    found, shown = (output.image.astype(int) for output in method.generate([own, named]))
+    assert np.abs(found - shown).max() > 1
 
 
 def test_crop_is_the_ffhq_crop_of_landmarks_at_the_key_points():

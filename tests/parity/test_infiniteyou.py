@@ -191,7 +191,7 @@ def test_whole_method(gold, paths, control):
     end_to_end.check_refuses(method, empty, "no embedding", network=method.base.transformer)
     nobody = Request(Reference("nobody", "s", embeddings={"ir_se50": np.ones(512, np.float32)}), 0, 0, "a person")
     if control == "black":
-        assert method.needs == {"embedding:ir_se50"}
+        assert method.options.needs == {"embedding:ir_se50"}
         assert method.generate([nobody])[0].image is not None
     else:
         end_to_end.check_refuses(method, nobody, "no image or no face", network=method.base.transformer)

@@ -131,7 +131,7 @@ def test_whole_method(gold, paths):
 
 def test_the_embedding_alone(gold, paths):
     method = WithAnyone(options(gold, paths, siglip=None, siglip_weight=0, box=None), Runtime())
-    assert method.needs == {"embedding:glintr100"}
+    assert method.options.needs == {"embedding:glintr100"}
     nobody = Reference("nobody", "s", embeddings={"glintr100": np.ones(512, np.float32)})
     assert method.generate([Request(nobody, 0, 0, "a person")])[0].image is not None
     empty = Request(Reference("nobody", "s"), 0, 0, "a person")
