@@ -19,10 +19,7 @@ SMALL = {"width": 64, "height": 64, "steps": 2}
 
 
 def arc2face(root):
-    model, base = models.write_arc2face(root)
-    adapter = new.write_expression_adapter(root / "exp_adapter.bin")
-    reference = new.write_reference_adapter(root / "lora.safetensors", 4)
-    return {"model": model, "base": base, "exp_adapter": adapter, "ref_adapter": reference, "expression": (0.1,) * 55}
+    return new.write_arc2face(root, 4) | {"expression": (0.1,) * 55}
 
 
 def klein(root):

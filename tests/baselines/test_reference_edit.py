@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from baselines.protocol import Reference, Request
 from baselines.reference_edit import ReferenceEdit, ReferenceEditOptions, instruction
+from bench.conditions.kinds import ConditionKind
 from bench.errors import UserError
 from bench.runtime import Runtime
 from tests.baselines import tiny_edit
@@ -76,6 +78,17 @@ def test_whole_method(folders, name, a_step):
         [Request(people[1], 0, 5, "photo of a person"), Request(people[0], 4, 5, "photo of a person")]
     )
     np.testing.assert_array_equal(both[1].image, one)
+
+
+@pytest.mark.parametrize(("name", "several"), [("flux2_klein", 1), ("flux_kontext", 0), ("qwen_image_edit_plus", 1)])
+def test_references_that_are_seen(folders, name, several):
+    method = make(folders, name)
+    assert (ConditionKind.REFERENCES in method.options.accepts) == several
+    one, other = (end_to_end.reference(person, "none") for person in (1, 2))
+    asked = [Request(one, 0, 5, "photo of a person")]
+    if several:
+        asked.append(replace(asked[0], references=(one, replace(other, photo="b.jpg"))))
+    assert len({output.image.tobytes() for output in method.generate(asked)}) == len(asked)
 
 
 def test_the_face_instead_of_the_photo(folders):

@@ -208,6 +208,23 @@ def write_consistentid(root: Path, rank: int) -> dict[str, Path]:
     return {**found, "base": paths["base"], "image_encoder": paths["image_encoder"]}
 
 
+def write_arc2face(root: Path, rank: int) -> dict[str, Path]:
+    """As options of the method, with both adapters of 2025; the golden data do not go through the text encoder."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    model, base = models.write_arc2face_without_encoder(root)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = CLIPTextModel(CLIPTextConfig(**models.ARC2FACE_ENCODER))
+    encoder.save_pretrained(model / "encoder")
+    return {
+        "model": model,
+        "base": base,
+        "exp_adapter": write_expression_adapter(root / "exp_adapter.bin"),
+        "ref_adapter": write_reference_adapter(root / "pytorch_lora_weights.safetensors", rank),
+    }
+
+
 def write_expression_adapter(path: Path) -> Path:
     """Arc2Face's exp_adapter.bin; the real inner width is unknown."""
     from diffusers import UNet2DConditionModel

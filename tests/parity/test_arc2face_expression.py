@@ -29,11 +29,7 @@ def gold():
 
 @pytest.fixture(scope="module")
 def paths(gold, tmp_path_factory):
-    root = tmp_path_factory.mktemp("arc2face")
-    model, base = models.write_arc2face(root)
-    adapter = new.write_expression_adapter(root / "exp_adapter.bin")
-    reference = new.write_reference_adapter(root / "pytorch_lora_weights.safetensors", int(gold["lora_rank"]))
-    return {"model": model, "base": base, "exp_adapter": adapter, "ref_adapter": reference}
+    return new.write_arc2face(tmp_path_factory.mktemp("arc2face"), int(gold["lora_rank"]))
 
 
 def options(gold, paths, **more):

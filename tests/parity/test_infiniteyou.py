@@ -13,6 +13,7 @@ from baselines.infiniteyou import InfiniteYou, InfiniteYouOptions
 from baselines.instantid import draw
 from baselines.protocol import Reference, Request
 from baselines.text_to_image import Text
+from bench.conditions.kinds import Condition
 from bench.errors import UserError
 from bench.runtime import Runtime
 from tests.parity import end_to_end
@@ -195,6 +196,24 @@ def test_whole_method(gold, paths, control):
         assert method.generate([nobody])[0].image is not None
     else:
         end_to_end.check_refuses(method, nobody, "no image or no face", network=method.base.transformer)
+
+
+def test_references_are_a_sequence_and_a_condition_comes_first(method):
+    one, other = (end_to_end.reference(person, "ir_se50") for person in (1, 2))
+    asked = [
+        Request(one, 0, 5, "a person"),
+        Request(one, 0, 5, "a person", references=(one, other)),
+        Request(one, 0, 5, "a person", condition=Condition(embedding=2 * other.embeddings["ir_se50"])),
+        Request(other, 0, 5, "a person"),
+    ]
+    rows = np.stack([person.embeddings["ir_se50"] for person in (one, other)])
+    with torch.inference_mode():
+        both = method.tokens(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+        subjects = [method._subject(request).tokens for request in asked]
+    np.testing.assert_array_equal(subjects[1], both)
+    np.testing.assert_allclose(subjects[2], subjects[3], atol=1e-5)
+    assert (subjects[0] - subjects[3]).abs().max() > 1e-3
+    assert len({output.image.tobytes() for output in method.generate(asked[:3])}) == 3
 
 
 def test_wrong_files(gold, paths, tmp_path):

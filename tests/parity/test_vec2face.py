@@ -9,6 +9,7 @@ import torch
 from baselines import vec2face
 from baselines.protocol import Reference, Request
 from baselines.vec2face import Sizes, Vec2Face, Vec2FaceOptions
+from bench.conditions.kinds import Condition
 from bench.errors import UserError
 from bench.runtime import Runtime
 from tests.parity import generation_formula as formula
@@ -105,12 +106,21 @@ def test_whole_method(method):
     assert np.abs(same.astype(int) - found[3].astype(int)).max() <= 1
 
 
-def test_several_references_are_averaged(method):
-    rows = np.stack([person(1).embeddings["vec2face_r100"], person(2).embeddings["vec2face_r100"]])
-    many = Request(Reference("i", "s", embeddings={"vec2face_r100": rows}), 0, 4, "")
-    mean = Request(Reference("i", "s", embeddings={"vec2face_r100": rows.mean(axis=0)}), 0, 4, "")
-    first, second = method.generate([many, mean])
-    np.testing.assert_array_equal(first.image, second.image)
+def test_several_references_are_averaged_and_a_condition_comes_first(method):
+    one, other = person(1), person(2)
+    mean = np.stack([one.embeddings["vec2face_r100"], other.embeddings["vec2face_r100"]]).mean(axis=0)
+    many = Request(one, 0, 4, "", references=(one, other))
+    averaged = Request(Reference("i", "s", embeddings={"vec2face_r100": mean}), 0, 4, "")
+    given = Request(other, 0, 4, "", condition=Condition(embedding=mean))
+    images = [output.image for output in method.generate([many, averaged, given])]
+    np.testing.assert_array_equal(images[0], images[1])
+    np.testing.assert_array_equal(images[0], images[2])
+
+
+def test_a_condition_of_another_length_is_refused(method):
+    given = Request(person(1), 3, 4, "", condition=Condition(embedding=np.ones(128, np.float32)))
+    with pytest.raises(UserError, match="item 'i1', sample 3: an embedding of 128 numbers"):
+        method.generate([given])
 
 
 def test_the_share_of_masked_tokens_keeps_its_bounds(method):

@@ -11,6 +11,7 @@ from baselines import flux, withanyone
 from baselines.protocol import Reference, Request
 from baselines.text_to_image import Text
 from baselines.withanyone import WithAnyone, WithAnyoneOptions
+from bench.conditions.kinds import Condition, ConditionKind
 from bench.errors import UserError
 from bench.runtime import Runtime
 from tests.parity import end_to_end
@@ -132,8 +133,15 @@ def test_whole_method(gold, paths):
 def test_the_embedding_alone(gold, paths):
     method = WithAnyone(options(gold, paths, siglip=None, siglip_weight=0, box=None), Runtime())
     assert method.options.needs == {"embedding:glintr100"}
+    assert method.options.accepts == {ConditionKind.EMBEDDING}
+    assert options(gold, paths).accepts == set()
     nobody = Reference("nobody", "s", embeddings={"glintr100": np.ones(512, np.float32)})
-    assert method.generate([Request(nobody, 0, 0, "a person")])[0].image is not None
+    given = Condition(embedding=end_to_end.reference(1, "glintr100").embeddings["glintr100"])
+    plain, conditioned = method.generate(
+        [Request(nobody, 0, 0, "a person"), Request(nobody, 0, 0, "a person", condition=given)]
+    )
+    assert plain.image is not None
+    assert np.abs(plain.image.astype(int) - conditioned.image.astype(int)).max() > 1
     empty = Request(Reference("nobody", "s"), 0, 0, "a person")
     end_to_end.check_refuses(method, empty, "no embedding", network=method.base.transformer)
 
