@@ -74,9 +74,12 @@ def build(network: Network, state: State, source: str, device: str) -> nn.Module
         UserError: the state is that of another network; `source` is named.
     """
     if network == "ir_se50":
+        import torch
         from facexlib.recognition.arcface_arch import Backbone
 
-        return assemble(lambda: Backbone(50, 0.6, "ir_se"), state, source, device)
+        backbone = assemble(lambda: Backbone(50, 0.6, "ir_se"), state, source, device)
+        # It flattens by a view, which channels-last memory does not allow.
+        return backbone.to(memory_format=torch.contiguous_format)
 
     from bench.extractors.iresnet import insightface
 
