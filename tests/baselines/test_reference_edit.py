@@ -36,13 +36,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_references(monkeypatch):
-    """The pipelines scale a reference to a megapixel, which takes minutes here."""
-    from diffusers.pipelines.flux import pipeline_flux_kontext
-    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
-
-    monkeypatch.setattr(pipeline_flux_kontext, "PREFERRED_KONTEXT_RESOLUTIONS", [(64, 64), (48, 80)])
-    monkeypatch.setattr(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", 64 * 64)
-    monkeypatch.setattr(pipeline_qwenimage_edit_plus, "CONDITION_IMAGE_SIZE", 56 * 56)
+    tiny_edit.show_references_small(monkeypatch)
 
 
 def make(folders, name, **more):

@@ -152,3 +152,13 @@ def qwen(folder: Path) -> Path:
         transformer=["diffusers", "QwenImageTransformer2DModel"],
         vae=["diffusers", "AutoencoderKLQwenImage"],
     )
+
+
+def show_references_small(monkeypatch) -> None:
+    """The pipelines scale a reference to a megapixel, which takes minutes here."""
+    from diffusers.pipelines.flux import pipeline_flux_kontext
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
+
+    monkeypatch.setattr(pipeline_flux_kontext, "PREFERRED_KONTEXT_RESOLUTIONS", [(64, 64), (48, 80)])
+    monkeypatch.setattr(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", 64 * 64)
+    monkeypatch.setattr(pipeline_qwenimage_edit_plus, "CONDITION_IMAGE_SIZE", 56 * 56)

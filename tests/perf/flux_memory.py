@@ -21,6 +21,8 @@ from tests.perf.full_size import VAE
 
 FLUX_VAE = {**VAE, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
 TRANSFORMER = ("FluxTransformer2DModel", {"guidance_embeds": True})
+FEW_BLOCKS = {"num_layers": 2, "num_single_layers": 2}
+"""A block's tensors are gone when the next has its own, so a few blocks show what all take."""
 CONTROLNET = ("FluxControlNetModel", {"num_layers": 4, "num_single_layers": 10, "guidance_embeds": True})
 T5 = 4_762_310_656
 """Numbers of T5-XXL's encoder in FLUX.1-dev (9.5 GB in bf16)."""
@@ -150,13 +152,13 @@ def defaults(kind: type[flux.FluxOptions]) -> flux.FluxOptions:
     return kind(**dict.fromkeys([*required, *({"siglip"} & set(kind.model_fields))], "."))
 
 
-def row(name: str, method: Method, transformer: Any, vae: Any) -> str:
-    """Return a row of the table: GB of one image, and how each card holds it."""
+def row(name: str, method: Method, weights: int, transformer: Any, vae: Any) -> str:
+    """Return a row of the table: GB of one image, with so many numbers in the transformer, and how each card holds it."""
     options = defaults(method.options)
     activations = max(step(transformer, options), decoding(vae, options))
     layers = FULL * count(vae) + method.own + activations
     texts = HALF * T5
-    whole = max(texts, HALF * count(transformer) + method.layered + layers)
+    whole = max(texts, HALF * weights + method.layered + layers)
     offloaded = max(texts, layers)
     cells = [held(whole, offloaded, card * 10**9) for card in CARDS]
     size = f"{options.width} × {options.height}"
@@ -176,9 +178,11 @@ def held(whole: int, offloaded: int, card: int) -> str:
 
 def table() -> list[str]:
     """Return the rows of the table."""
-    transformer = network(*TRANSFORMER)
+    kind, config = TRANSFORMER
+    weights = count(network(kind, config))
+    transformer = network(kind, config | FEW_BLOCKS)
     vae = network("AutoencoderKL", FLUX_VAE, torch.float32)
-    return [row(name, method, transformer, vae) for name, method in methods().items()]
+    return [row(name, method, weights, transformer, vae) for name, method in methods().items()]
 
 
 if __name__ == "__main__":
