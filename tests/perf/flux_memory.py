@@ -153,7 +153,7 @@ def defaults(kind: type[flux.FluxOptions]) -> flux.FluxOptions:
 
 
 def row(name: str, method: Method, weights: int, transformer: Any, vae: Any) -> str:
-    """Return a row of the table: GB of one image, with so many numbers in the transformer, and how each card holds it."""
+    """Return a row of the table: GB of one image, and how each card holds it; `weights` counts the transformer's."""
     options = defaults(method.options)
     activations = max(step(transformer, options), decoding(vae, options))
     layers = FULL * count(vae) + method.own + activations
