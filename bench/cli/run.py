@@ -120,8 +120,8 @@ def _end(job: Any, verb: str) -> bool:
         return False
     show(ended.text)
     if ended.warning:
-        say(f"{'error' if ended.is_total_failure else 'warning'}: {ended.warning}")
-    return ended.is_total_failure
+        say(f"{'error' if ended.is_empty else 'warning'}: {ended.warning}")
+    return ended.is_empty
 
 
 def _count(scratch: Path, code: int) -> None:

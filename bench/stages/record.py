@@ -124,11 +124,11 @@ def photos_found(job: Job) -> pd.DataFrame:
     table = faces_table(images, job.spec)
     if not all(table.has(shard) for shard in range(images.shards)):
         return job.photos
-    found = read_faces(images, job.spec)
-    is_read = (job.photos["status"] == PhotoStatus.OK).to_numpy()
-    return job.photos.assign(
-        **{name: job.photos[name].where(~is_read, found[name].to_numpy()) for name in ("status", "reason")}
-    )
+    photos = job.photos.reset_index(drop=True)
+    # By row, not by position: the table lacks the rows of people who were removed.
+    found = read_faces(images, job.spec).set_index("row").reindex(photos.index)
+    is_read = (photos["status"] == PhotoStatus.OK) & found["status"].notna()
+    return photos.assign(**{name: photos[name].where(~is_read, found[name]) for name in ("status", "reason")})
 
 
 def add_stage(path: Path, spec: RunSpec, stage: str, made: int, cost: provenance.Cost) -> None:
