@@ -37,7 +37,7 @@ MODULES = {
         "Interfaces of parts",
         ["baselines.protocol", "bench.extractors.protocol", "bench.metrics.protocol", "bench.data.protocol",
          "bench.conditions.protocol", "bench.conditions.kinds",
-         "bench.identity", "bench.runtime", "bench.errors", "bench.status", "bench.faces.face"],
+         "bench.identity", "bench.runtime", "bench.errors", "bench.status", "bench.faces.face", "bench.testing"],
     ),
     "reference/reports.md": (
         "Reports",
@@ -137,7 +137,7 @@ def configuration_page() -> str:
     parts += [f"### `{name}`\n\n{options(model)}" for name, model in OUTER]
     for plural in GROUPS:
         parts.append(f"## Options of {HEADINGS.get(plural, plural)}\n")
-        parts += [_part(plural, name) for name in sorted(registry.targets(plural))]
+        parts += [_part(plural, name) for name in sorted(registry.entries(plural))]
     return "\n".join(parts)
 
 
@@ -163,7 +163,7 @@ def _end_of_comment(lines: list[str]) -> int:
 
 
 def _part(plural: str, name: str) -> str:
-    where = registry.targets(plural)[name]
+    where = registry.entries(plural)[name].target
     return f"### `{name}`\n\n`{where}`\n\n{options(registry.get(plural, name).Options)}"
 
 

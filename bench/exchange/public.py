@@ -163,9 +163,8 @@ def _parts(value: Mapping[str, Any], group: str) -> dict[str, Any]:
 def _part(value: Mapping[str, Any], group: str) -> dict[str, Any]:
     """A part with those of its options that may go out; of a part that is not installed here, its name alone."""
     name, options = value["name"], value.get("options", {})
-    if name not in registry.targets(group):
-        return {"name": name, "options": {}}
-    declared = registry.get(group, name).Options.model_fields
+    part = registry.find(group, name)
+    declared = part.Options.model_fields if part else {}
     kept = {k: v for k, v in options.items() if k in declared and (k in TEXTS or _is_plain(declared[k].annotation))}
     return {"name": name, "options": kept}
 

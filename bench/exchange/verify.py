@@ -126,9 +126,7 @@ def generates(bundle: Bundle) -> bool:
     """Return whether a bundle's method makes images: it does, unless its class here says that it is a control."""
     from bench import registry
 
-    name = bundle.record.method
-    known = name in registry.targets("methods")
-    return bool(getattr(registry.get("methods", name), "generates", True)) if known else True
+    return bool(getattr(registry.find("methods", bundle.record.method), "generates", True))
 
 
 def _check_numbers(bundle: Bundle) -> None:

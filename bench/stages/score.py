@@ -80,7 +80,7 @@ def wanted(spec: RunSpec, before: Sequence[str] = ()) -> list[Metric]:
     networks = (registry.get("extractors", part.name) for part in spec.evaluator.all_extractors.values())
     roles = {role for network in networks for role in columns_of(network).values()}
     named = [_named(name, roles, spec.evaluator.name) for name in spec.protocol.metrics or ()]
-    others = _importable(before if spec.protocol.metrics else registry.targets("metrics"))
+    others = _importable(before if spec.protocol.metrics else registry.entries("metrics"))
     every = {metric.name: metric for metric in (*others, *named) if set(metric.needs) <= roles}
     return [every[name] for name in sorted(every)]
 

@@ -29,7 +29,7 @@ from bench.report.numbers import words
 from bench.report.page.render import render
 from bench.report.paper import MARKED
 from bench.report.ranking import ranking
-from tests.metrics.world import evaluation
+from bench.testing.world import evaluation
 from tests.report.runs import ALL, HOSTILE, scored
 
 
