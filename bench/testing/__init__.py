@@ -1,4 +1,4 @@
-"""Contracts: what a method, an extractor, a metric or a dataset promises, for tests of the package that brings it.
+"""Contracts: what parts promise, for tests of the package that brings them.
 
 ```python
 import pytest
@@ -18,14 +18,28 @@ from typing import Any
 
 from bench import registry
 from bench.errors import UserError
+from bench.testing.conditions import conditions_contract
 from bench.testing.datasets import dataset_contract
 from bench.testing.extractors import extractor_contract
 from bench.testing.methods import method_contract
 from bench.testing.metrics import metric_contract
 
-__all__ = ["contracts", "dataset_contract", "extractor_contract", "method_contract", "metric_contract"]
+__all__ = [
+    "conditions_contract",
+    "contracts",
+    "dataset_contract",
+    "extractor_contract",
+    "method_contract",
+    "metric_contract",
+]
 
-WITH_OPTIONS = {"methods": method_contract, "extractors": extractor_contract, "datasets": dataset_contract}
+WITH_OPTIONS = {
+    "methods": method_contract,
+    "extractors": extractor_contract,
+    "datasets": dataset_contract,
+    "conditions": conditions_contract,
+}
+"""Group of the registry -> the contract of its parts; metrics have no options."""
 
 
 def contracts(package: str, options: Mapping[str, Mapping[str, Any]] | None = None) -> list[Any]:
@@ -49,7 +63,7 @@ def contracts(package: str, options: Mapping[str, Mapping[str, Any]] | None = No
     ]
     if not found:
         known = ", ".join(one.name for one in registry.packages()) or "none"
-        raise UserError(f"package {package!r} registers no method, extractor, metric or dataset; installed: {known}")
+        raise UserError(f"package {package!r} registers no part that has a contract; installed: {known}")
     return found
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.data.photos import PHOTO_COLUMNS, ROLES, PhotoStatus, content_id
 from bench.hashing import sha256_bytes
-from bench.testing.parts import PartUnderTest, declares_its_options, imports_nothing_heavy
+from bench.testing.parts import PartUnderTest, declares_its_options, imports_nothing_heavy, made_by_options
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """What a file may be called everywhere."""
@@ -25,7 +25,7 @@ def dataset_contract(dataset: Any, values: Mapping[str, Any]) -> dict[str, Calla
         dataset: the class.
         values: of its options: those without a default, such as the place of some photos.
     """
-    tested = PartUnderTest(dataset, values, load=_by_options)
+    tested = PartUnderTest(dataset, values, load=made_by_options)
     promises = (
         declares_its_options,
         imports_nothing_heavy,
@@ -35,10 +35,6 @@ def dataset_contract(dataset: Any, values: Mapping[str, Any]) -> dict[str, Calla
         gives_the_same_table_again,
     )
     return {one.__name__: partial(one, tested) for one in promises}
-
-
-def _by_options(dataset: Any, options: Any) -> Any:
-    return dataset(options)
 
 
 def photos_of(tested: PartUnderTest) -> pd.DataFrame:

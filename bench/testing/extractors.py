@@ -13,7 +13,13 @@ from bench.extractors.protocol import Distance, ReadsKeypoints, columns_of, dist
 from bench.faces.views import View, view_read_by
 from bench.identity import Mark, mark_of
 from bench.testing.images import KEYPOINTS, photo
-from bench.testing.parts import PartUnderTest, declares_its_options, imports_nothing_heavy, names_a_missing_file
+from bench.testing.parts import (
+    PartUnderTest,
+    declares_its_options,
+    has_a_version,
+    imports_nothing_heavy,
+    names_a_missing_file,
+)
 
 Crops = Callable[..., NDArray[Any]]
 """Names -> (n, S, S, 3) crops, one for each name."""
@@ -33,7 +39,13 @@ def extractor_contract(
     """
     tested = PartUnderTest(extractor, values)
     crops = partial(crops_of, tested, side)
-    declarations = (declares_its_options, imports_nothing_heavy, names_a_missing_file, declares_what_it_is)
+    declarations = (
+        declares_its_options,
+        imports_nothing_heavy,
+        names_a_missing_file,
+        has_a_version,
+        declares_what_it_is,
+    )
     of_features = (answers_a_row_for_each_crop, rows_do_not_see_each_other, repeats_itself_and_leaves_crops_alone)
     of_pairs = (answers_a_distance_for_each_pair, pairs_do_not_see_the_other_crops)
     checks: dict[str, Callable[[], None]] = {one.__name__: partial(one, tested) for one in declarations}

@@ -14,6 +14,8 @@ from bench.hashing import sha256_bytes
 from bench.images import write_png
 
 SIDE = 96
+PEOPLE = ("ann", "bob", "cleo")
+"""Three people who do not exist."""
 KEYPOINTS = ((0.35, 0.4), (0.65, 0.4), (0.5, 0.55), (0.38, 0.7), (0.62, 0.7))
 """Eyes, nose and corners of the mouth, in shares of the side."""
 

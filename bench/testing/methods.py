@@ -11,14 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from baselines.protocol import Collection, Output, Reference, Request
+from baselines.protocol import Collection, Output, Reference, Request, declared
+from bench.conditions.kinds import ConditionKind
 from bench.images import read_image
 from bench.spec import recognisers_needed
-from bench.testing.images import face_of, photo, write_photos
-from bench.testing.parts import PartUnderTest, declares_its_options, imports_nothing_heavy, names_a_missing_file
+from bench.testing.images import PEOPLE, face_of, photo, write_photos
+from bench.testing.parts import (
+    PartUnderTest,
+    declares_its_options,
+    has_a_version,
+    imports_nothing_heavy,
+    names_a_missing_file,
+)
 
 NEEDS = ("image", "face", "collection")
-PEOPLE = ("ann", "bob", "cleo")
 EMBEDDING = 512
 PROMPT = "photo of a person"
 
@@ -35,7 +41,9 @@ def method_contract(method: Any, values: Mapping[str, Any]) -> dict[str, Callabl
         declares_its_options,
         imports_nothing_heavy,
         names_a_missing_file,
+        has_a_version,
         declares_its_needs,
+        declares_what_it_follows,
         answers_every_request,
         follows_its_own_request_alone,
         repeats_itself,
@@ -45,15 +53,21 @@ def method_contract(method: Any, values: Mapping[str, Any]) -> dict[str, Callabl
 
 
 def needs(tested: PartUnderTest) -> frozenset[str]:
-    """Return what the method needs of a reference: as its options say where they say it, else as its class does."""
-    of_options = getattr(tested.options, "needs", None)
-    return frozenset(tested.part.needs if of_options is None else of_options)
+    """Return what the method needs of a reference."""
+    return frozenset(declared(tested.part, tested.options, "needs"))
 
 
 def declares_its_needs(tested: PartUnderTest) -> None:
     """Assert that the needs are words that the benchmark knows."""
     odd = [need for need in needs(tested) if need not in NEEDS and not need.startswith("embedding:")]
     assert odd == [], f"a method may need {', '.join(NEEDS)} and embedding:<recogniser>"
+
+
+def declares_what_it_follows(tested: PartUnderTest) -> None:
+    """Assert that the kinds of conditions that it accepts are kinds that the benchmark knows."""
+    odd = set(declared(tested.part, tested.options, "accepts")) - set(ConditionKind)
+    assert odd == set(), f"a method may accept {', '.join(ConditionKind)}"
+    assert getattr(tested.part, "many_references", False) in (True, False)
 
 
 def answers_every_request(tested: PartUnderTest) -> None:
@@ -116,25 +130,31 @@ def requests(tested: PartUnderTest) -> Iterator[list[Request]]:
     """Yield two samples of each of three people who do not exist, with what the method needs of their references."""
     with tempfile.TemporaryDirectory() as folder:
         paths = write_photos(Path(folder), [f"{name}/{number}.png" for name in PEOPLE for number in range(2)])
-        references = [_reference(tested, name, paths) for name in PEOPLE]
+        people = [[_reference(tested, name, number, paths) for number in range(2)] for name in PEOPLE]
         yield [
-            Request(reference, index, seed=100 * number + index, prompt=PROMPT)
+            Request(photos[0], index, 100 * number + index, PROMPT, references=_seen(tested, photos))
             for index in range(2)
-            for number, reference in enumerate(references)
+            for number, photos in enumerate(people)
         ]
 
 
-def _reference(tested: PartUnderTest, name: str, paths: Mapping[str, Path]) -> Reference:
+def _seen(tested: PartUnderTest, photos: Sequence[Reference]) -> tuple[Reference, ...]:
+    """Return the references of a request: all of a person's where the method reads several, else the first."""
+    return tuple(photos if getattr(tested.part, "many_references", False) else photos[:1])
+
+
+def _reference(tested: PartUnderTest, name: str, number: int, paths: Mapping[str, Path]) -> Reference:
     wanted = needs(tested)
-    path = paths[f"{name}/0.png"]
-    rng = np.random.default_rng(len(name))
+    image = f"{name}/{number}.png"
+    rng = np.random.default_rng([PEOPLE.index(name), number])
     return Reference(
-        item=name,
+        item="" if number else name,
         subject=name,
-        key=name,
-        path=path if "image" in wanted else None,
-        image=read_image(path) if "image" in wanted else None,
-        face=face_of(photo(f"{name}/0.png")) if "face" in wanted else None,
+        key="" if number else name,
+        photo=image,
+        path=paths[image] if "image" in wanted else None,
+        image=read_image(paths[image]) if "image" in wanted else None,
+        face=face_of(photo(image)) if "face" in wanted else None,
         embeddings={one: rng.standard_normal(EMBEDDING, dtype=np.float32) for one in recognisers_needed(wanted)},
         collection=_collection(paths) if "collection" in wanted else None,
     )

@@ -23,6 +23,11 @@ def on_a_cpu(part: Any, options: Any) -> Any:
     return part(options, Runtime())
 
 
+def made_by_options(part: Any, options: Any) -> Any:
+    """Return a dataset or a source of conditions, which are made from their options alone."""
+    return part(options)
+
+
 @dataclass(eq=False)
 class PartUnderTest:
     """A part, and the options that it is tested with.
@@ -60,6 +65,13 @@ def declares_its_options(tested: PartUnderTest) -> None:
         mark = mark_of(options, name)
         is_path = Path in (field.annotation, *get_args(field.annotation))
         assert not (is_path and mark is IDENTITY), f"{name} is a path: mark it CONTENT (its bytes count) or RECORDED"
+
+
+def has_a_version(tested: PartUnderTest) -> None:
+    """Assert that a version, where one is declared, is a whole number from 1: another one is another run."""
+    version = getattr(tested.part, "version", 1)
+    assert type(version) is int
+    assert version >= 1
 
 
 def imports_nothing_heavy(tested: PartUnderTest) -> None:

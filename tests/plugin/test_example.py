@@ -3,11 +3,13 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from bench import registry, resources
 from bench.__main__ import main
 from bench.cli import doctor
+from bench.images import read_image
 from bench.testing import contracts
 from bench.testing.images import write_photos
 from tests.plugin.packages import install, on_path
@@ -19,6 +21,7 @@ PARTS = {
     "extractors": ["brightness", "colour_distance"],
     "metrics": ["colour_diversity", "mean_brightness"],
     "datasets": ["flat"],
+    "conditions": ["detail"],
 }
 LIGHTS = {"s000": "day", "s001": "night", "s002": "day"}
 
@@ -51,8 +54,9 @@ def people(tmp_path_factory):
 def runs(site, people, tmp_path_factory):
     """The folder of two runs, made by one sweep."""
     out = tmp_path_factory.mktemp("runs")
-    words = ["method=blend", "method.strength=0.1,0.4", "dataset=flat", f"dataset.root={people}", "evaluator=example"]
-    assert main(["run", "-m", *words, "dataset.redistributable=true", "protocol.samples_per_item=2", f"out={out}"]) == 0
+    parts = ["method=blend", "dataset=flat", "conditions=detail", "evaluator=example"]
+    options = ["method.strength=0.1,0.4", f"dataset.root={people}", "dataset.redistributable=true"]
+    assert main(["run", "-m", *parts, *options, "protocol.samples_per_item=1", f"out={out}"]) == 0
     return out
 
 
@@ -83,6 +87,25 @@ def test_a_sweep_measures_by_its_parts(folders):
         report = (folder / "report" / "scores.md").read_text()
         assert "| mean brightness | brightness | mean |" in report
         assert "| colour diversity | colours | mean |" in report
+
+
+def test_each_sample_is_made_from_its_condition(folders):
+    table = pd.read_parquet(folders[0] / "conditions.parquet")
+    assert table["components"].tolist() == [8, 32] * len(LIGHTS)
+    for item in LIGHTS:
+        few, many = (read_image(folders[0] / "samples" / item / f"{index}.png") for index in range(2))
+        assert few.shape == many.shape
+        assert (few != many).any()
+
+
+def test_a_run_records_the_package_of_each_part(folders):
+    stages = {stage["stage"]: stage for stage in json.loads((folders[0] / "run.json").read_text())["stages"]}
+    package = {"name": "idbench-example", "version": "1.0"}
+    assert {name: part["package"] for name, part in stages["generate"]["parts"].items()} == {
+        "method": package, "conditions": package, "detector": None,
+    }  # fmt: skip
+    assert stages["extract"]["parts"]["brightness"]["package"] == package
+    assert stages["extract"]["environment"]["packages"]["idbench-example"] == "1.0"
 
 
 def test_its_group_column_survives(folders):
@@ -137,10 +160,13 @@ def test_help_and_errors_know_it(site, capfd):
     shown = capfd.readouterr().out
     assert re.search(r"^method: .*\bblend\b", shown, flags=re.MULTILINE)
     assert re.search(r"^evaluator: .*\bexample\b", shown, flags=re.MULTILINE)
+    assert re.search(r"^conditions: .*\bdetail\b", shown, flags=re.MULTILINE)
     assert main(["run", "method=blent"]) == 2
     assert "did you mean 'blend'?" in capfd.readouterr().err
     assert main(["run", "method=blend", "method.strenght=0.1"]) == 2
     assert "method.strength" in capfd.readouterr().err
+    assert main(["run", "method=copy", "conditions=detial"]) == 2
+    assert "did you mean 'detail'?" in capfd.readouterr().err
 
 
 def test_doctor(site):
