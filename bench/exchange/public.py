@@ -70,7 +70,7 @@ def public_references(run: Run) -> pd.DataFrame:
 
 
 def _scores(scores: pd.DataFrame, hide: Callable[[str], str]) -> pd.DataFrame:
-    """The scores; notes of metrics that are not ours stay, and a group's value that names somebody goes."""
+    """Return the scores without the notes of other packages' metrics, and without a member that names somebody."""
     ours = scores["metric"].isin(registry.BUILT_IN["metrics"])
     return scores.assign(note=_each(scores["note"].where(ours, ""), hide), member=_each(scores["member"], hide))
 

@@ -142,7 +142,9 @@ def test_export_and_leaderboard(folders, tmp_path):
     for folder in folders:
         assert main(["export", str(folder), "--to", str(tmp_path / f"{folder.name}.zip")]) == 0
     assert main(["leaderboard", str(tmp_path), "--to", str(tmp_path / "page")]) == 0
-    assert "mean brightness" in (tmp_path / "page" / "index.html").read_text()
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "mean brightness" in page
+    assert ", conditions detail (" in page
 
 
 @pytest.mark.parametrize("kind", PARTS)
