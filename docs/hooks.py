@@ -56,11 +56,20 @@ MODULES = {
 """page -> title, and the modules (or packages with all their public modules) whose docstrings make it."""
 ELSEWHERE = set(MODULES["reference/parts.md"][1])
 """Modules that a package's page leaves out."""
+METRICS_SECTION = "Metrics"
+"""The section of the navigation that holds the pages of metrics."""
 TYPES: dict[Any, str] = {
     str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path", NoneType: "`null`",
     Any: "anything",
 }  # fmt: skip
 BOUNDS = (("ge", "at least {}"), ("gt", "more than {}"), ("le", "at most {}"), ("lt", "less than {}"))
+
+
+def on_config(config: Any) -> Any:
+    """Add the page of each metric to the navigation; its heading is its title there."""
+    [section] = [section for section in config["nav"] if METRICS_SECTION in section]
+    section[METRICS_SECTION] += [f"metrics/{name}.md" for name in sorted(registry.entries("metrics"))]
+    return config
 
 
 def on_files(files: Any, config: Any) -> Any:

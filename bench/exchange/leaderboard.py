@@ -187,7 +187,10 @@ def _checked(source: Path) -> Entry:
 
 
 def grouped(entries: Iterable[Entry]) -> list[Group]:
-    """Return entries by what must agree, conditions among it; bundles that claim one list but disagree about its references are apart."""
+    """Return entries by what must agree, and by conditions.
+
+    Bundles that claim one list but disagree about its references are apart.
+    """
     by_key: dict[str, dict[str, list[Entry]]] = {}
     for entry in entries:
         comparable = entry.bundle.record.comparable.model_dump(mode="json")

@@ -1,5 +1,6 @@
 """What the pages say of parts: tables of metrics read the declarations, and examples are what the tests run."""
 
+import doctest
 import re
 
 import pytest
@@ -12,7 +13,6 @@ from tests.shared import ROOT
 
 METRICS = [registry.get("metrics", name) for name in sorted(registry.BUILT_IN["metrics"])]
 EXAMPLE = ROOT / "docs" / "examples" / "plugin" / "idbench_example"
-DIRECTION = {True: "higher", False: "lower", None: "—"}
 REGISTERED = """[bench.methods]
 blend = typed_blend:Blend
 [bench.extractors]
@@ -26,27 +26,30 @@ def text(*place):
     return ROOT.joinpath(*place).read_text(encoding="utf-8")
 
 
-def row(metric):
-    """The line of a metric in README's table."""
-    link = f"[`{metric.name}`](docs/metrics/{metric.name}.md)"
-    cells = [link, str(metric.version), metric.unit, DIRECTION[metric.higher_is_better], ", ".join(metric.needs)]
-    return f"| {' | '.join(cell or '—' for cell in cells)} |"
+def test_the_tables_of_metrics_are_the_declarations(tables):
+    """`python docs/tables.py` writes them."""
+    assert [page for page in tables.PAGES if page.read_text(encoding="utf-8") != tables.updated(page)] == []
+    assert doctest.testmod(tables).failed == 0
 
 
-def test_the_table_of_the_readme_is_the_declaration():
-    lines = re.findall(r"^\| \[`\w+`\]\(docs/metrics/.*$", text("README.md"), flags=re.MULTILINE)
-    assert lines == [row(metric) for metric in METRICS]
+def test_the_table_of_the_readme_has_every_metric(tables):
+    lines = re.findall(r"^\| \[`(\w+)`\]\(docs/metrics/(\w+)\.md\) \| (\d+) \|", text("README.md"), flags=re.MULTILINE)
+    assert lines == [(one.name, one.name, str(one.version)) for one in METRICS]
 
 
-def test_the_table_of_the_metrics_page_is_the_declaration():
-    page = text("docs", "metrics", "README.md")
-    rows = re.findall(r"^\| \[(\w+)\]\((\w+)\.md\) \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", page, flags=re.MULTILINE)
-    declared = {
-        (one.name, one.name, DIRECTION[one.higher_is_better].replace("—", "–"), ", ".join(one.needs) or "–")
-        for one in METRICS
-    }
-    assert set(rows) == declared
-    assert len(rows) == len(METRICS)
+def test_a_table_that_lacks_a_line_gets_it(tables, tmp_path, monkeypatch):
+    page = tmp_path / "README.md"
+    whole = text("README.md")
+    page.write_text(re.sub(r"\| \[`fid`\].*\n", "", whole), encoding="utf-8")
+    monkeypatch.setitem(tables.PAGES, page, tables.of_readme)
+    assert page.read_text(encoding="utf-8") != whole
+    assert tables.updated(page) == whole
+
+
+def test_every_metric_has_its_place_in_the_navigation(hooks):
+    nav = [{"Metrics": ["metrics/README.md"]}, {"Other": []}]
+    hooks.on_config({"nav": nav})
+    assert nav[0]["Metrics"] == ["metrics/README.md", *(f"metrics/{one.name}.md" for one in METRICS)]
 
 
 def examples():
