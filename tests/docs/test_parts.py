@@ -2,13 +2,15 @@
 
 import doctest
 import re
+from importlib import import_module
 
 import pytest
 
 from bench import registry
 from bench.testing import contracts
+from tests.docs.conftest import module
 from tests.docs.shown import FENCE
-from tests.plugin.packages import on_path, write_package
+from tests.plugin.packages import forget, on_path, write_package
 from tests.shared import ROOT
 
 METRICS = [registry.get("metrics", name) for name in sorted(registry.BUILT_IN["metrics"])]
@@ -66,15 +68,40 @@ def test_the_guide_shows_the_example_package():
     assert yaml == (EXAMPLE / "conf" / "method" / "blend.yaml").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
-def test_the_examples_typed_in_keep_every_contract(tmp_path):
+@pytest.fixture
+def typed_in(tmp_path):
+    """The folder of a package whose modules are the examples, as a reader types them; name -> module."""
     shown = examples()
     for name, code in shown.items():
         (tmp_path / f"typed_{name}.py").write_text(code, encoding="utf-8")
-    write_package(tmp_path, "typed-in", REGISTERED)
     with on_path(tmp_path, *(f"typed_{name}" for name in shown)):
-        found = contracts("typed-in")
-        assert len(found) > 40
-        for param in found:
-            [check] = param.values
-            check()
+        yield tmp_path, {name: f"typed_{name}" for name in shown}
+
+
+@pytest.mark.slow
+def test_the_examples_typed_in_keep_every_contract(typed_in):
+    place, modules = typed_in
+    write_package(place, "typed-in", REGISTERED)
+    forget()
+    found = contracts("typed-in")
+    assert len(found) > 40
+    for param in found:
+        [check] = param.values
+        check()
+    assert sum(doctest.testmod(import_module(name)).attempted for name in modules.values()) > 0
+    assert sum(doctest.testmod(import_module(name)).failed for name in modules.values()) == 0
+
+
+def test_a_metric_takes_a_module_a_line_in_the_registry_a_page_and_a_test(typed_in, hooks, monkeypatch):
+    """After the line in the registry the tables and the navigation have the metric: no other file needs a change."""
+    _, modules = typed_in
+    monkeypatch.setitem(registry.BUILT_IN["metrics"], "mean_brightness", f"{modules['mean_brightness']}:METRIC")
+    forget()
+    fresh = module("tables")
+    line = "| [`mean_brightness`](docs/metrics/mean_brightness.md) | 1 | — | higher | brightness |\n"
+    assert line in fresh.updated(ROOT / "README.md")
+    page = ROOT / "docs" / "metrics" / "README.md"
+    assert "| [mean_brightness](mean_brightness.md) | how bright the faces of the samples are |" in fresh.updated(page)
+    nav = [{"Metrics": []}]
+    hooks.on_config({"nav": nav})
+    assert "metrics/mean_brightness.md" in nav[0]["Metrics"]

@@ -9,7 +9,13 @@ from bench.metrics.shared.scores import absent, concat
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """Return the mean over samples, 0 to 1, under each network of the role."""
+    """Return the mean over samples, 0 to 1, under each network of the role.
+
+    >>> from dataclasses import replace
+    >>> from bench.metrics.shared.example import example, numbers
+    >>> numbers(compute(replace(example(), roles={"inception": "brightness"})), "mean_detected")
+    [3.0]
+    """
     scores = []
     tables = []
     for network in evaluation.of_role("brightness", evaluation.features):
