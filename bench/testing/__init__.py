@@ -33,7 +33,7 @@ __all__ = [
     "metric_contract",
 ]
 
-WITH_OPTIONS = {
+WITH_OPTIONS: Mapping[str, Callable[[Any, Mapping[str, Any]], dict[str, Callable[[], None]]]] = {
     "methods": method_contract,
     "extractors": extractor_contract,
     "datasets": dataset_contract,

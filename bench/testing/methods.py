@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from baselines.protocol import Collection, Output, Reference, Request, declared
 from bench.conditions.kinds import ConditionKind
@@ -105,15 +106,17 @@ def repeats_itself(tested: PartUnderTest) -> None:
 def leaves_references_alone(tested: PartUnderTest) -> None:
     """Assert that the method does not write into what it is given: the next batch has the same references."""
     with requests(tested) as asked:
-        before = [_arrays(request.reference) for request in asked]
+        references = [reference for request in asked for reference in request.references]
+        before = [_arrays(reference) for reference in references]
         tested.made.generate(asked)
-        for arrays, request in zip(before, asked, strict=True):
-            for old, new in zip(arrays, _arrays(request.reference), strict=True):
+        for arrays, reference in zip(before, references, strict=True):
+            for old, new in zip(arrays, _arrays(reference), strict=True):
                 np.testing.assert_array_equal(old, new)
 
 
-def _arrays(reference: Reference) -> list[Any]:
-    given = [*reference.embeddings.values(), *([] if reference.image is None else [reference.image])]
+def _arrays(reference: Reference) -> list[NDArray[Any]]:
+    given: list[NDArray[Any]] = [*reference.embeddings.values()]
+    given += [] if reference.image is None else [reference.image]
     return [array.copy() for array in given]
 
 

@@ -119,8 +119,13 @@ def names_of_subjects_do_not_matter(metric: Metric, world: World) -> None:
     def swapped(frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(subject=frame["subject"].map(renamed))
 
-    tables = {name: swapped(getattr(given, name)) for name in ("samples", "references", "targets")}
-    found = by_number(metric.compute(replace(given, **tables)))
+    other = replace(
+        given,
+        samples=swapped(given.samples),
+        references=swapped(given.references),
+        targets=swapped(given.targets),
+    )
+    found = by_number(metric.compute(other))
     in_groups = metric.pairing is Pairing.JACKKNIFE
     for number, score in by_number(metric.compute(given)).items():
         if not (in_groups and number.statistic in OF_GROUPS_OF_SUBJECTS):
@@ -217,7 +222,7 @@ def _check_score(metric: Metric, score: Score) -> None:
 def _check_tables(metric: Metric, given: Evaluation, result: Result) -> None:
     if result.per_sample is not None:
         assert len(result.per_sample) == len(given.samples)
-        assert all(column.startswith(f"{metric.name}[") for column in result.per_sample)
+        assert all(str(column).startswith(f"{metric.name}[") for column in result.per_sample)
     if result.per_item is not None:
         assert list(result.per_item) == ["item", "subject", *NUMBER, "value"]
         assert not result.per_item.duplicated(["item", *NUMBER]).any()

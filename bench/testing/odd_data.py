@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.protocol import Evaluation, Features
-from bench.testing.world import cut, fail
+from bench.testing.world import cut, fail, features_of
 
 World = Callable[..., Evaluation]
 """`bench.testing.world.evaluation`, with the roles that the metric reads."""
@@ -30,7 +30,7 @@ def empty(world: World) -> Evaluation:
     """Return an evaluation of no reference and no sample."""
     given = cut(world(items=1, targets=0), [])
     features = {
-        name: Features(*(np.empty((0, part.samples.shape[1]), np.float32),) * 3)
+        name: features_of([np.empty((0, part.samples.shape[1]), np.float32)] * 3)
         for name, part in given.features.items()
     }
     return replace(given, references=given.references.iloc[:0], features=features)
@@ -40,7 +40,7 @@ def identical_images(world: World) -> Evaluation:
     """Return an evaluation in which all images are one image: every feature equal, every distance 0."""
     given = world()
     features = {
-        name: Features(*(np.ones_like(part) for part in (old.samples, old.references, old.targets)))
+        name: features_of(np.ones_like(part) for part in (old.samples, old.references, old.targets))
         for name, old in given.features.items()
     }
     pairs = {name: table.assign(value=0.0) for name, table in given.pairs.items()}
@@ -58,7 +58,7 @@ def with_nan(world: World) -> Evaluation:
             part[row, 0] = np.nan
         parts[0][11] = np.inf
         parts[0][12] = 0.0
-        features[name] = Features(*parts)
+        features[name] = features_of(parts)
     pairs = {name: table.assign(value=table["value"].where(table.index != 4)) for name, table in given.pairs.items()}
     return replace(given, features=features, pairs=pairs)
 
@@ -107,7 +107,7 @@ def no_feature_at_all(world: World) -> Evaluation:
     """Return one in which no image has a feature, so that not even its length is known."""
     given = all_failed(world, "no_face")
     features = {
-        name: Features(*(np.full((len(part), 1), np.nan, np.float32) for part in (f.samples, f.references, f.targets)))
+        name: features_of(np.full((len(part), 1), np.nan, np.float32) for part in (f.samples, f.references, f.targets))
         for name, f in given.features.items()
     }
     return replace(given, features=features)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ PROMPTS = ("neutral", "hat")
 OWN_SIZE = 3
 """Numbers in a feature of a role that the world does not have by itself."""
 
-Rows = Sequence[int] | NDArray[Any]
+Rows = list[int] | NDArray[np.integer[Any]]
 
 
 def evaluation(
@@ -60,12 +60,14 @@ def evaluation(
     features = {
         name: _features(rng, size, owner, item, len(people), targets, keep) for name, size in (dims or TINY).items()
     }
+    pairs, to_reference = _pairs(rng, samples, per_item)
     return Evaluation(
         samples=samples,
         references=references,
         targets=_targets(people, targets),
         features=features,
-        **_pairs(rng, samples, per_item),
+        pairs=pairs,
+        to_reference=to_reference,
         roles=ROLES,
         statuses={name: np.full(len(samples), "ok", dtype=object) for name in ROLES},
         recognisers={"arcface": "conditioned", "adaface": "none"},
@@ -124,7 +126,10 @@ def _features(
     return Features(noise, reference, photo)
 
 
-def _pairs(rng: np.random.Generator, samples: pd.DataFrame, per_item: int) -> dict[str, dict[str, pd.DataFrame]]:
+def _pairs(
+    rng: np.random.Generator, samples: pd.DataFrame, per_item: int
+) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """Return the distances between the samples of an item, and those to its reference, by network."""
     i, j = np.triu_indices(per_item, 1)
     names = samples["item"].to_numpy()[::per_item]
     count = len(names) * len(i)
@@ -142,7 +147,13 @@ def _pairs(rng: np.random.Generator, samples: pd.DataFrame, per_item: int) -> di
     to_reference = pd.DataFrame(
         {"item": samples["item"], "i": samples["index"], "value": rng.uniform(0.2, 0.6, len(samples))}
     )
-    return {"pairs": {"lpips": between}, "to_reference": {"lpips": to_reference}}
+    return {"lpips": between}, {"lpips": to_reference}
+
+
+def features_of(parts: Iterable[NDArray[np.float32]]) -> Features:
+    """Return features from those of the samples, of the references and of the targets, in this order."""
+    samples, references, targets = parts
+    return Features(samples, references, targets)
 
 
 def with_roles(given: Evaluation, features: Collection[str] = (), pairs: Collection[str] = ()) -> Evaluation:
@@ -156,7 +167,7 @@ def with_roles(given: Evaluation, features: Collection[str] = (), pairs: Collect
     rng = np.random.default_rng(9)
     sizes = [len(table) for table in (given.samples, given.references, given.targets)]
     own = {
-        role: Features(*(rng.uniform(0, 1, (size, OWN_SIZE)).astype(np.float32) for size in sizes)) for role in features
+        role: features_of(rng.uniform(0, 1, (size, OWN_SIZE)).astype(np.float32) for size in sizes) for role in features
     }
     names = [*features, *pairs]
     return replace(
