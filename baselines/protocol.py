@@ -37,6 +37,9 @@ class Collection:
     samples_per_item: int
 
 
+Photos = tuple[str, tuple[str, ...]]
+"""An item and the names of the photos that a sample of it is made from."""
+
 Gallery = Collection
 """The former name, for one version."""
 
@@ -103,6 +106,11 @@ class Request:
         """Make `reference` the one reference where no others are given."""
         if not self.references:
             object.__setattr__(self, "references", (self.reference,))
+
+    @property
+    def photos(self) -> Photos:
+        """The item and the names of its references: what a method keys by where it reads several."""
+        return self.reference.item, tuple(reference.photo for reference in self.references)
 
 
 @dataclass(frozen=True, eq=False)

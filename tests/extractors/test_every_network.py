@@ -59,6 +59,7 @@ CASES = (
     Case("extractors", "deca", saved(lambda: {"E_flame": weights.deca("E_flame")}), UNIT, 224),
     Case("extractors", "emoca", saved(emoca), UNIT, 224),
     Case("extractors", "smirk", saved(weights.smirk), UNIT, 224),
+    Case("extractors", "arcface_torch", saved(weights.iresnet50), SYMMETRIC, 112, (("network", "iresnet50"),)),
     Case("extractors", "dinov2", weights.dinov2, IMAGENET, 64, folder=True),
     Case("extractors", "clip", weights.clip, CLIP, 64, folder=True),
     Case("extractors", "facenet", saved(weights.facenet), FACENET, 160),
