@@ -20,6 +20,7 @@ from pydantic import Field
 
 from baselines.protocol import Method, Output, Reference, Request
 from bench import registry
+from bench.conditions.kinds import Condition, ConditionKind
 from bench.errors import UserError
 from bench.execution.local import Advance, Work, run_shards
 from bench.faces.face import Face
@@ -29,11 +30,12 @@ from bench.hashing import sha256_bytes
 from bench.identities.people import Identities
 from bench.identity import IDENTITY, RECORDED, Spec, digest, identity, weights
 from bench.images import Image, encode_png
-from bench.provenance import environment
+from bench.provenance import environment, masked
 from bench.runtime import Runtime
-from bench.spec import Execution, Part, Protocol, RunSpec, detector_id
+from bench.spec import Execution, Part, Protocol, RunSpec, detector_id, recognisers_needed
 from bench.stages.generate import AI_GENERATED, ask, is_image
 from bench.stages.log import LOG
+from bench.stages.plan import accepted, needs_of
 from bench.stages.seeds import sample_seed
 from bench.status import SampleStatus, ViewStatus
 from bench.store import locked, sweep, write_atomic
@@ -153,7 +155,8 @@ def _reasons(faces: FaceSet) -> str:
 def _setup(job: Job) -> Work:
     find = finder(job.detector, job.faces, Runtime(job.execution.device, job.execution.threads))
     crop = partial(cropped, find, job.options, job.generates, job.folder)
-    return Work(partial(_shard, job, job.maker(), crop))
+    maker = job.maker()
+    return Work(partial(_shard, job, maker, crop), close=getattr(maker, "close", None))
 
 
 def _shard(job: Job, maker: Maker, crop: Callable[[Made], Row], shard: int, _: None, advance: Advance) -> None:
@@ -245,13 +248,13 @@ def generated(spec: RunSpec, people: Identities, options: SetOptions, out: Path,
     Raises:
         UserError: the method takes no embedding, or that of another recogniser than the people's.
     """
-    recogniser = _recogniser(spec, people)
+    _check_fit(spec, people)
     parts = {
         "method": identity(spec.method),
         "people": people.content,
         "options": identity(options),
         "detector": detector_id(spec),
-        "protocol": identity(spec.protocol, only=("seed", "prompt")),
+        "protocol": identity(spec.protocol, only=("seed",)) | {"prompts": list(spec.protocol.texts.values())},
         "label": label,
     }
     record = {
@@ -261,12 +264,12 @@ def generated(spec: RunSpec, people: Identities, options: SetOptions, out: Path,
         "card": spec.method.card.model_dump(),
         "identities": people.record,
         "options": options.model_dump(),
-        "spec": spec.model_dump(mode="json"),
+        "spec": masked(spec.model_dump(mode="json")),
         "weights": weights(spec.method),
         "environment": environment(),
     }
     folder = out / f"{label}-{record['id'][:8]}"
-    maker = partial(_generator, spec, people.folder, recogniser, label, folder)
+    maker = partial(_generator, spec, people.folder, label, folder)
     generates = getattr(registry.get("methods", spec.method.name), "generates", True)
     counts = people.images.tolist()
     return Job(
@@ -274,10 +277,13 @@ def generated(spec: RunSpec, people: Identities, options: SetOptions, out: Path,
     )
 
 
-def _recogniser(spec: RunSpec, people: Identities) -> str:
-    needs = getattr(spec.method.options, "needs", registry.get("methods", spec.method.name).needs)
-    wanted = [need.removeprefix("embedding:") for need in needs if need.startswith("embedding:")]
-    if len(wanted) != 1 or len(needs) != 1:
+def _check_fit(spec: RunSpec, people: Identities) -> None:
+    """Check that the method draws these people, and under one prompt."""
+    if len(spec.protocol.texts) > 1:
+        raise UserError("a face set is made under one prompt; give protocol.prompt=TEXT instead of protocol.prompts")
+    needs = needs_of(spec)
+    wanted = recognisers_needed(needs)
+    if len(wanted) != 1 or len(needs) != 1 or ConditionKind.EMBEDDING not in accepted(spec):
         raise UserError(f"method {spec.method.name} does not draw a face from an embedding alone; method=arc2face does")
     if people.record.get("recogniser") != wanted[0]:
         raise UserError(
@@ -290,14 +296,13 @@ def _recogniser(spec: RunSpec, people: Identities) -> str:
             f"method {spec.method.name} takes embeddings of {size} numbers, those of {people.folder} have "
             f"{len(people.centre(0))}; fit on embeddings of the method's own recogniser"
         )
-    return wanted[0]
 
 
-def _generator(spec: RunSpec, people: Path, recogniser: str, label: str, folder: Path) -> Generator:
-    runtime = Runtime(spec.execution.device, spec.execution.threads, (spec.protocol.prompt,), folder / LOG)
+def _generator(spec: RunSpec, people: Path, label: str, folder: Path) -> Generator:
+    runtime = Runtime(spec.execution.device, spec.execution.threads, tuple(spec.protocol.texts.values()), folder / LOG)
     method = registry.get("methods", spec.method.name)(spec.method.options, runtime)
     batch = int(getattr(spec.method.options, "batch", 1))
-    return Generator(method, batch, Identities(people), recogniser, label, spec.protocol, folder)
+    return Generator(method, batch, Identities(people), label, spec.protocol, folder)
 
 
 class Generator:
@@ -307,7 +312,6 @@ class Generator:
         method: draws a face from an embedding.
         batch: images at a time.
         people: whose images.
-        recogniser: whose embeddings they are.
         label: enters every seed.
         protocol: seed and prompt.
         folder: of the face set; its log gets what the method raises.
@@ -318,7 +322,6 @@ class Generator:
         method: Method,
         batch: int,
         people: Identities,
-        recogniser: str,
         label: str,
         protocol: Protocol,
         folder: Path,
@@ -326,7 +329,6 @@ class Generator:
         self._method = method
         self._batch = batch
         self._people = people
-        self._recogniser = recogniser
         self._label = label
         self._protocol = protocol
         self._folder = folder
@@ -337,15 +339,22 @@ class Generator:
             asked = [self._request(*place) for place in places[start : start + self._batch]]
             yield from map(self._made, asked, ask(self._method, asked, self._folder))
 
+    def close(self) -> None:
+        """Let the method go."""
+        if hasattr(self._method, "close"):
+            self._method.close()
+
     def _request(self, identity: int, index: int) -> Request:
         vector = self._people.vectors(identity, [index])[0].astype(np.float32)
-        name, prompt = f"{identity:08d}", self._protocol.prompt
-        reference = Reference(name, name, name, embeddings={self._recogniser: vector})
-        return Request(reference, index, sample_seed(self._protocol.seed, self._label, name, index, prompt), prompt)
+        name = f"{identity:08d}"
+        [(prompt_id, prompt)] = self._protocol.texts.items()
+        seed = sample_seed(self._protocol.seed, self._label, name, index, prompt)
+        return Request(Reference(name, name, name), index, seed, prompt, prompt_id, condition=Condition(vector))
 
     def _made(self, request: Request, output: Output) -> Made:
         identity = int(request.reference.item)
-        vector = request.reference.embeddings[self._recogniser]
+        vector = request.condition.embedding
+        assert vector is not None
         usable = output.image if is_image(output.image) else None
         error = "" if usable is not None else output.error or "the method gave no image"
         cosine = float(self._people.centre(identity) @ vector)

@@ -36,9 +36,9 @@ def test_each_image_is_made_from_its_own_vector(tmp_path):
             image = np.zeros((64, 64, 3), np.uint8)
             return [SimpleNamespace(image=image, error=None, note="", unavailable=False) for _ in requests]
 
-    maker = Generator(Method(), 3, people, "arcface", "toy", spec_of().protocol, tmp_path)
+    maker = Generator(Method(), 3, people, "toy", spec_of().protocol, tmp_path)
     made = list(maker([(0, 0), (0, 1), (1, 0), (1, 1)]))
-    vectors = [request.reference.embeddings["arcface"] for request in asked]
+    vectors = [request.condition.embedding for request in asked]
     assert len({vector.tobytes() for vector in vectors}) == 4
     assert len({request.seed for request in asked}) == 4
     for one, vector in zip(made, vectors, strict=True):
