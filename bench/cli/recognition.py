@@ -65,6 +65,7 @@ def _parsed(config: Any) -> tuple[Any, Task, Any, Any]:
 def _train(config: Any) -> None:
     from bench.execution.local import run_shards
     from bench.facesets.store import FaceSet
+    from bench.recognition.launched import is_main
     from bench.recognition.pairs import find_pairs
     from bench.recognition.training import RECORD, Job, job_id
 
@@ -79,10 +80,19 @@ def _train(config: Any) -> None:
         folder = (task.to or spec.out / "recognition") / name
         execution = spec.execution
         jobs.append(Job(folder, task.faces, recipe, own, pairs, execution.device, execution.threads))
+    _check_workers(spec.execution.workers)
     todo = [number for number, job in enumerate(jobs) if not (job.folder / RECORD).exists()]
     run_shards(partial(_trainer, jobs), todo, [1] * len(jobs), spec.execution, "train")
-    for job in jobs:
-        show(str(job.folder))
+    if is_main():
+        for job in jobs:
+            show(str(job.folder))
+
+
+def _check_workers(workers: int) -> None:
+    from bench.recognition.launched import processes
+
+    if workers > 1 and processes() > 1:
+        raise UserError(f"one training has {processes()} processes here: give execution.workers=1, or no launcher")
 
 
 def _trainer(jobs: Sequence[Job]) -> Work:

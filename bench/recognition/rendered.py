@@ -98,6 +98,16 @@ def write_pairs(folder: Path, find: Finder, people: int, pairs: int, seed: int, 
         write_list(folder / f"{name}.csv", found)
 
 
+def most_pairs(people: int, folds: int = 10) -> int:
+    """Return how many pairs each set can have: half of a fold's are two strangers, who meet once.
+
+    >>> most_pairs(150)
+    1800
+    """
+    members = people // folds
+    return 2 * folds * min(members * (members - 1) // 2, members * len(_own("front")))
+
+
 def _name(person: int, kind: str, number: int) -> str:
     return f"crops/{person:04d}/{kind}{number}.png"
 

@@ -23,8 +23,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from bench.errors import UserError
 from bench.execution.local import Advance, Work, run_shards
 from bench.experiment import Experiment
 from bench.facesets import making
@@ -34,10 +35,11 @@ from bench.identities import fitting, people
 from bench.identities.fitting import Block, FitOptions
 from bench.identity import IDENTITY, RECORDED, Spec, digest, identity
 from bench.recognition import training
+from bench.recognition.launched import processes
 from bench.recognition.pairs import Pairs, find_pairs
 from bench.recognition.readers import reader
 from bench.recognition.recipe import Recipe
-from bench.recognition.rendered import Cast, Rendered, write_pairs
+from bench.recognition.rendered import Cast, Rendered, most_pairs, write_pairs
 from bench.recognition.report import Outcome, write
 from bench.recognition.testing import decisions, evaluate, table
 from bench.recognition.training import TrainOptions
@@ -71,6 +73,12 @@ class World(Spec):
     test_people: Annotated[int, IDENTITY, Field(ge=20, multiple_of=10)] = 150
     pairs: Annotated[int, IDENTITY, Field(ge=20, multiple_of=20)] = 600
     seed: Annotated[int, IDENTITY, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _enough_people(self) -> World:
+        if self.pairs > (most := most_pairs(self.test_people)):
+            raise ValueError(f"{self.test_people} test_people make {most} different pairs at most")
+        return self
 
 
 class Table2(Spec):
@@ -128,6 +136,8 @@ class Entry:
 
 def run(spec: RunSpec, plan: Table2) -> Path:
     """Run the experiment, or go on where it was stopped, and return the folder of its report."""
+    if processes() > 1:
+        raise UserError("experiment=table2 runs without a launcher; execution.workers=N trains several rows at once")
     base = spec.out / "table2"
     with locked(base):
         pairs = find_pairs(plan.pairs or _pairs(spec, plan, base), plan.sets)

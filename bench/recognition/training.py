@@ -12,6 +12,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -229,24 +230,45 @@ def train(job: Job) -> Path:
     Raises:
         UserError: too few crops; or the loss is not a number, which ends the training and keeps the last checkpoint.
     """
+    from accelerate import Accelerator
+
     faces = FaceSet(job.faces)
-    key = job_id(job.recipe, job.options, faces)
-    with locked(job.folder):
-        if not (job.folder / RECORD).exists():
-            sweep(job.folder)
-            limit_threads(job.threads)
-            _train(job, faces, key)
+    limit_threads(job.threads)
+    mixed = "no" if job.recipe.precision == "fp32" else job.recipe.precision
+    accelerator = Accelerator(mixed_precision=mixed, cpu=job.device == "cpu")
+    with _held(job.folder, accelerator):
+        if not _is_finished(job.folder, accelerator):
+            _train(job, faces, accelerator)
     return job.folder
 
 
-def _train(job: Job, faces: FaceSet, key: str) -> None:
-    from accelerate import Accelerator
+@contextmanager
+def _held(folder: Path, accelerator: Accelerator) -> Iterator[None]:
+    """Hold the folder for all processes of a training: the main one has the lock, the others wait for it."""
+    with locked(folder) if accelerator.is_main_process else nullcontext():
+        if accelerator.is_main_process:
+            sweep(folder)
+        accelerator.wait_for_everyone()
+        yield
 
-    mixed = "no" if job.recipe.precision == "fp32" else job.recipe.precision
-    accelerator = Accelerator(mixed_precision=mixed, cpu=job.device == "cpu")
+
+def _is_finished(folder: Path, accelerator: Accelerator) -> bool:
+    """Whether the training has ended before, as the main process saw it when it had the lock."""
+    return bool(_from_main((folder / RECORD).exists(), accelerator))
+
+
+def _from_main(value: Any, accelerator: Accelerator) -> Any:
+    """Return the main process's value in every process: all must decide alike, or they wait for each other forever."""
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([value])[0] if accelerator.num_processes > 1 else value
+
+
+def _train(job: Job, faces: FaceSet, accelerator: Accelerator) -> None:
     rank, world = accelerator.process_index, accelerator.num_processes
     if job.recipe.batch % world or job.recipe.batch // world < 2:
         raise UserError(f"recipe.batch={job.recipe.batch} must be a multiple of the {world} processes, two each")
+    key = job_id(job.recipe, job.options, faces)
     crops = Crops(faces, job.recipe, job.options.seed, rank, world)
     state = _new(job, crops)
     state.trainee, state.optimiser = accelerator.prepare(state.trainee, state.optimiser)
@@ -333,8 +355,14 @@ def _log(job: Job, crops: Crops, state: State, accelerator: Accelerator, ended: 
     }
     if not ended or not _tests(job, round(epoch)):
         return row
+    # Batch norm's statistics differ between processes, and so would what the schedule makes of the accuracies.
+    measured = _accuracy(job, state, accelerator) if accelerator.is_main_process else None
+    return row | _from_main(measured, accelerator)
+
+
+def _accuracy(job: Job, state: State, accelerator: Accelerator) -> dict[str, float]:
     live = Live(accelerator.unwrap_model(state.trainee).backbone, job.recipe.colour, accelerator.device)
-    return row | {pairs.name: evaluate(live, pairs, TEST_BATCH).result.accuracy for pairs in job.pairs}
+    return {pairs.name: evaluate(live, pairs, TEST_BATCH).result.accuracy for pairs in job.pairs}
 
 
 def _tests(job: Job, epoch: int) -> bool:
