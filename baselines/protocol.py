@@ -153,3 +153,13 @@ class Method(Protocol):
 
         An exception here fails every sample of the batch; an `Output.error` fails one.
         """
+
+
+def declared(method: Any, options: Any, name: str) -> Any:
+    """Return a method's `needs` or `accepts`: as its options say where it depends on them, else as its class does.
+
+    >>> from baselines.controls import Copy
+    >>> sorted(declared(Copy, Copy.Options(), "needs")), declared(Copy, Copy.Options(), "accepts")
+    (['image'], frozenset())
+    """
+    return getattr(options, name, getattr(method, name, frozenset()))

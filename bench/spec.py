@@ -383,7 +383,7 @@ def _part(raw: Any, group: str, where: str, outer: set[str]) -> dict[str, Any]:
     """Split a flat part into the validated options and what is next to them."""
     data = _mapping(raw, where)
     if not isinstance(data.get("name"), str):
-        raise UserError(f"{where}.name is missing; one of: {', '.join(sorted(registry.targets(group)))}")
+        raise UserError(f"{where}.name is missing; one of: {', '.join(sorted(registry.entries(group)))}")
     part = registry.get(group, data["name"])
     inner = {k: v for k, v in data.items() if k not in outer}
     return {

@@ -27,12 +27,12 @@ class Ending:
     Attributes:
         text: for stdout.
         warning: what is wrong with the samples; "" where nothing is.
-        is_total_failure: whether samples were asked for and not one of them could be measured.
+        is_empty: whether not one sample could be measured.
     """
 
     text: str
     warning: str
-    is_total_failure: bool
+    is_empty: bool
 
 
 def of_run(folder: Path) -> Ending:
@@ -97,13 +97,26 @@ def _ending(lines: list[str], samples: pd.DataFrame, name: str) -> Ending:
     statuses = [SampleStatus(status) for status in samples["status"]]
     tried = sum(status.is_trial for status in statuses)
     failed = sum(status.is_failure for status in statuses)
-    lost = sum(status is SampleStatus.REFERENCE_FAILED for status in statuses)
-    is_total = failed == tried and failed + lost > 0
     warning = ""
-    if is_total:
-        warning = f"{name}: nothing was measured: {failed} samples failed, the references of {lost} have no face"
-    elif not tried:
-        warning = f"{name}: nothing to measure: the method has no image for any sample"
+    if failed == tried:
+        warning = f"{name}: nothing was measured: {_lost(statuses)}"
     elif failed > WARN_FROM * tried:
         warning = f"{name}: {failed} of {tried} samples ({failed / tried:.0%}) failed; numbers of the others hide it"
-    return Ending("\n".join(lines), warning, is_total)
+    return Ending("\n".join(lines), warning, failed == tried)
+
+
+def _lost(statuses: list[SampleStatus]) -> str:
+    """Return why there is no sample to measure, in words.
+
+    >>> _lost([SampleStatus.NO_FACE, SampleStatus.UNAVAILABLE])
+    '1 sample failed, 1 is unavailable'
+    """
+    failed = sum(status.is_failure for status in statuses)
+    lost = statuses.count(SampleStatus.REFERENCE_FAILED)
+    absent = statuses.count(SampleStatus.UNAVAILABLE)
+    found = [
+        (failed, f"{failed} {'sample' if failed == 1 else 'samples'} failed"),
+        (lost, f"the references of {lost} cannot be used"),
+        (absent, f"{absent} {'is' if absent == 1 else 'are'} unavailable"),
+    ]
+    return ", ".join(text for count, text in found if count)

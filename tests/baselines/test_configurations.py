@@ -61,7 +61,7 @@ def test_configuration(name):
 
 
 @pytest.mark.parametrize("what", ["needs", "accepts"])
-@pytest.mark.parametrize("name", sorted(registry.targets("methods")))
+@pytest.mark.parametrize("name", sorted(registry.entries("methods")))
 def test_what_a_method_declares_stands_in_one_place(name, what):
     method = registry.get("methods", name)
     assert not (hasattr(method, what) and hasattr(method.Options, what))

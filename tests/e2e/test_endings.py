@@ -90,6 +90,11 @@ def test_a_run_in_which_nothing_was_measured_fails(people, tmp_path, capsys):
     assert "Traceback" not in told.err
 
 
+def test_a_control_without_any_image_fails(people, tmp_path, capsys):
+    assert bench("generate", "method=real", f"dataset.root={people}", f"out={tmp_path / 'runs'}") == 1
+    assert "error: real: nothing was measured: 5 are unavailable" in capsys.readouterr().err
+
+
 PROGRAM = """
 import json, os, sys
 from PIL import Image

@@ -18,13 +18,13 @@ from scipy.spatial.transform import Rotation
 from bench import resources
 from bench.cli.run import register_resolvers
 from bench.images import write_png
+from bench.metrics.protocol import Number
 from bench.mini import world
-from bench.report.frames import load_run
+from bench.report.frames import load_run, of_number
 from bench.spec import resolve
 from bench.stages.run import run_stages
 
 SAMPLES, SIZE, SEED = 5, 128, 77
-KEYS = ["metric", "variant", "statistic"]
 FLAME = [world.EXPRESSION.index(name) for name in world.FLAME_EXPRESSION]
 Scene = world.Scene
 
@@ -188,11 +188,9 @@ def answers(factor: Factor, people: np.ndarray, work: Path) -> Iterator[dict[str
         scene, truth = factor.draw(people, level)
         samples = work / f"{factor.name}-{level}"
         write_samples(scene, samples)
-        scores = measured(work / "references", samples, work / "runs", factor).set_index(
-            ["metric", "variant", "statistic"]
-        )
+        scores = measured(work / "references", samples, work / "runs", factor)
         for key, name in factor.answers.items():
-            row = scores.loc[key]
+            row = of_number(scores, Number(*key)).iloc[0]
             numbers = {column: row[column] for column in ("value", "low", "high", "n")}
             yield {"factor": factor.name, "level": level, "truth": truth, "answer": name, **numbers}
 
