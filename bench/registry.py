@@ -61,6 +61,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "bisenet": "bench.faces.parsing:BiSeNet",
         "parsenet": "bench.faces.parsing:ParseNet",
     },
+    "experiments": {
+        "table2": "bench.recognition.table2:EXPERIMENT",
+    },
     "extractors": {
         "adaface": "bench.extractors.adaface:AdaFace",
         "arcface_onnx": "bench.extractors.recognition:ArcFaceOnnx",

@@ -96,10 +96,10 @@ def _job(config: Any, verb: str, scratch: Path) -> None:
     """Run one job; report and count an error, which in a sweep does not stop the other jobs."""
     register_resolvers()
     try:
-        from bench.spec import resolve
-        from bench.stages.run import run_stages
+        from bench.experiment import run
 
-        if _end(run_stages(resolve(config), STAGES[verb]), verb):
+        job = run(config, STAGES[verb])
+        if job is not None and _end(job, verb):
             _count(scratch, 1)
     # Hydra would add a line of its own, and end a sweep.
     except Exception as error:  # noqa: BLE001
@@ -172,8 +172,7 @@ def _validate_sweep(parsed: Any) -> None:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from bench.spec import resolve
-    from bench.stages.plan import validate
+    from bench.experiment import check
 
     register_resolvers()
     register_conf_folders()
@@ -184,11 +183,9 @@ def _validate_sweep(parsed: Any) -> None:
     extra = [f"hydra.searchpath=[file://{Path(parsed.config_dir).resolve()}]"] if parsed.config_dir else []
     with initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
         combinations = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
-        specs = [resolve(compose(parsed.config_name or "config", overrides=[*one, *extra])) for one in combinations]
+        configs = [compose(parsed.config_name or "config", overrides=[*one, *extra]) for one in combinations]
     GlobalHydra.instance().clear()
-    _refuse_repeats(specs)
-    for spec in specs:
-        validate(spec)
+    _refuse_repeats([spec for config in configs if (spec := check(config)) is not None])
 
 
 def _refuse_repeats(specs: Sequence[Any]) -> None:
@@ -267,4 +264,4 @@ def known_keys() -> list[str]:
         groups += [(group, part.Options) for part in registry.parts(table).values()]
     keys = [f"{prefix}.{field}" for prefix, model in groups for field in model.model_fields]
     keys += [f"{group}.{field}" for group, fields in OUTER.items() for field in fields]
-    return sorted({*keys, *GROUPS, "out", "profile", "protocol", "evaluator", "execution"})
+    return sorted({*keys, *GROUPS, "out", "profile", "protocol", "evaluator", "execution", "experiment"})
