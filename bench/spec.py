@@ -285,33 +285,42 @@ def resolve(config: Any) -> RunSpec:
     Raises:
         UserError: unknown key (with the nearest valid one), wrong type, unknown method or dataset, missing value.
     """
+    return from_mapping(plain(config))
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Return Hydra's composed config as plain types, its references resolved.
+
+    Raises:
+        UserError: a value is missing, or a reference leads nowhere.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        found = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} is missing; give it as {error.full_key}=VALUE") from error
     except OmegaConfBaseException as error:
         raise UserError(_first_line(error)) from error
-    assert isinstance(plain, dict)
-    return from_mapping({str(k): v for k, v in plain.items()})
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
-def from_mapping(plain: Mapping[str, Any]) -> RunSpec:
+def from_mapping(values: Mapping[str, Any]) -> RunSpec:
     """Return the same from plain mappings, as `run.json` and tests hold them.
 
     Raises:
         UserError: as `resolve`.
     """
-    data = dict(plain)
+    data = dict(values)
     data.setdefault("conditions", {"name": "default"})
     for name, group in GROUPS.items():
         data[name] = _part(data.get(name), group, name, OUTER[name])
     data["evaluator"] = _evaluator(data.get("evaluator"))
     dataset = data["dataset"]
     dataset["label"] = dataset.get("label") or dataset["name"]
-    return _with_relations(_validated(RunSpec, data, ""))
+    return _with_relations(validated(RunSpec, data, ""))
 
 
 def _with_relations(spec: RunSpec) -> RunSpec:
@@ -390,13 +399,13 @@ def _part(raw: Any, group: str, where: str, outer: set[str]) -> dict[str, Any]:
     """Split a flat part into the validated options and what is next to them."""
     data = _mapping(raw, where)
     if not isinstance(data.get("name"), str):
-        raise UserError(f"{where}.name is missing; one of: {', '.join(sorted(registry.targets(group)))}")
+        raise UserError(f"{where}.name is missing; one of: {', '.join(sorted(registry.entries(group)))}")
     part = registry.get(group, data["name"])
     inner = {k: v for k, v in data.items() if k not in outer}
     return {
         **{k: v for k, v in data.items() if k in outer},
         "version": getattr(part, "version", 1),
-        "options": _validated(part.Options, inner, where, also=outer),
+        "options": validated(part.Options, inner, where, also=outer),
     }
 
 
@@ -406,7 +415,12 @@ def _mapping(raw: Any, where: str) -> Mapping[str, Any]:
     return raw
 
 
-def _validated(model: type[Any], data: Any, where: str, also: set[str] = frozenset()) -> Any:  # type: ignore[assignment]
+def validated(model: type[Any], data: Any, where: str, also: set[str] = frozenset()) -> Any:  # type: ignore[assignment]
+    """Return a spec from plain mappings; `where` and `also` (further keys that are known there) are for the message.
+
+    Raises:
+        UserError: unknown key (with the nearest valid one), or wrong type.
+    """
     try:
         return model.model_validate(data)
     except ValidationError as error:

@@ -94,8 +94,7 @@ def _measured(settings: ValidateSettings, ratings: pd.DataFrame | None, override
     if settings.lower:
         raise UserError("lower= is for values=FILE.csv; the metrics of images=DIR declare their direction")
     values = measure(ratings, settings.images, settings.out, bench, overrides)
-    names = list(registry.targets("metrics"))
-    better = {name: registry.get("metrics", name).higher_is_better for name in names}
+    better = {name: metric.higher_is_better for name, metric in registry.parts("metrics").items()}
     lower, none = directions(list(values.columns), better)
     if none:
         say(f"left out, since neither direction is better: {', '.join(none)}")

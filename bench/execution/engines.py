@@ -11,8 +11,8 @@ from bench.devices import gpus
 from bench.errors import UserError
 from bench.execution.engine import Engine, Stage, command
 from bench.execution.here import Here
-from bench.execution.local import Local
 from bench.execution.manual import Manual
+from bench.execution.processes import Local
 from bench.execution.ray_tasks import Ray
 from bench.execution.shards import run_shards, watched
 from bench.execution.slurm import Slurm

@@ -1,63 +1,124 @@
-"""Processes of this machine."""
+"""Shards of other work than a run's stages, on this machine: in this process, or in several that each load once.
+
+A process gets its set-up pickled: there is no folder of a run from which it could rebuild it, as engines need.
+"""
 
 from __future__ import annotations
 
-import subprocess
-import time
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import BinaryIO
+import atexit
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from typing import Any
 
-from bench.execution.engine import Command, Stage
+from bench.console import progress
+from bench.errors import UserError
+from bench.execution.shards import in_order
+from bench.execution.work import Advance, Setup, Work, begun_ahead, ignore, limit_threads
+from bench.spec import Execution
 
-GRACE = 10
-"""Seconds that a process has to let go of what it holds."""
-PAUSE = 0.02
-"""Seconds between two looks at the processes."""
 
+def run_shards(setup: Setup, shards: Sequence[int], sizes: Sequence[int], execution: Execution, what: str) -> None:
+    """Run `shards`; which process runs which, and in which order, changes nothing in what they write.
 
-@dataclass(frozen=True)
-class Local:
-    """The engine of several workers of one machine: a process for each part.
+    Args:
+        setup: see `Setup`.
+        shards: numbers of the shards to run.
+        sizes: images in each shard, by shard number, for the progress bar.
+        execution: workers, threads and order.
+        what: the bar's label.
 
-    Attributes:
-        places: processes at once.
-        command: what a process is started with; it ends when its standard input does, so with this process.
+    Raises:
+        UserError: `execution` asks for another engine than this machine.
     """
-
-    places: int
-    command: Command
-
-    def attempt(self, stage: Stage, parts: Sequence[Sequence[int]]) -> None:
-        """Work on each part in a process; what one writes goes to a log next to the stage's notes."""
-        stage.notes.mkdir(parents=True, exist_ok=True)
-        waiting = deque(enumerate(parts, 1))
-        running: list[subprocess.Popen[bytes]] = []
-        try:
-            while waiting or running:
-                while waiting and len(running) < self.places:
-                    number, part = waiting.popleft()
-                    with (stage.notes / f"part-{number}.log").open("ab") as log:
-                        running.append(start(self.command(stage, part), log))
-                time.sleep(PAUSE)
-                running = [child for child in running if child.poll() is None]
-        finally:
-            for child in running:
-                end(child)
-
-
-def start(command: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
-    """Start a process that ends when this one does."""
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
-
-
-def end(child: subprocess.Popen[bytes]) -> None:
-    """End a process as the end of this one would; by force where it does not let go of what it holds."""
-    assert child.stdin is not None
-    child.stdin.close()
+    if execution.engine != "local":
+        raise UserError(f"execution={execution.engine} makes the stages of runs; this work takes execution=local")
+    ordered = in_order(shards, execution.order)
+    if not ordered:
+        return
+    bar = progress(sum(sizes[s] for s in ordered), what)
     try:
-        child.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+        if execution.workers <= 1 or len(ordered) == 1:
+            limit_threads(execution.threads)
+            with closing(setup()) as work:
+                for shard, begun in _begun(work, ordered, bar.update):
+                    work.finish(shard, begun, bar.update)
+        else:
+            _in_processes(setup, ordered, sizes, execution, bar.update)
+    finally:
+        bar.close()
+
+
+@contextmanager
+def closing(work: Work) -> Iterator[Work]:
+    """Close the work at the end, however it ends."""
+    try:
+        yield work
+    finally:
+        if work.close is not None:
+            work.close()
+
+
+def _begun(work: Work, shards: Sequence[int], advance: Advance) -> Iterator[tuple[int, Any]]:
+    """Yield each shard with what `begin` gave; the next one is begun while the caller finishes this one."""
+    begin = work.begin
+    if begin is None:
+        yield from ((shard, None) for shard in shards)
+        return
+    for shard, begun in begun_ahead(lambda shard: begin(shard, advance), shards):
+        yield shard, begun.result()
+
+
+def _in_processes(setup: Setup, shards: list[int], sizes: Sequence[int], execution: Execution, done: Advance) -> None:
+    pool = ProcessPoolExecutor(
+        min(execution.workers, len(shards)),
+        mp_context=get_context("spawn"),
+        initializer=_enter,
+        initargs=(setup, execution.threads),
+    )
+    with pool:
+        futures = {pool.submit(_one, shard): shard for shard in shards}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done(sizes[futures[future]])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+_WORK: list[Work | Exception] = []
+
+
+def _enter(setup: Setup, threads: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    limit_threads(threads)
+    try:
+        work = setup()
+    # Raised here it would break the pool, and the parent would learn only that.
+    except Exception as error:  # noqa: BLE001
+        _WORK.append(error)
+        return
+    if work.close is not None:
+        atexit.register(work.close)
+    _WORK.append(work)
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent ends: it must not go on writing."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _one(shard: int) -> None:
+    [work] = _WORK
+    if isinstance(work, Exception):
+        raise work
+    for _, begun in _begun(work, [shard], ignore):
+        work.finish(shard, begun, ignore)

@@ -146,12 +146,17 @@ def let_go() -> None:
 def _begun(
     loaded: Work, shards: Sequence[int], notes: Notes, minutes: float | None, advance: Advance
 ) -> Iterator[tuple[int, Future[Any]]]:
-    """Yield each shard with what `begin` will have given; the next one is begun while the caller finishes this one."""
+    """Yield each shard with what `begin` will have given, and keep a note on each that is begun."""
 
     def begin(shard: int) -> Any:
         notes.write(shard, _in_progress(minutes))
         return None if loaded.begin is None else loaded.begin(shard, advance)
 
+    yield from begun_ahead(begin, shards)
+
+
+def begun_ahead(begin: Callable[[int], Any], shards: Sequence[int]) -> Iterator[tuple[int, Future[Any]]]:
+    """Yield each shard with what `begin` will have given; in a thread, the next one is begun when this one is."""
     with ThreadPoolExecutor(1) as pool:
         ahead = [pool.submit(begin, shard) for shard in shards[:1]]
         for number, shard in enumerate(shards, 1):

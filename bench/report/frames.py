@@ -82,9 +82,7 @@ def _generates(method: str) -> bool:
     >>> _generates("copy"), _generates("arc2face"), _generates("of_a_package_that_is_gone")
     (False, True, True)
     """
-    if method not in registry.targets("methods"):
-        return True
-    return bool(getattr(registry.get("methods", method), "generates", True))
+    return bool(getattr(registry.find("methods", method), "generates", True))
 
 
 def of_number(frame: pd.DataFrame, number: Number) -> pd.DataFrame:

@@ -65,7 +65,7 @@ def options(record: Mapping[str, Any]) -> str:
 @lru_cache(maxsize=256)
 def _defaults(method: str) -> dict[str, Any]:
     """Return the defaults of a method's options; empty where the method is not installed here."""
-    if method not in registry.targets("methods"):
+    if method not in registry.entries("methods"):
         return {}
     return {name: field.default for name, field in registry.get("methods", method).Options.model_fields.items()}
 

@@ -80,7 +80,7 @@ def _batch(job: Job, method: Method, asked: Asked, planned: Sequence[Mapping[Any
     wanted = [place for place, row in enumerate(rows) if row["status"] == SampleStatus.OK]
     requests = [asked.request(planned[place], rows[place]["seed"]) for place in wanted]
     started = time.perf_counter()
-    outputs = _ask(method, requests, job.folder)
+    outputs = ask(method, requests, job.folder)
     seconds = (time.perf_counter() - started) / max(len(requests), 1)
     for place, request, output in zip(wanted, requests, outputs, strict=True):
         rows[place].update(_commit(job, request, output), seconds=seconds, note=output.note)
@@ -111,7 +111,7 @@ def _row(job: Job, fault: str | None, planned: Mapping[Any, Any]) -> dict[str, A
     }
 
 
-def _ask(method: Method, requests: Sequence[Request], folder: Path) -> list[Output]:
+def ask(method: Method, requests: Sequence[Request], folder: Path) -> list[Output]:
     """Return the method's outputs; what it raises is logged and is the reason of every sample of the batch.
 
     Raises:
@@ -138,7 +138,7 @@ def _commit(job: Job, request: Request, output: Output) -> dict[str, Any]:
         return {"status": str(SampleStatus.UNAVAILABLE), "reason": output.error or ""}
     image = output.image
     wrong = output.error
-    if wrong is None and not _is_image(image):
+    if wrong is None and not is_image(image):
         wrong = f"the method gave no (H, W, 3) uint8 image but {_describe(image)}"
     if wrong is not None or image is None:
         return {"status": str(SampleStatus.GENERATION_ERROR), "reason": str(wrong)}
@@ -150,7 +150,8 @@ def _commit(job: Job, request: Request, output: Output) -> dict[str, Any]:
     return {"path": path.as_posix(), "sha256": sha256_bytes(data), "width": width, "height": height}
 
 
-def _is_image(image: Any) -> bool:
+def is_image(image: Any) -> bool:
+    """Return whether something is an image as the project passes them on: (H, W, 3) uint8."""
     return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from baselines.protocol import FORMER_NEEDS
+from baselines.protocol import FORMER_NEEDS, declared
 from bench import assets, registry
 from bench import spec as specs
 from bench.conditions.default import Default, DefaultOptions
@@ -320,20 +320,19 @@ def _references(job: Job) -> list[str]:
 
 def needs_of(spec: RunSpec) -> frozenset[str]:
     """Return what the method needs of a reference."""
-    return frozenset(FORMER_NEEDS.get(need, need) for need in _declared(spec, "needs"))
+    return frozenset(FORMER_NEEDS.get(need, need) for need in declared(_method(spec), spec.method.options, "needs"))
 
 
 def accepted(spec: RunSpec) -> frozenset[ConditionKind]:
     """Return the kinds of conditions that the method accepts."""
-    method = registry.get("methods", spec.method.name)
+    method = _method(spec)
     many = {ConditionKind.REFERENCES} if getattr(method, "many_references", False) else frozenset()
-    return frozenset(ConditionKind(kind) for kind in _declared(spec, "accepts")) | many
+    return frozenset(map(ConditionKind, declared(method, spec.method.options, "accepts"))) | many
 
 
-def _declared(spec: RunSpec, name: str) -> Any:
-    """Return what a method declares: its options where it depends on them, else its class."""
-    method = registry.get("methods", spec.method.name)
-    return getattr(spec.method.options, name, getattr(method, name, frozenset()))
+def _method(spec: RunSpec) -> Any:
+    """Return the class of a run's method."""
+    return registry.get("methods", spec.method.name)
 
 
 def check_accepted(spec: RunSpec, kinds: Sequence[ConditionKind]) -> None:

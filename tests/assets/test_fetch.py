@@ -476,6 +476,8 @@ SMALL = {
     ".json": b"{}",
     ".safetensors": b"\x02\0\0\0\0\0\0\0{}",
     ".bin": b"PK\x03\x04",
+    ".jinja": b"{% raw %}",
+    ".model": b"\x0a\x0e",
     ".pt": b"PK\x03\x04",
     ".pth": b"PK\x03\x04",
     ".pkl": b"PK\x03\x04",
@@ -498,7 +500,7 @@ def test_every_hub_file_of_the_project_lands_where_its_readers_look(hub, monkeyp
     monkeypatch.setattr(assets, "TABLE", hub.path)
     monkeypatch.setattr(bring, "_sync", lambda path: None)  # many files; a crash is not what this is about
     names = [f"method={name}" for name in whole["names"]["methods"]]
-    done = hub.fetch(*names, "extractor=clip,dinov2")
+    done = hub.fetch(*names, "extractor=clip,dinov2", "--accept-licence")
     wanted = assets.table().wanted([*whole["names"]["methods"], "clip", "dinov2"])
     assert (done.returncode, done.stdout.count("got ")) == (0, len(wanted))
     for path in (
@@ -507,6 +509,9 @@ def test_every_hub_file_of_the_project_lands_where_its_readers_look(hub, monkeyp
         "sd15/tokenizer/merges.txt",
         "sdxl/unet/diffusion_pytorch_model.fp16.safetensors",
         "instantid/ControlNetModel/config.json",
+        "infiniteyou/aes_stage2/InfuseNetModel/config.json",
+        "vec2face/arcface-r100-glint360k.pth",
+        "flux1_dev/tokenizer_2/spiece.model",
         "clip_vit_h14/model.safetensors",
         "insightface/scrfd_10g_bnkps.onnx",
         "dinov2_large/config.json",

@@ -11,7 +11,7 @@ from bench.errors import UserError
 from bench.execution import engines
 from bench.execution.devices import claim
 from bench.execution.here import Here
-from bench.execution.local import Local
+from bench.execution.processes import Local
 from bench.spec import Execution
 from tests.execution import toy
 

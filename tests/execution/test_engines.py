@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from bench.errors import UserError
-from bench.execution.local import Local
+from bench.execution.processes import Local
 from bench.execution.shards import ShardsFailedError, run_shards
 from bench.execution.slurm import Slurm
 from bench.spec import Execution
@@ -64,7 +64,7 @@ def test_workers_end_with_their_driver_however_that_one_ends(tmp_path):
     stage = toy.stage(tmp_path, s_0="sleep")
     code = (
         "import sys; from pathlib import Path; from tests.execution import toy\n"
-        "from bench.execution.local import Local; from bench.execution.engine import Stage\n"
+        "from bench.execution.processes import Local; from bench.execution.engine import Stage\n"
         "Local(1, toy.command).attempt(Stage(Path(sys.argv[1]), 'toy'), [[1, 0]])"
     )
     driver = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], start_new_session=True, cwd=ROOT)
