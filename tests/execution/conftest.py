@@ -1,4 +1,4 @@
-"""A program called sbatch for machines without Slurm."""
+"""A run that one process has made, and a program called sbatch for machines without Slurm."""
 
 import os
 import stat
@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.e2e.small import bench, make_people, record
 from tests.shared import ROOT
 
 SBATCH = """#!{python}
@@ -37,3 +38,14 @@ def sbatch(tmp_path, monkeypatch):
     file.chmod(file.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{file.parent}:{os.environ['PATH']}")
     return tmp_path / "seen"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Three people, and the options of a run of theirs that one process has begun and made."""
+    root = tmp_path_factory.mktemp("engines")
+    options = ("method=copy", f"dataset.root={make_people(root / 'people', 3)}", "execution.shard_size=1")
+    options = (*options, f"out={root / 'runs'}")
+    assert bench("generate", *options) == 0
+    assert bench("extract", *options) == 0
+    return options, record(root / "runs")["folder"]

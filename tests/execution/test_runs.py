@@ -1,39 +1,12 @@
 """Runs through engines: every file is the same as that of one process; a machine's fault is no row."""
 
-from hashlib import sha256
-
 import pytest
 
 from baselines.controls import Copy
 from bench.stages.plan import load
 from bench.store import read_json, shard_table
-from tests.e2e.small import bench, make_people, record
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """Three people, and the options of a run of theirs that one process has begun and made."""
-    root = tmp_path_factory.mktemp("engines")
-    options = ("method=copy", f"dataset.root={make_people(root / 'people', 3)}", "execution.shard_size=1")
-    options = (*options, f"out={root / 'runs'}")
-    assert bench("generate", *options) == 0
-    assert bench("extract", *options) == 0
-    return options, record(root / "runs")["folder"]
-
-
-def files(folder):
-    found = [path for path in folder.rglob("*") if path.suffix in (".png", ".parquet") and "timings" not in path.parts]
-    return {path.relative_to(folder): sha256(path.read_bytes()).hexdigest() for path in found}
-
-
-def again(folder, *stages):
-    """Takes away the tables of a stage; returns what the folder held."""
-    before = files(folder)
-    for table in (folder / "tables").iterdir():
-        if (table.name == "samples") == ("generate" in stages):
-            for path in table.glob("*.parquet"):
-                path.unlink()
-    return before
+from tests.e2e.small import bench
+from tests.execution.runs import again, files
 
 
 def test_two_workers_make_what_one_makes(world):
