@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench.data.lists import csv_line, csv_records
 from bench.data.photos import SUFFIXES, hashed_key, keys
 from bench.errors import UserError
-from bench.store import locked, read_json, write_atomic, write_json
+from bench.store import locked, read_json, write_arrow, write_atomic, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -247,17 +247,13 @@ def _count(path: Path, person: Person) -> int:
 
 def _rewrite_table(path: Path, person: Person) -> int:
     """Write a table again without the rows of the person; return how many those were."""
-    import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     mask = _mask(_read(path, _names(path)), person)
     assert mask is not None
     whole = _read(path, None)
     kept = whole.filter(pc.invert(mask))
-    sink = pa.BufferOutputStream()
-    pq.write_table(kept, sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes())
+    write_arrow(path, kept)
     return whole.num_rows - kept.num_rows
 
 
