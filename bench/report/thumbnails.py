@@ -71,20 +71,9 @@ def write_thumbnails(wanted: Mapping[str, Path], folder: Path, elsewhere: Iterab
 
 def _write(target: Path, image: Path, places: Iterable[Path]) -> None:
     found = next((place / target.name for place in places if (place / target.name).exists()), None)
-    data = found.read_bytes() if found else _jpeg(thumbnail(image) if _is_named(image, target.name) else None)
+    data = found.read_bytes() if found else _jpeg(thumbnail(image))
     if data is not None:
         write_atomic(target, data)
-
-
-def _is_named(image: Path, name: str) -> bool:
-    """Return whether an image is still the one that a thumbnail is named by."""
-    from bench.hashing import sha256_bytes
-    from bench.images import ImageError, read_bytes
-
-    try:
-        return thumbnail_name(sha256_bytes(read_bytes(image))) == name
-    except ImageError:
-        return False
 
 
 def _jpeg(image: Image | None) -> bytes | None:
