@@ -21,7 +21,7 @@ import os
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,8 +77,31 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    # Deeply nested brackets end Python's reader.
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
+
+
+def read_record(path: Path, needed: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    """Read a JSON file that holds an object with certain fields.
+
+    Args:
+        path: of the file.
+        needed: name of a field -> its type.
+
+    Raises:
+        UserError: it is missing, not JSON, something else than an object, or lacks a field.
+    """
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise UserError(f"{path} is not the record of a run but a {type(record).__name__}; {ANEW}")
+    wrong = [name for name, kind in needed.items() if not isinstance(record.get(name), kind)]
+    if wrong:
+        raise UserError(f"{path} is not the record of a run (no valid {', '.join(wrong)}); {ANEW}")
+    return record
+
+
+ANEW = "execution.on_existing=always makes everything again"
 
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:

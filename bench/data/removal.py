@@ -154,7 +154,7 @@ def _method(folder: Path) -> str:
     """Return the method of a run; where its record is damaged, as its folder's name says."""
     try:
         return str(read_json(folder / "run.json")["method"])
-    except (UserError, KeyError):
+    except (UserError, KeyError, TypeError):
         return folder.name.rpartition("-")[0]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -11,6 +10,7 @@ from typing import Any
 
 from bench import registry
 from bench.errors import UserError
+from bench.store import read_record
 
 
 def runs(out: Path) -> list[dict[str, Any]]:
@@ -27,10 +27,13 @@ def runs(out: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (row.pop("begun"), row["folder"]))
 
 
+_FIELDS = {"method": str, "dataset": str, "content": str, "shards": int, "begun": (int, float)}
+
+
 def _run(path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = read_record(path, _FIELDS)
+    except UserError:
         return {
             "folder": str(path.parent), "method": "?", "label": "?", "dataset": "?", "list": "?", "options": "",
             "state": "run.json is damaged", "numbers": "", "begun": 0.0,

@@ -17,10 +17,9 @@ from bench.hashing import sha256_bytes
 from bench.images import ImageError, read_bytes
 from bench.stages.plan import ImageList, Job
 from bench.stages.retry import SAMPLES, forget
-from bench.store import checksum_file, read_table, shard_table
+from bench.store import ANEW, checksum_file, read_table, shard_table
 
 TABLES = "tables"
-ANEW = "execution.on_existing=always makes everything again"
 _KEYS = ("row", "item")
 
 
