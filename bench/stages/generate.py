@@ -30,6 +30,8 @@ from bench.status import SampleStatus
 from bench.store import shard_table, write_atomic
 
 AI_GENERATED = {"Comment": "AI-generated", "Software": "idbench"}
+LONGEST = 1000
+"""Characters of a reason or a note that a row keeps."""
 TIMING_COLUMNS = ["seconds", "note"]
 """Columns of the table `timings`: how a sample was made, which changes nothing in it."""
 
@@ -80,7 +82,7 @@ def _batch(job: Job, method: Method, asked: Asked, planned: Sequence[Mapping[Any
     outputs = _ask(method, requests, job.folder)
     seconds = (time.perf_counter() - started) / max(len(requests), 1)
     for place, request, output in zip(wanted, requests, outputs, strict=True):
-        rows[place].update(_commit(job, request, output), seconds=seconds, note=output.note)
+        rows[place].update(_commit(job, request, output), seconds=seconds, note=output.note[:LONGEST])
     return pd.DataFrame(rows)
 
 
@@ -128,13 +130,13 @@ def _ask(method: Method, requests: Sequence[Request], folder: Path) -> list[Outp
 def _commit(job: Job, request: Request, output: Output) -> dict[str, Any]:
     """Write the image; return the fields of the row that say what came out."""
     if output.unavailable:
-        return {"status": str(SampleStatus.UNAVAILABLE), "reason": output.error or ""}
+        return {"status": str(SampleStatus.UNAVAILABLE), "reason": (output.error or "")[:LONGEST]}
     image = output.image
     wrong = output.error
     if wrong is None and not _is_image(image):
         wrong = f"the method gave no (H, W, 3) uint8 image but {_describe(image)}"
     if wrong is not None or image is None:
-        return {"status": str(SampleStatus.GENERATION_ERROR), "reason": str(wrong)}
+        return {"status": str(SampleStatus.GENERATION_ERROR), "reason": str(wrong)[:LONGEST]}
     generates = getattr(registry.get("methods", job.spec.method.name), "generates", True)
     data = encode_png(image, AI_GENERATED if generates else {})
     path = Path("samples") / request.reference.key / f"{request.index}.png"
