@@ -10,7 +10,6 @@ from typing import Any
 
 from bench import registry
 from bench.errors import UserError
-from bench.store import read_record
 
 
 def runs(out: Path) -> list[dict[str, Any]]:
@@ -27,10 +26,15 @@ def runs(out: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (row.pop("begun"), row["folder"]))
 
 
-_FIELDS = {"method": str, "dataset": str, "content": str, "shards": int, "begun": (int, float)}
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "method": str, "dataset": str, "content": str, "shards": int, "begun": (int, float),
+}  # fmt: skip
 
 
 def _run(path: Path) -> dict[str, Any] | None:
+    # It imports pandas, which lists of parts do without.
+    from bench.store import read_record
+
     try:
         record = read_record(path, _FIELDS)
     except UserError:
