@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import errno
-import lzma
 import shutil
 import stat
-import struct
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from bench.assets import is_inside
 from bench.fetching.transport import DownloadError
+from bench.zips import DAMAGE
 
 LIMIT = 32 << 30
 """Bytes that may come out of one archive."""
@@ -24,10 +22,6 @@ ENTRIES = 200_000
 RATIO = 200
 """How many times its own size may come out of an archive; images and weights hardly shrink at all."""
 _KINDS = {stat.S_IFLNK: "a link", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFIFO: "a pipe"}
-_DAMAGE = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, OverflowError, RuntimeError,
-)  # fmt: skip
-"""What `zipfile` and its decoders raise on damaged archives, and on encrypted or unsupported ones."""
 
 
 @contextmanager
@@ -38,7 +32,7 @@ def _entries(archive: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipI
             files = [info for info in opened.infolist() if not info.is_dir()]
             _check(archive, opened.infolist(), files)
             yield opened, files
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DownloadError(f"{archive.name} cannot be unpacked: {_line(error)}") from error
     except OSError as error:
         # A damaged offset makes the reader jump to before the file's beginning; other errors are the disk's.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 KINDS = "tests/mutants/test_kinds.py"
 STATISTICS = "tests/test_statistics.py"
 SIMILARITY = "tests/metrics/test_similarity.py"
+ODD = "tests/test_odd_files.py -k tensor"
 THRESHOLDS = "bench/metrics/functional/thresholds.py"
 UNPACK = "tests/assets/test_unpack.py"
 
@@ -54,5 +55,5 @@ FAULTS = (
     Fault("bench/fetching/unpack.py", "total > RATIO *", "total > 1000000 *", UNPACK),
     Fault("bench/csvs.py", "=+\\-@", "=+\\-", "tests/test_csvs.py"),
     Fault("bench/names.py", "LONGEST = 100", "LONGEST = 300", "tests/test_names.py"),
-    Fault("bench/weights.py", "nbytes > content.untyped", "nbytes < -content.untyped", "tests/test_odd_files.py -k tensor"),
+    Fault("bench/weights.py", "nbytes > content.untyped", "nbytes < -content.untyped", ODD),
 )  # fmt: skip

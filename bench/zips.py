@@ -1,0 +1,14 @@
+"""What Python's `zipfile` and its decoders raise on damaged, encrypted or unsupported archives."""
+
+from __future__ import annotations
+
+import lzma
+import struct
+import zipfile
+import zlib
+
+DAMAGE = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError,
+    OverflowError, RuntimeError,
+)  # fmt: skip
+"""`RuntimeError` covers `NotImplementedError`; an `OSError` may also come from the disk."""
