@@ -9,6 +9,9 @@ import zlib
 
 DAMAGE = (
     zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError,
-    OverflowError, RuntimeError,
+    IndexError, OverflowError, RuntimeError,
 )  # fmt: skip
-"""`RuntimeError` covers `NotImplementedError`; an `OSError` may also come from the disk."""
+"""An entry without a name is an `IndexError`, `RuntimeError` covers `NotImplementedError`.
+
+An `OSError` may also come from the disk.
+"""

@@ -119,6 +119,17 @@ def test_a_small_archive_of_much_is_refused(tmp_path):
         extract_file(archive, "net.onnx", tmp_path / "out")
 
 
+def test_an_entry_without_a_name_is_one_line(tmp_path):
+    archive = pack(tmp_path / "a.zip", {"x": b"1"})
+    data = bytearray(archive.read_bytes())
+    directory = data.index(b"PK\x01\x02")
+    data[directory + 28 : directory + 30] = b"\0\0"
+    data[directory + 30 : directory + 32] = b"\x01\0"
+    archive.write_bytes(data)
+    with pytest.raises(DownloadError):
+        extract_folder(archive, "x", tmp_path / "out")
+
+
 def test_a_damaged_archive_ends_in_one_line_or_gives_the_right_files(tmp_path):
     entries = {f"front/{k}.jpg": bytes([k]) * 40 + bytes(range(64)) for k in range(4)}
     good = pack(tmp_path / "good.zip", entries).read_bytes()
