@@ -140,8 +140,6 @@ def _launch(verb: str, arguments: list[str], scratch: Path) -> None:
 def _job(config: Any, verb: str, scratch: Path) -> None:
     """Run one job; report and count an error, which in a sweep does not stop the other jobs."""
     register_resolvers()
-    from bench.execution.shards import ShardsFailedError
-
     try:
         from bench.experiment import run
 
@@ -151,8 +149,7 @@ def _job(config: Any, verb: str, scratch: Path) -> None:
     # Hydra would add a line of its own, and end a sweep.
     except Exception as error:  # noqa: BLE001
         mistake = users_error(error)
-        is_told = mistake is not None or isinstance(error, ShardsFailedError)
-        text = f"error: {error if mistake is None else mistake}" if is_told else report_unexpected(error)
+        text = f"error: {mistake}" if mistake else report_unexpected(error)
         say(text)
         _note_failure(config, scratch, 2 if mistake else 1, text.removeprefix("error: "))
 
@@ -274,9 +271,13 @@ def _plain_errors() -> Iterator[None]:
     """Turn Hydra's and OmegaConf's errors into one line that says what is allowed."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     try:
         yield
+    # A tag such as !!python/object in a file of the user's is no value.
+    except YAMLError as error:
+        raise UserError(f"a YAML file cannot be read: {' '.join(str(error).split())}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from error
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
 
 from bench.console import progress
-from bench.errors import UserError
+from bench.errors import UserError, WorkFailedError
 from bench.execution.shards import in_order
 from bench.execution.work import Advance, Setup, Work, begun_ahead, ignore, limit_threads
 from bench.spec import Execution
@@ -86,9 +88,22 @@ def _in_processes(setup: Setup, shards: list[int], sizes: Sequence[int], executi
             for future in as_completed(futures):
                 future.result()
                 done(sizes[futures[future]])
-        except BaseException:
+        except BrokenProcessPool as error:
+            raise WorkFailedError(_KILLED) from error
+        except Exception:
             pool.shutdown(cancel_futures=True)
             raise
+        except BaseException:
+            # Interrupted or terminated: nobody waits for shards that are half done.
+            for worker in active_children():
+                worker.terminate()
+            raise
+
+
+_KILLED = (
+    "a worker process was killed, for example because the memory was full; the same command goes on where this one "
+    "stopped (fewer execution.workers need less memory)"
+)
 
 
 _WORK: list[Work | Exception] = []
@@ -96,6 +111,7 @@ _WORK: list[Work | Exception] = []
 
 def _enter(setup: Setup, threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, _leave)
     limit_threads(threads)
     try:
         work = setup()
@@ -113,7 +129,15 @@ def _end_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
     wait([parent.sentinel])
-    os._exit(1)
+    _leave(None, None)
+
+
+def _leave(signum: int | None, frame: object) -> None:
+    """End this worker now, and what its work holds with it: a program, a folder."""
+    for work in _WORK:
+        if isinstance(work, Work) and work.close is not None:
+            work.close()
+    os._exit(1 if signum is None else 128 + signum)
 
 
 def _one(shard: int) -> None:

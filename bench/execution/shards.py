@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bench.console import progress, say
-from bench.errors import UserError
+from bench.errors import UserError, WorkFailedError
 from bench.execution.engine import Engine, split
 from bench.execution.notes import Kind, Note, Notes
 from bench.execution.work import Task
@@ -21,10 +21,6 @@ LOOKS = 1.0
 _NO_PROCESS = Note(Kind.BEGUN, "no process worked on it", host="")
 
 
-class ShardsFailedError(Exception):
-    """Some shards failed in every attempt; all others are whole."""
-
-
 def run_shards(task: Task, engine: Engine, execution: Execution) -> None:
     """Make the shards of a stage that are not whole; where and in which order changes nothing in them.
 
@@ -34,7 +30,7 @@ def run_shards(task: Task, engine: Engine, execution: Execution) -> None:
 
     Raises:
         UserError: every missing shard failed by a mistake that the user can fix.
-        ShardsFailedError: some shards failed in every attempt.
+        WorkFailedError: some shards failed in every attempt.
     """
     notes = Notes.of(task.stage)
     notes.forget()
@@ -79,7 +75,7 @@ def _failure(task: Task, reasons: dict[int, Note]) -> Exception:
     if all(note.kind is Kind.USER for note in notes) or (_is_hopeless(notes) and len(notes) == len(task.sizes)):
         return _whole_failure(task, notes[0])
     of_all = f"{len(reasons)} of {len(task.sizes)} shards failed in every attempt"
-    return ShardsFailedError(
+    return WorkFailedError(
         f"{task.stage.name}: {of_all}: {_described(task, reasons)}; all others are whole; logs: {task.stage.notes}; "
         "the same command tries them again"
     )
@@ -88,7 +84,7 @@ def _failure(task: Task, reasons: dict[int, Note]) -> Exception:
 def _whole_failure(task: Task, note: Note) -> Exception:
     if note.kind is Kind.USER:
         return UserError(note.reason)
-    return ShardsFailedError(
+    return WorkFailedError(
         f"{task.stage.name}: every shard failed on {note.host}: {note.reason}; logs: {task.stage.notes}"
     )
 

@@ -26,6 +26,7 @@ from bench.report.ending import headline
 from bench.report.run import write_report
 from bench.spec import RunSpec
 from bench.stages.extract import extraction
+from bench.stages.integrity import check_folder, check_samples, check_tables
 from bench.stages.log import LOG
 from bench.stages.networks import Networks
 from bench.stages.plan import ImageList, Job, plan
@@ -80,6 +81,9 @@ def on_device(spec: RunSpec) -> RunSpec:
 
 
 def _stages(job: Job, stages: Sequence[str]) -> None:
+    check_tables(ImageList(job.folder, job.samples, job.bounds))
+    if not {"generate", "extract"}.isdisjoint(stages):
+        check_samples(job)
     work: dict[str, Callable[[Job], int]] = {
         "generate": _generate, "extract": _extract, "score": _score, "report": _report,
     }  # fmt: skip
@@ -125,27 +129,29 @@ def photo_embeddings(spec: RunSpec, images: ImageList, recogniser: str) -> NDArr
     alone = spec.execution.model_copy(update={"engine": "local", "workers": 1, "devices": AUTO, "shard_minutes": None})
     spec = on_device(spec.model_copy(update={"execution": alone}))
     task = extraction(Stage(images.folder, "photos"), images, spec, [recogniser], Networks(spec))
-    _extract_shared(images.folder, task, spec)
+    _extract_shared(images, task, spec)
     return read_features(feature_table(images, spec, recogniser), images.shards)
 
 
 def extract_photos(job: Job, task: Task) -> None:
     """Extract faces and features of the dataset's photos, which every run on them shares."""
-    _extract_shared(job.photos_folder, task, job.spec)
+    _extract_shared(job.photo_images(), task, job.spec)
     write_photos(job)
 
 
 def extract_reference_set(job: Job, networks: Networks) -> None:
     """Extract what distances between distributions read of the protocol's reference set, if it has one."""
     if (images := job.reference_set()) is not None:
-        _extract_shared(images.folder, reference_set(job, networks), job.spec)
+        _extract_shared(images, reference_set(job, networks), job.spec)
 
 
-def _extract_shared(folder: Path, task: Task, spec: RunSpec) -> None:
+def _extract_shared(images: ImageList, task: Task, spec: RunSpec) -> None:
+    folder = images.folder
     with locked(folder):
         sweep(folder)
         if (folder / NOTE).exists():
             _empty(folder)
+        check_tables(images)
         with measured() as cost:
             made = make(task, spec.execution)
         add_stage(folder / STAGES, spec, "extract", made, cost, _device(spec, task.stage))
@@ -166,9 +172,18 @@ def _begin(job: Job, rows: Planned, stages: Sequence[str]) -> bool:
         return False
     if policy == "always" or (job.folder / NOTE).exists():
         _empty(job.folder)
+    check_folder(job.folder, job.folder / RUN)
+    _check_photos(job.photo_images())
     rows.write(job.folder)
     begin(job, stages)
     return True
+
+
+def _check_photos(images: ImageList) -> None:
+    """Check the tables of a dataset's photos, unless they lost people: then they are all made again."""
+    with locked(images.folder):
+        if not (images.folder / NOTE).exists():
+            check_tables(images)
 
 
 def _empty(folder: Path) -> None:

@@ -9,9 +9,9 @@ from functools import partial
 
 import pytest
 
-from bench.errors import UserError
+from bench.errors import UserError, WorkFailedError
 from bench.execution.processes import Local
-from bench.execution.shards import ShardsFailedError, run_shards
+from bench.execution.shards import run_shards
 from bench.execution.slurm import Slurm
 from bench.spec import Execution
 from tests.execution import toy
@@ -28,7 +28,7 @@ def engine(name, minutes=None):
 def test_whatever_befalls_some_shards_all_others_are_made_once(name, tmp_path, sbatch, capsys):
     stage = toy.stage(tmp_path / "run", s_0="kill-once", s_1="raise", s_2="kill", s_3="memory-once")
     task = toy.task(stage)
-    with pytest.raises(ShardsFailedError) as failed:
+    with pytest.raises(WorkFailedError) as failed:
         run_shards(task, engine(name), Execution(workers=2))
     assert "2 of 6 shards failed in every attempt" in str(failed.value)
     assert "shard 1 (s1): ValueError: a fault of the shard (on " in str(failed.value)
@@ -46,7 +46,7 @@ def test_whatever_befalls_some_shards_all_others_are_made_once(name, tmp_path, s
 def test_what_fails_at_once_everywhere_is_not_tried_again(kind, tmp_path):
     stage = toy.stage(tmp_path, setup=kind)
     expected = {
-        "raise": (ShardsFailedError, "every shard failed on .*: ValueError: a fault"),
+        "raise": (WorkFailedError, "every shard failed on .*: ValueError: a fault"),
         "user": (UserError, "^weights are missing$"),
     }
     with pytest.raises(expected[kind][0], match=expected[kind][1]):

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from bench.errors import UserError
+from bench.errors import UserError, WorkFailedError
 from bench.execution.ray_tasks import Ray
-from bench.execution.shards import ShardsFailedError, run_shards
+from bench.execution.shards import run_shards
 from bench.spec import Execution
 from tests.execution import toy
 
@@ -26,7 +26,7 @@ def quiet(monkeypatch, tmp_path):
 
 def test_a_shard_whose_process_died_is_made_by_another(tmp_path):
     stage = toy.stage(tmp_path / "run", s_0="kill-once", s_1="raise")
-    with pytest.raises(ShardsFailedError, match=r"1 of 6 shards failed .* shard 1 \(s1\): ValueError"):
+    with pytest.raises(WorkFailedError, match=r"1 of 6 shards failed .* shard 1 \(s1\): ValueError"):
         run_shards(toy.task(stage), Ray("", 0, toy.command), Execution(workers=2, attempts=2))
     assert [word for word in toy.made(stage.folder) if word != "setup"] == ["0", "2", "3", "4", "5"]
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bench.errors import UserError
+from bench.errors import UserError, WorkFailedError
 from bench.execution.here import Here
 from bench.execution.notes import Kind, Note, Notes
-from bench.execution.shards import ShardsFailedError, in_order, run_shards
+from bench.execution.shards import in_order, run_shards
 from bench.spec import Execution
 from tests.execution import toy
 
@@ -35,7 +35,7 @@ class Dying:
 def test_a_deadly_shard_costs_no_other_and_is_named(tmp_path, capsys):
     task = toy.task(toy.stage(tmp_path))
     engine = Dying(task, {1})
-    with pytest.raises(ShardsFailedError, match=r"1 of 6 shards .*shard 1 \(s1\): ended without a word.*all others"):
+    with pytest.raises(WorkFailedError, match=r"1 of 6 shards .*shard 1 \(s1\): ended without a word.*all others"):
         run_shards(task, engine, Execution(workers=1))
     # The second attempt gives the deadly one a process of its own, after the others.
     assert engine.attempts == [[[0, 1, 2, 3, 4, 5]], [[2, 3, 4, 5], [1]], [[1]]]
@@ -45,7 +45,7 @@ def test_a_deadly_shard_costs_no_other_and_is_named(tmp_path, capsys):
 
 def test_two_deadly_shards_do_not_starve_what_is_behind_them(tmp_path):
     task = toy.task(toy.stage(tmp_path))
-    with pytest.raises(ShardsFailedError):
+    with pytest.raises(WorkFailedError):
         run_shards(task, Dying(task, {0, 1}), Execution(workers=1))
     assert task.missing() == [0, 1]
 
@@ -55,13 +55,13 @@ def test_an_engine_without_processes_is_no_success(tmp_path):
         def attempt(self, stage, parts):
             pass
 
-    with pytest.raises(ShardsFailedError, match="no process worked on it"):
+    with pytest.raises(WorkFailedError, match="no process worked on it"):
         run_shards(toy.task(toy.stage(tmp_path)), Idle(), Execution(workers=2))
 
 
 def test_an_exception_costs_its_shard_alone_and_is_tried_once_more(tmp_path):
     task = toy.task(toy.stage(tmp_path, s_2="raise", s_4="raise-once"))
-    with pytest.raises(ShardsFailedError, match=r"shard 2 \(s2\): ValueError: a fault of the shard \(on ") as failed:
+    with pytest.raises(WorkFailedError, match=r"shard 2 \(s2\): ValueError: a fault of the shard \(on ") as failed:
         run_shards(task, Here(task, 1), Execution())
     assert "shard 4" not in str(failed.value)
     assert task.missing() == [2]

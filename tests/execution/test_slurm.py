@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from bench.errors import UserError
-from bench.execution.shards import ShardsFailedError, run_shards
+from bench.errors import UserError, WorkFailedError
+from bench.execution.shards import run_shards
 from bench.execution.slurm import Slurm
 from bench.spec import Execution
 from tests.e2e.small import bench
@@ -31,7 +31,7 @@ def engine(**options):
 
 def test_whatever_befalls_some_jobs_all_other_shards_are_made(tmp_path):
     stage = toy.stage(tmp_path / "run", s_0="kill-once", s_1="raise")
-    with pytest.raises(ShardsFailedError, match=r"1 of 6 shards failed .* shard 1 \(s1\): ValueError"):
+    with pytest.raises(WorkFailedError, match=r"1 of 6 shards failed .* shard 1 \(s1\): ValueError"):
         run_shards(toy.task(stage), engine(time="5"), Execution(workers=2))
     assert toy.task(stage).missing() == [1]
 
