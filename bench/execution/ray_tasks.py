@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -65,9 +66,9 @@ def _connected(address: str) -> Any:
     if ray.is_initialized():
         return ray
     where = address or os.environ.get("RAY_ADDRESS")
-    local = {} if where else {"object_store_memory": STORE, "include_dashboard": False}
+    local: dict[str, Any] = {} if where else {"object_store_memory": STORE, "include_dashboard": False}
     try:
-        ray.init(address=where or "local", log_to_driver=False, logging_level="error", **local)
+        ray.init(address=where or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"cannot reach Ray at {where or 'this machine'}: {str(error).splitlines()[0]}") from error
     return ray
