@@ -30,7 +30,7 @@ def write_report(folder: Path) -> None:
     write_atomic(out / "scores.tex", tables.latex(table).encode())
     lost = grids.failed(run)[["item", "subject", "index", "status", "reason", "path"]]
     write_atomic(out / "failures.csv", lost.to_csv(index=False, lineterminator="\n").encode())
-    write_run_page(run, [table], _write_figures(run, out), out)
+    write_run_page(run, table, _write_figures(run, out), out)
 
 
 def _markdown(run: Run, table: Table) -> str:

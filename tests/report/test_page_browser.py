@@ -8,6 +8,7 @@ import pytest
 from bench.exchange.bundle import read_files
 from bench.exchange.export import bundle
 from bench.exchange.leaderboard import write_leaderboard
+from bench.report.compare import compare
 from bench.report.frames import load_run
 from bench.report.page import write_comparison_page, write_run_page
 from bench.report.page.render import Page, render
@@ -42,12 +43,9 @@ def pages(tmp_path_factory):
     }
     loaded = {name: load_run(folder) for name, folder in runs.items()}
     for name, run in loaded.items():
-        write_run_page(run, [score_table(run)], [], run.folder / "report")
+        write_run_page(run, score_table(run), [], run.folder / "report")
         shutil.copytree(run.folder / "report", place / name)
-    both = {name: loaded[name] for name in ("run", "other")}
-    write_comparison_page(
-        {run.method: run for run in both.values()}, [score_table(loaded["run"])], ["careful"], [], place / "compare"
-    )
+    write_comparison_page(compare([runs["run"], runs["other"]]), [], [], place / "compare")
     files = bundle(loaded["hostile"])
     (work / "x.zip").write_bytes(files)
     for name, data in read_files(work / "x.zip").items():
