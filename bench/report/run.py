@@ -42,10 +42,7 @@ def _markdown(run: Run, table: Table) -> str:
 def _write_figures(run: Run, out: Path) -> list[Written]:
     """Write the distributions of similarity, and the grids where the images are here."""
     figures.clear(out, (figures.SIMILARITIES, grids.FAILURES))
-    written = []
-    for recogniser in run.recognisers:
-        figure = figures.similarity({run.label: run}, recogniser)
-        written.append(figures.write(figures.Drawing(figures.SIMILARITIES, (recogniser,), recogniser, figure), out))
+    written = [figures.write(drawing, out) for drawing in figures.of_similarity({run.label: run})]
     images = grids.drawings(run) if grids.has_images(run) else ()
     return [*written, *(figures.write(drawing, out, fonts=3) for drawing in images)]
 

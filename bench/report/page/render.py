@@ -35,7 +35,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Tile:
-    """One of the few numbers at the top: what it is, its value, its interval or counts, and how far it is independent."""
+    """One of the few numbers at the top: what it is, its value, its interval and counts, what its judge is."""
 
     label: str
     value: str

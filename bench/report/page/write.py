@@ -92,14 +92,15 @@ def write_comparison_page(
 def summary(runs: Mapping[str, Run]) -> list[tuple[str, str]]:
     """Return protocol, evaluator and size."""
     first = next(iter(runs.values()))
-    sizes = [len(run.samples) for run in runs.values()]
+    sizes = [str(len(run.samples)) for run in runs.values()]
+    each = " each" if len(sizes) > 1 else ""
     found = [
         ("Protocol", within(first.comparable, "protocol", "name")),
         ("Evaluator", within(first.comparable, "evaluator")),
         ("Methods", ", ".join(runs) if len(runs) > 1 else ""),
         ("Items", str(first.samples["item"].nunique())),
         ("People", str(first.samples["subject"].nunique())),
-        ("Samples", " + ".join(map(str, sizes))),
+        ("Samples", sizes[0] + each if len(set(sizes)) == 1 else " + ".join(sizes)),
     ]
     return [(term, str(text)) for term, text in found if text]
 
