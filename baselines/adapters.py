@@ -33,8 +33,8 @@ def shell(unet: Any, scheduler: Any) -> Any:
     return StableDiffusionPipeline(**parts, unet=unet, scheduler=scheduler, requires_safety_checker=False)
 
 
-def load_lora(unet: Any, scheduler: Any, tensors: dict[str, Any], source: Path) -> None:
-    """Add a LoRA to a UNet at strength 1, and prove that all of it arrived.
+def load_lora(unet: Any, scheduler: Any, tensors: dict[str, Any], source: Path, scale: float = 1.0) -> None:
+    """Add a LoRA to a UNet at a strength, and prove that all of it arrived.
 
     Raises:
         UserError: made for another base, or nothing for this UNet in it.
@@ -42,6 +42,7 @@ def load_lora(unet: Any, scheduler: Any, tensors: dict[str, Any], source: Path) 
     weights.check_finite(tensors, source)
     with weights.wrong_base(source):
         shell(unet, scheduler).load_lora_weights(dict(tensors), adapter_name="adapter")
+        unet.set_adapters(["adapter"], [scale])
     check_lora(unet, tensors, source)
 
 

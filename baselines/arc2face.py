@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from baselines import adapters, diffusion
+from baselines import adapters, diffusion, faces, reference_attention
 from baselines.protocol import Image, Output, Request
 from bench import weights
 from bench.conditions.kinds import ConditionKind
 from bench.errors import UserError
-from bench.identity import CONTENT, IDENTITY, Parts
+from bench.identity import ADDED, CONTENT, IDENTITY, Parts
 from bench.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -56,8 +56,12 @@ class Arc2FaceOptions(diffusion.DiffusionOptions):
         normal_map: the image that the ControlNet follows (FLAME normals, as RGB) where a sample's condition has none.
         controlnet_scale: of the ControlNet's residuals.
         exp_adapter: the official `exp_adapter.bin`.
-        expression: 55 numbers: FLAME expression, eyelids, jaw; taken where a sample's condition has none.
+        expression: 55 numbers: FLAME expression, eyelids, jaw; taken where a sample's condition has none. Cut to the
+            official bounds, as a condition's are.
         expression_scale: of the expression adapter's attention.
+        ref_adapter: the official `ref_adapter/pytorch_lora_weights.safetensors`: samples then follow the first
+            reference in more than identity; takes a second UNet.
+        reference_scale: strength of the reference adapter's LoRA.
     """
 
     model: Annotated[Path, CONTENT, Parts(("arc2face", "encoder"))]
@@ -75,6 +79,8 @@ class Arc2FaceOptions(diffusion.DiffusionOptions):
     exp_adapter: File = None
     expression: Annotated[tuple[float, ...] | None, IDENTITY] = None
     expression_scale: diffusion.Scale = 1.0
+    ref_adapter: Annotated[Path | None, CONTENT, ADDED] = None
+    reference_scale: Annotated[diffusion.Scale, ADDED] = 0.8
     steps: diffusion.Steps = 25
     guidance_scale: diffusion.Guidance = 3.0
 
@@ -86,12 +92,15 @@ class Arc2FaceOptions(diffusion.DiffusionOptions):
             raise UserError("arc2face: expression needs an exp_adapter")
         if self.expression is not None and len(self.expression) != EXPRESSION:
             raise UserError(f"arc2face: expression has {len(self.expression)} numbers, not {EXPRESSION}")
+        if self.ref_adapter is not None and self.lcm_lora is not None:
+            raise UserError("arc2face: ref_adapter and lcm_lora do not go together")
         return self
 
     @property
     def needs(self) -> frozenset[str]:
         """Return what these options need of a reference."""
-        return frozenset({f"embedding:{self.recogniser}"} if self.embedding is None else ())
+        given = {f"embedding:{self.recogniser}"} if self.embedding is None else set()
+        return frozenset(given | ({"image", "face"} if self.ref_adapter is not None else set()))
 
     @property
     def accepts(self) -> frozenset[ConditionKind]:
@@ -124,6 +133,21 @@ def interpolate(one: NDArray[np.float32], other: NDArray[np.float32], share: flo
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return rows (last axis) divided by their L2 norms."""
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def bounded(expression: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 55 FLAME numbers, (..., 55), as the official code cuts those that SMIRK reads off a face.
+
+    Eyelids lie in [0, 1], the jaw opens (not below 0) and turns by 0.2 at most.
+
+    >>> bounded(np.float32([[0.0] * 50 + [2, -1, -1, 0.5, -0.5]]))[0, 50:].round(2).tolist()
+    [1.0, 0.0, 0.0, 0.20000000298023224, -0.20000000298023224]
+    """
+    low = np.full(EXPRESSION, -np.inf)
+    high = np.full(EXPRESSION, np.inf)
+    low[50:] = (0, 0, 0, -0.2, -0.2)
+    high[50:] = (1, 1, np.inf, 0.2, 0.2)
+    return np.clip(expression, low, high).astype(np.float32)
 
 
 class PromptEncoder:
@@ -237,20 +261,18 @@ class Arc2Face:
         """
         with diffusion.running(self.options.attention):
             self._encode(requests)
+            if self.options.ref_adapter is not None:
+                self._shown = {r.photos: faces.ffhq_face(r.references[0], "ref_adapter") for r in requests}
             return diffusion.in_batches(requests, self.options.batch, self._make)
 
     def embedding(self, request: Request) -> NDArray[np.float32]:
         """Return the embedding, (d,) float32, that a request is made from."""
         options = self.options
         if request.condition.embedding is not None:
-            source = f"item {request.reference.item!r}, sample {request.index}"
-            return diffusion.check_embedding(request.condition.embedding, options.embedding_size, source)[0]
+            return diffusion.embeddings(request, options.recogniser, options.embedding_size)[0]
         rows = self._given
         if rows is None:
-            known = (
-                diffusion.embedding_of(one, options.recogniser, options.embedding_size) for one in request.references
-            )
-            rows = np.concatenate(list(known))
+            rows = diffusion.embeddings(request, options.recogniser, options.embedding_size)
         row = average(rows, options.averaging)
         if self._other is None:
             return row
@@ -263,7 +285,17 @@ class Arc2Face:
         start = diffusion.noise([r.seed for r in requests], self.unet.config.in_channels, self.size, self.device)
         prompts = torch.stack([self._known[self.embedding(r).tobytes()] for r in requests])
         steering = Steering(self._tokens(requests), self._normals(requests))
-        return self.denoise(start, prompts, self.unconditional, steering)
+        with reference_attention.seeing(self._seeing, self._memories(requests, prompts, start[1])):
+            return self.denoise(start, prompts, self.unconditional, steering)
+
+    def reference_latents(self, images: Sequence[Image], noise: torch.Tensor) -> torch.Tensor:
+        """Return photos, (H, W, 3) uint8 RGB each, as draws of the VAE, (n, c, h, w), by noise of that shape."""
+        import torch
+
+        pixels = torch.stack([torch.tensor(image, dtype=torch.float32) for image in images]).permute(0, 3, 1, 2)
+        found = self.vae.encode((pixels / 127.5 - 1).to(self.device, self.vae.dtype)).latent_dist
+        drawn = found.mean.float() + found.std.float() * noise.to(self.device)
+        return drawn * self.vae.config.scaling_factor
 
     def denoise(
         self,
@@ -312,6 +344,7 @@ class Arc2Face:
         self.size = diffusion.latent_size(options, self.unet, self.vae)
         self.scheduler = self._load_scheduler()
         self._load_adapters()
+        self._load_reference_adapter()
         self._run = diffusion.placed(self.unet, options, self.device)
         with torch.inference_mode():
             self.unconditional = self.prompts.unconditional()
@@ -393,7 +426,7 @@ class Arc2Face:
                 f"item {request.reference.item!r}, sample {request.index} has {count} numbers of expression, "
                 f"not {EXPRESSION}"
             )
-        return np.asarray(given, np.float32)
+        return bounded(np.asarray(given, np.float32))
 
     def _expression_tokens(self, expression: NDArray[np.float32]) -> torch.Tensor:
         """Return (1, k, width) tokens of one expression, worked out alone: more rows could differ in the last digit."""
@@ -409,6 +442,38 @@ class Arc2Face:
             return {}
         nothing = self._expression_tokens(np.zeros(EXPRESSION, np.float32))
         return {"added_cond_kwargs": adapters.added(tokens, nothing, self.options.guidance_scale)}
+
+    def _load_reference_adapter(self) -> None:
+        from diffusers import UNet2DConditionModel
+
+        options = self.options
+        self._seeing: dict[str, reference_attention.Seeing] = {}
+        if options.ref_adapter is not None:
+            tensors = weights.read(options.ref_adapter)
+            adapters.load_lora(self.unet, self.scheduler, tensors, options.ref_adapter, options.reference_scale)
+            self._seeing = reference_attention.install(self.unet)
+            second = weights.load(UNet2DConditionModel, options.model / "arc2face", self._dtype)
+            self._second = diffusion.placed(second, options, self.device)
+
+    def _memories(
+        self, requests: Sequence[Request], prompts: torch.Tensor, generators: Sequence[torch.Generator]
+    ) -> dict[str, torch.Tensor]:
+        """Return what the second UNet remembers of each request's first photo; nothing without the adapter."""
+        import torch
+
+        if not self._seeing:
+            return {}
+        side = tuple(part * diffusion.vae_factor(self.vae) for part in self.size)
+        images = [_resized(self._shown[request.photos], side) for request in requests]
+        shape = (self.vae.config.latent_channels, *self.size)
+        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        return reference_attention.remember(self._second, self.reference_latents(images, noise), prompts)
+
+
+def _resized(image: Image, size: tuple[int, ...]) -> Image:
+    from PIL import Image as Pillow
+
+    return np.asarray(Pillow.fromarray(image).resize((size[1], size[0]), Pillow.Resampling.LANCZOS))
 
 
 def load_prompts(options: Arc2FaceOptions, device: str) -> PromptEncoder:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from baselines.protocol import Image, Output, Reference, Request
+from baselines.protocol import Image, Output, Photos, Reference, Request
 from bench.errors import UserError
 from bench.identity import IDENTITY, RECORDED, Spec
 
@@ -39,34 +39,44 @@ Switch = Annotated[bool, RECORDED]
 Attention = Annotated[Literal["auto", "math"], RECORDED]
 
 
-class DiffusionOptions(Spec):
-    """The options that every diffusion method has.
+class SamplerOptions(Spec):
+    """The options of every method that samples step by step.
 
     Attributes:
         steps: steps of the scheduler.
-        guidance_scale: of classifier-free guidance; none at or below 1.
-        width: pixels; None: what the UNet was made for.
-        height: likewise.
         precision: type of the networks, but for the VAE.
-        vae_precision: type of the VAE.
-        batch: samples at a time.
-        channels_last: lays the networks out with channels last in memory.
-        compile: compiles the networks with torch.
         attention: "auto": torch's choice of kernel; "math": plain matrix products.
     """
 
     steps: Steps
+    precision: Precision = "fp32"
+    attention: Attention = "auto"
+
+
+class DiffusionOptions(SamplerOptions):
+    """The options of every method on a UNet.
+
+    Attributes:
+        guidance_scale: of classifier-free guidance; none at or below 1.
+        width: pixels; None: what the UNet was made for.
+        height: likewise.
+        vae_precision: type of the VAE.
+        batch: samples at a time.
+        channels_last: lays the networks out with channels last in memory.
+        compile: compiles the networks with torch.
+    """
+
     guidance_scale: Guidance
     width: Side = None
     height: Side = None
-    precision: Precision = "fp32"
     vae_precision: Precision = "fp32"
     batch: Batch = 5
     channels_last: Switch = False
     compile: Switch = False
-    attention: Attention = "auto"
 
 
+Key = tuple[Photos, bytes]
+"""The photos of a sample, and the embedding of its condition."""
 Predict = Callable[[int, "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 """(step, timestep, latents) -> noise; with guidance the rows are [unconditional; conditional]."""
 
@@ -195,6 +205,8 @@ def decode(vae: Any, latents: torch.Tensor) -> list[Output]:
 def decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
     """Decode one (c, h, w) latent to an (H, W, 3) float32 image on the CPU, RGB in [0, 1]."""
     scaled = latent[None].to(vae.dtype) / vae.config.scaling_factor
+    if vae.config.get("shift_factor") is not None:
+        scaled = scaled + vae.config.shift_factor
     decoded = vae.decode(scaled, return_dict=False)[0][0].float()
     return (decoded / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu()
 
@@ -311,6 +323,24 @@ def control_image(image: Image, size: tuple[int, int]) -> torch.Tensor:
 def embedding(request: Request, recogniser: str, size: int) -> NDArray[np.float32]:
     """Return the embedding of the item's own reference, as `embedding_of`."""
     return embedding_of(request.reference, recogniser, size)
+
+
+def key(request: Request) -> Key:
+    """Return what a request's identity may be kept by."""
+    given = request.condition.embedding
+    return request.photos, b"" if given is None else given.tobytes()
+
+
+def embeddings(request: Request, recogniser: str, size: int) -> NDArray[np.float32]:
+    """Return what a sample is made from, (k, size) float32, raw: its condition's embedding, else its references'.
+
+    Raises:
+        UserError: as `embedding_of`.
+    """
+    given = request.condition.embedding
+    if given is not None:
+        return check_embedding(given, size, f"item {request.reference.item!r}, sample {request.index}")
+    return np.concatenate([embedding_of(reference, recogniser, size) for reference in request.references])
 
 
 def embedding_of(reference: Reference, recogniser: str, size: int) -> NDArray[np.float32]:

@@ -87,19 +87,7 @@ class FastComposer:
         Raises:
             UserError: the prompt has neither marker nor class word.
         """
-        import torch
-
-        tokenizer = self.base.encoders[0][0]
-        ids: list[int] = []
-        places = []
-        for piece in fusion.pieces(prompt, self.options.class_word, MARKER):
-            ids += fusion.tokens(tokenizer, piece)
-            # The place of the piece's last token, after the start token.
-            places.append(len(ids))
-        row = fusion.framed(tokenizer, ids)
-        mask = torch.zeros_like(row, dtype=torch.bool)
-        mask[:, [place for place in places[:-1] if place < row.shape[1]]] = True
-        return row, mask
+        return fusion.marked(self.base.encoders[0][0], fusion.pieces(prompt, self.options.class_word, MARKER))
 
     def without_marker(self, prompt: str) -> str:
         """Return the prompt as the first steps see it."""

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from baselines import adapters, clip, diffusion, fusion
-from baselines.protocol import Output, Reference, Request
+from baselines.protocol import Output, Photos, Reference, Request
 from baselines.text_to_image import Base, Text, TextToImageOptions, euler
 from bench import weights
 from bench.errors import UserError
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 TRIGGER = "img"
 EMBEDDING = 512
-People = tuple[str, tuple[str, ...]]
-"""An item and the names of the photos that a sample of it is made from."""
-
 HEAD_WIDTH = 128
 """Of the perceiver in v2."""
 NEGATIVE = "(asymmetry, worst quality, low quality, illustration, 3d, 2d, painting, cartoons, sketch), open mouth"
@@ -87,10 +84,10 @@ class PhotoMaker:
             UserError: the image or, in v2, the embedding is missing or wrong, or a prompt lacks the class word.
         """
         with diffusion.running(self.options.attention):
-            asked = {_people(request): request.references for request in requests}
-            objects = {people: self._objects(references) for people, references in asked.items()}
-            texts = dict.fromkeys((_people(request), request.prompt) for request in requests)
-            fused = {(people, prompt): self.fused(prompt, objects[people]) for people, prompt in texts}
+            asked = {request.photos: request.references for request in requests}
+            objects = {photos: self._objects(references) for photos, references in asked.items()}
+            texts = dict.fromkeys((request.photos, request.prompt) for request in requests)
+            fused = {(photos, prompt): self.fused(prompt, objects[photos]) for photos, prompt in texts}
             return self.base.generate(requests, lambda batch: self._plan(batch, fused))
 
     def expanded(self, prompt: str, copies: int) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -139,11 +136,11 @@ class PhotoMaker:
         last = self.options.start_merge_step
         return lambda index, timestep, rows: self.base.predict(rows, timestep, alone if index <= last else with_person)
 
-    def _plan(self, batch: Sequence[Request], fused: Mapping[tuple[People, str], Text]) -> diffusion.Predict:
+    def _plan(self, batch: Sequence[Request], fused: Mapping[tuple[Photos, str], Text]) -> diffusion.Predict:
         base = self.base
         negative = base.text(self.options.negative_prompt)
         alone = [base.text(self.without_trigger(request.prompt)) for request in batch]
-        person = [fused[_people(request), request.prompt] for request in batch]
+        person = [fused[request.photos, request.prompt] for request in batch]
         return self.predictor(base.condition(alone, negative), base.condition(person, negative))
 
     def without_trigger(self, prompt: str) -> str:
@@ -197,10 +194,6 @@ def _read(path: Path, version: str) -> dict[str, Any]:
     if any(key.startswith("qformer_perceiver.") for key in checkpoint["id_encoder"]) != (version == "v2"):
         raise UserError(f"{path} is not a checkpoint of version={version}")
     return checkpoint
-
-
-def _people(request: Request) -> People:
-    return request.reference.item, tuple(reference.photo for reference in request.references)
 
 
 def _image(reference: Reference) -> np.ndarray:

@@ -37,6 +37,9 @@ class Collection:
     samples_per_item: int
 
 
+Photos = tuple[str, tuple[str, ...]]
+"""An item and the names of the photos that a sample of it is made from."""
+
 Gallery = Collection
 """The former name, for one version."""
 
@@ -104,6 +107,11 @@ class Request:
         if not self.references:
             object.__setattr__(self, "references", (self.reference,))
 
+    @property
+    def photos(self) -> Photos:
+        """The item and the names of its references: what a method keys by where it reads several."""
+        return self.reference.item, tuple(reference.photo for reference in self.references)
+
 
 @dataclass(frozen=True, eq=False)
 class Output:
@@ -153,3 +161,13 @@ class Method(Protocol):
 
         An exception here fails every sample of the batch; an `Output.error` fails one.
         """
+
+
+def declared(method: Any, options: Any, name: str) -> Any:
+    """Return a method's `needs` or `accepts`: as its options say where it depends on them, else as its class does.
+
+    >>> from baselines.controls import Copy
+    >>> sorted(declared(Copy, Copy.Options(), "needs")), declared(Copy, Copy.Options(), "accepts")
+    (['image'], frozenset())
+    """
+    return getattr(options, name, getattr(method, name, frozenset()))

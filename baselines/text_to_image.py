@@ -47,8 +47,8 @@ class Text:
     """An encoded text.
 
     Attributes:
-        tokens: (1, 77, width).
-        pooled: (1, width of the second encoder); None on Stable Diffusion 1.5.
+        tokens: (n, k, width); n is 1 for one text, k is 77 on Stable Diffusion.
+        pooled: (n, width of the pooling encoder); None on Stable Diffusion 1.5.
     """
 
     tokens: torch.Tensor

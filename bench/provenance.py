@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from bench import registry
 from bench.resources import PACKAGE
 
 PACKAGES = (
@@ -38,21 +39,15 @@ _ASSIGNED = re.compile(
 @lru_cache(maxsize=1)
 def environment() -> dict[str, Any]:
     """Return Python, platform, package versions, commit and whether the checkout has uncommitted changes."""
+    added = {package.name: package.version for package in registry.packages()}
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
-        "packages": {name: v for name in PACKAGES if (v := _version(name))} | plugins(),
+        "packages": {name: v for name in PACKAGES if (v := _version(name))} | added,
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
     }
-
-
-def plugins() -> dict[str, str]:
-    """Return name and version of every installed distribution that registers a part."""
-    groups = (name for name in entry_points().groups if name.startswith("bench."))
-    owners = (entry.dist for group in groups for entry in entry_points(group=group))
-    return {owner.name: owner.version for owner in owners if owner is not None}
 
 
 def command(words: Sequence[str]) -> list[str]:

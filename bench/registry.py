@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from bench.console import say
 from bench.errors import UserError, unknown
 
 BUILT_IN: dict[str, dict[str, str]] = {
@@ -18,18 +20,27 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "methods": {
         "arc2face": "baselines.arc2face:Arc2Face",
+        "consistentid": "baselines.consistentid:ConsistentID",
         "copy": "baselines.controls:Copy",
         "external": "baselines.external:External",
         "fastcomposer": "baselines.fastcomposer:FastComposer",
+        "flux2_klein": "baselines.reference_edit:ReferenceEdit",
+        "flux_kontext": "baselines.reference_edit:ReferenceEdit",
         "folder": "baselines.folder:Folder",
+        "infiniteyou_aes": "baselines.infiniteyou:InfiniteYou",
+        "infiniteyou_sim": "baselines.infiniteyou:InfiniteYou",
         "instantid": "baselines.instantid:InstantID",
         "ip_adapter_faceid_plus": "baselines.ip_adapter_faceid:IPAdapterFaceID",
         "ip_adapter_faceid_plusv2": "baselines.ip_adapter_faceid:IPAdapterFaceID",
         "ip_adapter_faceid_sdxl": "baselines.ip_adapter_faceid:IPAdapterFaceID",
         "photomaker": "baselines.photomaker:PhotoMaker",
         "photomaker_v2": "baselines.photomaker:PhotoMaker",
+        "pulid_flux": "baselines.pulid_flux:PuLIDFlux",
+        "qwen_image_edit_plus": "baselines.reference_edit:ReferenceEdit",
         "real": "baselines.controls:Real",
         "shuffle": "baselines.controls:Shuffle",
+        "vec2face": "baselines.vec2face:Vec2Face",
+        "withanyone": "baselines.withanyone:WithAnyone",
     },
     "datasets": {
         "agedb": "bench.data.agedb:AgeDB",
@@ -50,9 +61,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "bisenet": "bench.faces.parsing:BiSeNet",
         "parsenet": "bench.faces.parsing:ParseNet",
     },
+    "experiments": {
+        "table2": "bench.recognition.table2:EXPERIMENT",
+    },
     "extractors": {
         "adaface": "bench.extractors.adaface:AdaFace",
         "arcface_onnx": "bench.extractors.recognition:ArcFaceOnnx",
+        "arcface_torch": "bench.extractors.arcface_torch:ArcFaceTorch",
         "clip": "bench.extractors.clip:Clip",
         "clip_text": "bench.extractors.clip_text:ClipText",
         "crfiqa": "bench.extractors.crfiqa:CrFiqa",
@@ -101,45 +116,131 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "yaw_similarity": "bench.metrics.yaw_similarity:METRIC",
     },
 }
-"""group -> name -> "module:attribute"."""
+"""group -> name -> "module:attribute"; other packages add to each group by its entry points `bench.<group>`."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed package that registers parts.
+
+    Attributes:
+        name: of its distribution, as pip knows it.
+        version: of it.
+    """
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+    @property
+    def removal(self) -> str:
+        """Return the command that takes it away."""
+        return f"python -m pip uninstall {self.name}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a name stands for.
+
+    Attributes:
+        target: "module:attribute".
+        package: that brings it; None: ours.
+    """
+
+    target: str
+    package: Package | None = None
+
+    def __str__(self) -> str:
+        return f"{self.target} of {self.package or 'idbench'}"
 
 
 @lru_cache(maxsize=16)
-def targets(group: str) -> dict[str, str]:
-    """All names of a group with their "module:attribute", those of installed packages included.
+def entries(group: str) -> dict[str, Entry]:
+    """Return all names of a group, those of installed packages included.
 
     Raises:
         UserError: an installed package registers a name that is taken.
     """
-    table = dict(BUILT_IN[group])
-    for entry in entry_points(group=f"bench.{group}"):
-        if entry.name in table:
-            raise UserError(f"{entry.value} registers {group[:-1]} {entry.name!r}, which is {table[entry.name]}")
-        table[entry.name] = entry.value
+    table = {name: Entry(target) for name, target in BUILT_IN[group].items()}
+    for point in entry_points(group=f"bench.{group}"):
+        package = package_of(point)
+        new = Entry(point.value, package)
+        if point.name in table:
+            raise UserError(
+                f"{group[:-1]} {point.name!r} is registered twice: {table[point.name]} and {new}; "
+                f"take one package away, for example by: {package.removal}"
+            )
+        table[point.name] = new
     return table
 
 
+def package_of(point: EntryPoint) -> Package:
+    """Return the installed package that an entry point belongs to."""
+    assert point.dist is not None, "importlib.metadata names the distribution of every entry point that it finds"
+    return Package(point.dist.name, point.dist.version)
+
+
+def packages() -> dict[Package, list[tuple[str, str]]]:
+    """Return every installed package that adds to the benchmark -> group and name of what it registers."""
+    found: dict[Package, list[tuple[str, str]]] = {}
+    for group in sorted(entry_points().groups):
+        for point in entry_points(group=group) if group.startswith("bench.") else ():
+            found.setdefault(package_of(point), []).append((group.removeprefix("bench."), point.name))
+    return found
+
+
+def faults(package: Package) -> list[str]:
+    """Return a line for each thing of a package that cannot be used: a part, or a group that there is not."""
+    found = []
+    for group, name in packages()[package]:
+        if group not in (*BUILT_IN, "conf"):
+            known = [f"bench.{one}" for one in (*BUILT_IN, "conf")]
+            found.append(str(unknown("group of entry points", f"bench.{group}", known)))
+        elif group != "conf":
+            try:
+                get(group, name)
+            except UserError as error:
+                found.append(str(error))
+    return found
+
+
 def get(group: str, name: str) -> Any:
-    """The object that a name stands for, imported now.
+    """Return the object that a name stands for, imported now.
 
     Raises:
         UserError: no such name (the message has the nearest valid one), or its module cannot be imported.
     """
-    table = targets(group)
+    table = entries(group)
     if name not in table:
         raise unknown(group[:-1], name, table)
-    module, attribute = table[name].split(":")
+    module, _, attribute = table[name].target.partition(":")
     # The module may be another package's and fail in any way.
     try:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{group[:-1]} {name} ({table[name]}) cannot be imported: {what}") from error
+        raise UserError(_broken(group, name, table[name], error)) from error
 
 
-def distribution(group: str, name: str) -> tuple[str, str] | None:
-    """Return name and version of the installed package that a part comes from; None for a part of ours."""
-    for entry in entry_points(group=f"bench.{group}"):
-        if entry.name == name and entry.dist is not None:
-            return entry.dist.name, entry.dist.version
-    return None
+def _broken(group: str, name: str, entry: Entry, error: Exception) -> str:
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    fix = f"; update the package, or take it away: {entry.package.removal}" if entry.package else ""
+    return f"{group[:-1]} {name!r} ({entry}) cannot be imported: {what}{fix}"
+
+
+@lru_cache(maxsize=1024)
+def find(group: str, name: str) -> Any | None:
+    """Return the object that a name stands for; None where there is none, or (told once) in a broken package."""
+    if name not in entries(group):
+        return None
+    try:
+        return get(group, name)
+    except UserError as error:
+        say(f"warning: {error}")
+        return None
+
+
+def parts(group: str) -> dict[str, Any]:
+    """Return every object of a group that can be imported, by name; the others are told once."""
+    return {name: part for name in sorted(entries(group)) if (part := find(group, name)) is not None}

@@ -6,7 +6,6 @@ here it becomes a `Part` whose options are the part's own `Options` class. Unkno
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from bench.errors import UserError, nearest
 from bench.faces.search import FaceOptions
 from bench.faces.views import View, ViewOptions, view_read_by
 from bench.identity import ADDED, CONTENT, IDENTITY, RECORDED, Spec, digest, identity
+from bench.names import PathName, fit_for_a_path
 from bench.relations import Relation, refuse_unknown
 from bench.relations import table as relations_table
 
@@ -28,16 +28,12 @@ def _fit_for_a_folder(label: str) -> str:
     Raises:
         ValueError: it cannot.
     """
-    if not _LABEL.fullmatch(label) or label.endswith((".", " ")):
-        raise ValueError(
-            "a label names a folder: up to 80 letters, digits, spaces, '.', '_', '-', a letter or digit first"
-        )
+    fit_for_a_path(label)
     if label.casefold() in _TAKEN:
         raise ValueError(f"a label must not be one of {', '.join(_TAKEN)}, which name other folders")
     return label
 
 
-_LABEL = re.compile(r"[^\W_][\w.\- ]{0,79}")
 _TAKEN = ("compare", "photos", "reference-set")
 Label = Annotated[str, AfterValidator(_fit_for_a_folder)]
 
@@ -70,7 +66,7 @@ class Part(Spec):
         options: its own.
     """
 
-    name: Annotated[str, IDENTITY]
+    name: Annotated[PathName, IDENTITY]
     version: Annotated[int, Field(ge=1), IDENTITY, ADDED] = 1
     options: Annotated[SerializeAsAny[Spec], IDENTITY]
 
@@ -199,8 +195,8 @@ class Evaluator(Spec):
     detector: Annotated[Part, IDENTITY]
     landmarker: Annotated[Part | None, IDENTITY] = None
     parser: Annotated[Part | None, IDENTITY] = None
-    recognisers: Annotated[dict[str, Part], IDENTITY]
-    extractors: Annotated[dict[str, Part], IDENTITY] = Field(default_factory=dict)
+    recognisers: Annotated[dict[PathName, Part], IDENTITY]
+    extractors: Annotated[dict[PathName, Part], IDENTITY] = Field(default_factory=dict)
     only_for: Annotated[tuple[str, ...], RECORDED] = ()
     licences: Annotated[tuple[str, ...], RECORDED] = ()
 
@@ -269,33 +265,42 @@ def resolve(config: Any) -> RunSpec:
     Raises:
         UserError: unknown key (with the nearest valid one), wrong type, unknown method or dataset, missing value.
     """
+    return from_mapping(plain(config))
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Return Hydra's composed config as plain types, its references resolved.
+
+    Raises:
+        UserError: a value is missing, or a reference leads nowhere.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        found = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} is missing; give it as {error.full_key}=VALUE") from error
     except OmegaConfBaseException as error:
         raise UserError(_first_line(error)) from error
-    assert isinstance(plain, dict)
-    return from_mapping({str(k): v for k, v in plain.items()})
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
-def from_mapping(plain: Mapping[str, Any]) -> RunSpec:
+def from_mapping(values: Mapping[str, Any]) -> RunSpec:
     """Return the same from plain mappings, as `run.json` and tests hold them.
 
     Raises:
         UserError: as `resolve`.
     """
-    data = dict(plain)
+    data = dict(values)
     data.setdefault("conditions", {"name": "default"})
     for name, group in GROUPS.items():
         data[name] = _part(data.get(name), group, name, OUTER[name])
     data["evaluator"] = _evaluator(data.get("evaluator"))
     dataset = data["dataset"]
     dataset["label"] = dataset.get("label") or dataset["name"]
-    return _with_relations(_validated(RunSpec, data, ""))
+    return _with_relations(validated(RunSpec, data, ""))
 
 
 def _with_relations(spec: RunSpec) -> RunSpec:
@@ -374,13 +379,13 @@ def _part(raw: Any, group: str, where: str, outer: set[str]) -> dict[str, Any]:
     """Split a flat part into the validated options and what is next to them."""
     data = _mapping(raw, where)
     if not isinstance(data.get("name"), str):
-        raise UserError(f"{where}.name is missing; one of: {', '.join(sorted(registry.targets(group)))}")
+        raise UserError(f"{where}.name is missing; one of: {', '.join(sorted(registry.entries(group)))}")
     part = registry.get(group, data["name"])
     inner = {k: v for k, v in data.items() if k not in outer}
     return {
         **{k: v for k, v in data.items() if k in outer},
         "version": getattr(part, "version", 1),
-        "options": _validated(part.Options, inner, where, also=outer),
+        "options": validated(part.Options, inner, where, also=outer),
     }
 
 
@@ -390,7 +395,12 @@ def _mapping(raw: Any, where: str) -> Mapping[str, Any]:
     return raw
 
 
-def _validated(model: type[Any], data: Any, where: str, also: set[str] = frozenset()) -> Any:  # type: ignore[assignment]
+def validated(model: type[Any], data: Any, where: str, also: set[str] = frozenset()) -> Any:  # type: ignore[assignment]
+    """Return a spec from plain mappings; `where` and `also` (further keys that are known there) are for the message.
+
+    Raises:
+        UserError: unknown key (with the nearest valid one), or wrong type.
+    """
     try:
         return model.model_validate(data)
     except ValidationError as error:

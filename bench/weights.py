@@ -57,7 +57,9 @@ def read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        check_stored(content, path)
+        return content
     except pickle.UnpicklingError as error:
         if _names_objects(path):
             raise UserError(
@@ -67,6 +69,28 @@ def read(path: Path) -> dict[str, Any]:
         raise _unreadable(path, error) from error
     except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def check_stored(content: Any, source: Path) -> None:
+    """Check that a file holds every number of its tensors: one with stride 0 names billions and holds one.
+
+    Args:
+        content: what `torch.load` gave: tensors, in dictionaries and lists.
+        source: named in the message.
+
+    Raises:
+        UserError: a tensor has more numbers than the file.
+    """
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        if content.layout == torch.strided and content.nbytes > content.untyped_storage().nbytes():
+            raise UserError(
+                f"{source} holds a tensor of shape {tuple(content.shape)} without its numbers; fetch it again"
+            )
+    elif isinstance(content, (Mapping, list, tuple)):
+        for value in content.values() if isinstance(content, Mapping) else content:
+            check_stored(value, source)
 
 
 def _names_objects(path: Path) -> bool:
@@ -120,13 +144,14 @@ def load(network: type, folder: Path, dtype: torch.dtype) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def load_renamed(network: type, folder: Path, unused: Sequence[str] = ()) -> Any:
-    """Return a float32 network of transformers whose keys the library may rename, so that its own report is the proof.
+def load_renamed(network: type, folder: Path, unused: Sequence[str] = (), dtype: torch.dtype | None = None) -> Any:
+    """Return a network of transformers whose keys the library may rename, so that its own report is the proof.
 
     Args:
         network: its class, as for `load`.
         folder: as for `load`.
         unused: prefixes of keys that official folders hold and this network does not need.
+        dtype: the parameters' type, whatever the file's; None: float32.
 
     Raises:
         UserError: wrong folder, wrong class, or weights that are missing, left over or of another shape.
@@ -135,7 +160,7 @@ def load_renamed(network: type, folder: Path, unused: Sequence[str] = ()) -> Any
 
     # Tensors of another shape are reported below, by name.
     given = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, report = _from_pretrained(network, folder, torch.float32, **given)
+    model, report = _from_pretrained(network, folder, dtype or torch.float32, **given)
     if faults := list(_reported(report, tuple(unused))):
         raise UserError(f"{folder} does not hold a {network.__name__}: " + "; ".join(faults))
     return model.eval().requires_grad_(False)
@@ -228,6 +253,7 @@ def landed(state: Mapping[str, torch.Tensor], items: Iterable[tuple[str, torch.T
         UserError: a tensor is missing, left over, different or not finite.
     """
     mine = {canonical(key): value for key, value in state.items()}
+    arrived: set[int] = set()
     for key, tensor in items:
         if key.endswith("position_ids"):
             continue
@@ -235,7 +261,10 @@ def landed(state: Mapping[str, torch.Tensor], items: Iterable[tuple[str, torch.T
         if own is None:
             raise UserError(f"{source} holds {key!r}, which this network lacks: a checkpoint of another method or base")
         _check_equal(own, tensor, key, source)
-    left = sorted(key for key in mine if not key.endswith("position_ids"))
+        arrived.add(own.data_ptr())
+    # Files name tied tensors once (T5's embedding): a second name of what arrived is not missing.
+    rest = {key: own for key, own in mine.items() if own.data_ptr() not in arrived}
+    left = sorted(key for key in rest if not key.endswith("position_ids"))
     if left:
         raise UserError(
             f"{source} lacks {len(left)} tensors, the first is {left[0]!r}: incomplete or another network's"
@@ -263,6 +292,27 @@ def check_finite(tensors: Mapping[str, torch.Tensor], source: Path) -> None:
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise UserError(f"{source}: {key!r} is not finite; fetch it again")
+
+
+def check_layout(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, tuple[int, ...]], source: Path) -> None:
+    """Check that a flat group of tensors of a checkpoint is exactly the one expected, and finite.
+
+    Args:
+        tensors: the group; `position_ids` may be in it or not.
+        expected: key -> shape.
+        source: named in messages.
+
+    Raises:
+        UserError: a tensor is missing, left over, of another shape or not finite.
+    """
+    have = {key for key in tensors if not key.endswith("position_ids")}
+    missing, extra = sorted(set(expected) - have), sorted(have - set(expected))
+    if missing or extra:
+        what = f"lacks {len(missing)} tensors ({missing[0]!r})" if missing else f"holds {extra[0]!r}"
+        raise UserError(f"{source} {what}: not the expected layout, a checkpoint of another method or version")
+    for key, shape in expected.items():
+        check_shape(key, tensors[key], shape, source)
+    check_finite({key: tensors[key] for key in expected}, source)
 
 
 def check_shape(key: str, tensor: torch.Tensor, expected: tuple[int, ...], source: Path) -> None:
@@ -296,7 +346,7 @@ def wrong_base(source: Path) -> Iterator[None]:
     try:
         with quiet("diffusers"):
             yield
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{source} does not fit this base: {cause(error)}") from error
 
 
@@ -324,10 +374,9 @@ def _check_class(network: type, folder: Path) -> None:
 
 
 def _compatible(wanted: str, names: list[str]) -> bool:
-    # Arc2Face's encoder was saved under its wrapper's name; CLIP folders often name the whole model.
-    return wanted.startswith("CLIP") and any(
-        n.startswith("CLIP") and ("Text" in n) == ("Text" in wanted) for n in names
-    )
+    # Arc2Face's encoder was saved under its wrapper's name; folders of CLIP and SigLIP often name the whole model.
+    family = next((name for name in ("CLIP", "Siglip") if wanted.startswith(name)), None)
+    return family is not None and any(n.startswith(family) and ("Text" in n) == ("Text" in wanted) for n in names)
 
 
 def _shards(folder: Path, index: str) -> list[Path]:

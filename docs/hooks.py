@@ -37,7 +37,7 @@ MODULES = {
         "Interfaces of parts",
         ["baselines.protocol", "bench.extractors.protocol", "bench.metrics.protocol", "bench.data.protocol",
          "bench.conditions.protocol", "bench.conditions.kinds",
-         "bench.identity", "bench.runtime", "bench.errors", "bench.status", "bench.faces.face"],
+         "bench.identity", "bench.runtime", "bench.errors", "bench.status", "bench.faces.face", "bench.testing"],
     ),
     "reference/reports.md": (
         "Reports",
@@ -56,11 +56,20 @@ MODULES = {
 """page -> title, and the modules (or packages with all their public modules) whose docstrings make it."""
 ELSEWHERE = set(MODULES["reference/parts.md"][1])
 """Modules that a package's page leaves out."""
+METRICS_SECTION = "Metrics"
+"""The section of the navigation that holds the pages of metrics."""
 TYPES: dict[Any, str] = {
     str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path", NoneType: "`null`",
     Any: "anything",
 }  # fmt: skip
 BOUNDS = (("ge", "at least {}"), ("gt", "more than {}"), ("le", "at most {}"), ("lt", "less than {}"))
+
+
+def on_config(config: Any) -> Any:
+    """Add the page of each metric to the navigation; its heading is its title there."""
+    [section] = [section for section in config["nav"] if METRICS_SECTION in section]
+    section[METRICS_SECTION] += [f"metrics/{name}.md" for name in sorted(registry.entries("metrics"))]
+    return config
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -137,7 +146,7 @@ def configuration_page() -> str:
     parts += [f"### `{name}`\n\n{options(model)}" for name, model in OUTER]
     for plural in GROUPS:
         parts.append(f"## Options of {HEADINGS.get(plural, plural)}\n")
-        parts += [_part(plural, name) for name in sorted(registry.targets(plural))]
+        parts += [_part(plural, name) for name in sorted(registry.entries(plural))]
     return "\n".join(parts)
 
 
@@ -163,7 +172,7 @@ def _end_of_comment(lines: list[str]) -> int:
 
 
 def _part(plural: str, name: str) -> str:
-    where = registry.targets(plural)[name]
+    where = registry.entries(plural)[name].target
     return f"### `{name}`\n\n`{where}`\n\n{options(registry.get(plural, name).Options)}"
 
 

@@ -9,6 +9,9 @@ import pytest
 
 import bench.__main__  # noqa: F401  sets it where the caller has not
 
+# A broken promise then shows the values that it compared.
+pytest.register_assert_rewrite("bench.testing")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))

@@ -18,7 +18,7 @@ def all_specs() -> list[type[BaseModel]]:
         registry.get(group, name).Options
         for group in registry.BUILT_IN
         if group != "metrics"
-        for name in sorted(registry.targets(group))
+        for name in sorted(registry.entries(group))
     ]
     return own + parts
 

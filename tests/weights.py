@@ -81,7 +81,8 @@ def facenet():
 @lru_cache(maxsize=1)
 def iresnet50():
     """insightface's network by its own keys."""
-    from bench.extractors.iresnet import ENDS, LAYOUTS, UNIT, IResNet
+    from bench.extractors.iresnet import ENDS, UNIT, IResNet
+    from bench.extractors.layouts import LAYOUTS
 
     with torch.device("meta"):
         state = state_of(IResNet("iresnet50"), "iresnet50")

@@ -23,7 +23,6 @@ from typing import Any
 from bench import registry, resources
 from bench.assets import ENVIRONMENT, Asset, Fault, find, remedy, table, verify, weights_folder
 from bench.console import Parser, show
-from bench.errors import UserError
 from bench.onnx import IDENTITY_MODEL
 
 PYTHON = (3, 11)
@@ -89,7 +88,7 @@ def checks(weights_dir: Path | None = None, deep: bool = False) -> list[Check]:
     faults = {fault.asset: fault for fault in verify(table().assets, root, deep)}
     found = _answer(torch)
     devices = [_torch_check(found), _threads(found), _onnx_check(_answer(onnx), found)]
-    return [*local, *devices, _embedded_world(), *_plugins(), *_files(faults, root)]
+    return [*local, *devices, _embedded_world(), *added(), *_files(faults, root)]
 
 
 def _start(code: str, *words: str) -> subprocess.Popen[str]:
@@ -219,21 +218,12 @@ def _embedded_world() -> Check:
     return Check("embedded world", not missing, detail + (f"; missing: {', '.join(missing)}" if missing else ""), fix)
 
 
-def _plugins() -> Iterator[Check]:
-    """Yield a finding per part that another package registers: whether it can be imported."""
-    for group, built_in in registry.BUILT_IN.items():
-        for name, code in registry.targets(group).items():
-            if name not in built_in:
-                yield _plugin(group, name, code)
-
-
-def _plugin(group: str, name: str, code: str) -> Check:
-    title = f"plug-in {group[:-1]} {name}"
-    try:
-        registry.get(group, name)
-    except UserError as error:
-        return Check(title, False, str(error), "repair or uninstall the package that brings it")
-    return Check(title, True, code)
+def added() -> Iterator[Check]:
+    """Yield a finding per package that adds parts: whether all of them can be used."""
+    for package, names in registry.packages().items():
+        wrong = registry.faults(package)
+        detail = "; ".join(wrong) or f"adds {', '.join(f'{group} {name}' for group, name in names)}"
+        yield Check(str(package), not wrong, detail, f"update it, or {package.removal}" if wrong else "")
 
 
 def _files(faults: Mapping[Asset, Fault], root: Path) -> Iterator[Check]:

@@ -133,7 +133,7 @@ def _names(kind: str, value: str, known: Table) -> tuple[str, ...]:
 
 def _without_files(kind: str) -> Collection[str]:
     """Return registered names of that kind that may read no file of the table: controls, and what others installed."""
-    return registry.targets(f"{kind}s") if kind in ("method", "dataset") else ()
+    return registry.entries(f"{kind}s") if kind in ("method", "dataset") else ()
 
 
 def _check_gates(wanted: Sequence[Asset], options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,8 @@ def recognisers(method: str | None) -> list[dict[str, Any]]:
 
 def _card_of(method: str) -> dict[str, Any]:
     """Return what a method's YAML declares in its card; nothing where it has no YAML, or a card per set of weights."""
-    path = resources.folder("conf") / "method" / f"{method}.yaml"
-    return (_yaml(path).get("card") or {}) if path.is_file() else {}
+    cards = [_yaml(path).get("card") for path in resources.configurations("method") if path.stem == method]
+    return next(filter(None, cards), {})
 
 
 def _yaml(path: Path) -> dict[str, Any]:
@@ -74,31 +74,41 @@ def registered(kind: str) -> list[dict[str, Any]]:
     """Return the registered parts of a kind: name, configuration and where the code is."""
     if kind == "extractors":
         groups = ("detectors", "landmarkers", "parsers", "extractors")
-        return [{"kind": g[:-1], "name": n, "code": c} for g in groups for n, c in sorted(registry.targets(g).items())]
+        return [
+            {"kind": group[:-1], "name": name, **_origin(entry)}
+            for group in groups
+            for name, entry in sorted(registry.entries(group).items())
+        ]
     if kind == "metrics":
-        return [_metric(name, code) for name, code in sorted(registry.targets(kind).items())]
-    folder = resources.folder("conf") / next(name for name, group in GROUPS.items() if group == kind)
-    code = registry.targets(kind)
-    rows = [_config(path, code) for path in sorted(folder.glob("*.yaml"))]
+        return [_metric(name, entry) for name, entry in sorted(registry.entries(kind).items())]
+    group = next(name for name, table in GROUPS.items() if table == kind)
+    known = registry.entries(kind)
+    rows = [_config(path, known) for path in resources.configurations(group)]
     configured = {row["part"] for row in rows}
-    rest = [_without_config(name, target) for name, target in sorted(code.items()) if name not in configured]
+    rest = [_without_config(name, entry) for name, entry in sorted(known.items()) if name not in configured]
     return rows + rest
 
 
-def _metric(name: str, code: str) -> dict[str, Any]:
+def _origin(entry: registry.Entry) -> dict[str, str]:
+    """Return where a part's code is, and the package that brings it."""
+    return {"code": entry.target, "package": str(entry.package or "idbench")}
+
+
+def _metric(name: str, entry: registry.Entry) -> dict[str, Any]:
     """Return the row of a metric, as it declares itself; of one whose package is broken, why it is."""
     try:
         metric = registry.get("metrics", name)
     except UserError as error:
-        return {"name": name, "title": str(error), "version": "", "unit": "", "better": "", "reads": (), "code": code}
+        blank = {"version": "", "unit": "", "better": "", "reads": ()}
+        return {"name": name, "title": str(error), **blank, **_origin(entry)}
     better = {True: "higher", False: "lower", None: ""}[metric.higher_is_better]
     return {
         "name": name, "title": metric.title, "version": metric.version, "unit": metric.unit, "better": better,
-        "reads": metric.needs, "code": code,
+        "reads": metric.needs, **_origin(entry),
     }  # fmt: skip
 
 
-def _config(path: Path, code: dict[str, str]) -> dict[str, Any]:
+def _config(path: Path, known: Mapping[str, registry.Entry]) -> dict[str, Any]:
     """Return the row of a configured part, from its YAML alone."""
     data = _yaml(path)
     card = data.get("card") or {}
@@ -106,12 +116,12 @@ def _config(path: Path, code: dict[str, str]) -> dict[str, Any]:
     return {
         "name": path.stem,
         "part": name,
-        "code": code.get(name, "not installed"),
+        **(_origin(known[name]) if name in known else {"code": "not installed", "package": ""}),
         "licence": data.get("licence", "") or card.get("licence", ""),
         "trained on": card.get("training_sets", []),
     }
 
 
-def _without_config(name: str, code: str) -> dict[str, Any]:
+def _without_config(name: str, entry: registry.Entry) -> dict[str, Any]:
     note = "no configuration: write conf/…/NAME.yaml and name its folder by --config-dir"
-    return {"name": name, "part": name, "code": code, "licence": note, "trained on": []}
+    return {"name": name, "part": name, **_origin(entry), "licence": note, "trained on": []}

@@ -87,6 +87,7 @@ def _launch(verb: str, arguments: list[str], scratch: Path) -> None:
         _job(config, verb, scratch)
 
     register_resolvers()
+    register_conf_folders()
     sys.argv = [f"python -m bench {verb}", *arguments]
     hydra.main(version_base="1.3", config_path=str(resources.folder("conf")), config_name="config")(task)()
 
@@ -95,10 +96,10 @@ def _job(config: Any, verb: str, scratch: Path) -> None:
     """Run one job; report and count an error, which in a sweep does not stop the other jobs."""
     register_resolvers()
     try:
-        from bench.spec import resolve
-        from bench.stages.run import run_stages
+        from bench.experiment import run
 
-        if _end(run_stages(resolve(config), STAGES[verb]), verb):
+        job = run(config, STAGES[verb])
+        if job is not None and _end(job, verb):
             _count(scratch, 1)
     # Hydra would add a line of its own, and end a sweep.
     except Exception as error:  # noqa: BLE001
@@ -149,6 +150,21 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("precision", precision, replace=True)
 
 
+@lru_cache(maxsize=1)
+def register_conf_folders() -> None:
+    """Put the folders of configuration that other packages bring on Hydra's search path, after ours."""
+    from hydra.core.config_search_path import ConfigSearchPath
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    class OfPackages(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            for folder in resources.conf_folders()[1:]:
+                search_path.append("idbench", f"file://{folder}")
+
+    Plugins.instance().register(OfPackages)
+
+
 def _validate_sweep(parsed: Any) -> None:
     """Compose and check every combination before the first job, as far as that needs no network and no image."""
     from hydra import compose, initialize_config_dir
@@ -156,10 +172,10 @@ def _validate_sweep(parsed: Any) -> None:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from bench.spec import resolve
-    from bench.stages.plan import validate
+    from bench.experiment import check
 
     register_resolvers()
+    register_conf_folders()
     overrides = OverridesParser.create().parse_overrides(overrides=parsed.overrides)
     if any((o.key_or_group or "") == "hydra/sweeper" for o in overrides):
         # Another sweeper chooses its combinations as it goes.
@@ -167,11 +183,9 @@ def _validate_sweep(parsed: Any) -> None:
     extra = [f"hydra.searchpath=[file://{Path(parsed.config_dir).resolve()}]"] if parsed.config_dir else []
     with initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
         combinations = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
-        specs = [resolve(compose(parsed.config_name or "config", overrides=[*one, *extra])) for one in combinations]
+        configs = [compose(parsed.config_name or "config", overrides=[*one, *extra]) for one in combinations]
     GlobalHydra.instance().clear()
-    _refuse_repeats(specs)
-    for spec in specs:
-        validate(spec)
+    _refuse_repeats([spec for config in configs if (spec := check(config)) is not None])
 
 
 def spec_of(overrides: Sequence[str]) -> Any:
@@ -213,9 +227,13 @@ def _plain_errors() -> Iterator[None]:
     """Turn Hydra's and OmegaConf's errors into one line that says what is allowed."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     try:
         yield
+    # A tag such as !!python/object in a file of the user's is no value.
+    except YAMLError as error:
+        raise UserError(f"a YAML file cannot be read: {' '.join(str(error).split())}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from error
 
@@ -225,6 +243,8 @@ def explain(error: Exception) -> str:
     from hydra.errors import MissingConfigException, OverrideParseException
     from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+    from bench.spec import GROUPS
+
     if isinstance(error, OverrideParseException):
         key, equals, value = error.override.partition("=")
         if not equals:
@@ -232,8 +252,8 @@ def explain(error: Exception) -> str:
         return f"cannot read the override {error.override!r}; quote its value: '{key}=\"{value}\"'"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        if f"{group}s" in registry.BUILT_IN and name in registry.targets(f"{group}s"):
-            return _without_yaml(group, name)
+        if group in GROUPS and name in registry.entries(GROUPS[group]):
+            return _without_yaml(group, name, registry.entries(GROUPS[group])[name])
         if error.options:
             return str(unknown(group or "config", name, error.options))
     if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):
@@ -242,11 +262,10 @@ def explain(error: Exception) -> str:
     return "; ".join(lines[:2])
 
 
-def _without_yaml(group: str, name: str) -> str:
+def _without_yaml(group: str, name: str, entry: registry.Entry) -> str:
     """Return the line for a part of another package that is registered, but has no configuration."""
-    code = registry.targets(f"{group}s")[name]
     return (
-        f"{group} {name} ({code}) is installed, but has no configuration: write DIR/{group}/{name}.yaml with "
+        f"{group} {name} ({entry}) is installed, but has no configuration: write DIR/{group}/{name}.yaml with "
         f"`name: {name}` and its options, and add --config-dir DIR"
     )
 
@@ -255,16 +274,6 @@ def _unknown_key(path: str) -> str:
     known = known_keys()
     near = nearest(path, known)
     return f"unknown key {path}" + (f"; did you mean {near}?" if near else f"; known: {', '.join(known[:40])}")
-
-
-@lru_cache(maxsize=256)
-def _options(table: str, name: str) -> Any:
-    """Return the options class of a part; None, told once, where its package is broken: the others go on."""
-    try:
-        return registry.get(table, name).Options
-    except UserError as error:
-        say(f"warning: {error}")
-        return None
 
 
 def known_keys() -> list[str]:
@@ -278,7 +287,7 @@ def known_keys() -> list[str]:
         ("evaluator", Evaluator), ("execution", Execution),
     ]  # fmt: skip
     for group, table in GROUPS.items():
-        groups += [(group, options) for name in sorted(registry.targets(table)) if (options := _options(table, name))]
+        groups += [(group, part.Options) for part in registry.parts(table).values()]
     keys = [f"{prefix}.{field}" for prefix, model in groups for field in model.model_fields]
     keys += [f"{group}.{field}" for group, fields in OUTER.items() for field in fields]
-    return sorted({*keys, *GROUPS, "out", "profile", "protocol", "evaluator", "execution"})
+    return sorted({*keys, *GROUPS, "out", "profile", "protocol", "evaluator", "execution", "experiment"})

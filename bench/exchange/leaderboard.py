@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.csvs import csv_for_people
 from bench.errors import UserError
 from bench.exchange.bundle import Bundle, Refused, read_bundle
 from bench.exchange.schema import MANIFEST
@@ -129,7 +130,7 @@ def write_leaderboard(given: Iterable[Path], to: Path) -> list[tuple[str, str]]:
     entries, refused = collect(sources(given))
     groups = grouped(entries)
     write_atomic(to / "index.html", render(page(groups, refused)))
-    write_atomic(to / "leaderboard.csv", rows(groups).to_csv(index=False, lineterminator="\n").encode())
+    write_atomic(to / "leaderboard.csv", csv_for_people(rows(groups)))
     return refused
 
 
@@ -187,11 +188,14 @@ def _checked(source: Path) -> Entry:
 
 
 def grouped(entries: Iterable[Entry]) -> list[Group]:
-    """Return entries by what must agree; bundles that claim one list but disagree about its references are apart."""
+    """Return entries by what must agree, and by conditions.
+
+    Bundles that claim one list but disagree about its references are apart.
+    """
     by_key: dict[str, dict[str, list[Entry]]] = {}
     for entry in entries:
         comparable = entry.bundle.record.comparable.model_dump(mode="json")
-        agreed = {field: comparable[field] for field in MUST_AGREE}
+        agreed = {field: comparable[field] for field in (*MUST_AGREE, "conditions")}
         # Version 1 does not list what a dispute would be about.
         key = _digest({**agreed, "version": entry.bundle.manifest.version})
         by_key.setdefault(key, {}).setdefault(_digest(references(entry.bundle)), []).append(entry)
@@ -292,7 +296,9 @@ def _table(group: Group, numbers: Sequence[Number], title: str, remarks: list[st
 def _title(group: Group) -> str:
     record = group.entries[0].bundle.record
     place = f"{record.dataset} ({record.content[:8]}), {record.items} items"
-    return f"{place}, {record.comparable.protocol.name}, measured by {record.comparable.evaluator}"
+    made = record.comparable.conditions
+    conditions = f", conditions {made.name} ({made.content[:8]})" if made else ""
+    return f"{place}, {record.comparable.protocol.name}{conditions}, measured by {record.comparable.evaluator}"
 
 
 def _remarks(group: Group) -> list[str]:

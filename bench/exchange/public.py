@@ -70,7 +70,7 @@ def public_references(run: Run) -> pd.DataFrame:
 
 
 def _scores(scores: pd.DataFrame, hide: Callable[[str], str]) -> pd.DataFrame:
-    """The scores; notes of metrics that are not ours stay, and a group's value that names somebody goes."""
+    """Return the scores without the notes of other packages' metrics, and without a member that names somebody."""
     ours = scores["metric"].isin(registry.BUILT_IN["metrics"])
     return scores.assign(note=_each(scores["note"].where(ours, ""), hide), member=_each(scores["member"], hide))
 
@@ -163,9 +163,8 @@ def _parts(value: Mapping[str, Any], group: str) -> dict[str, Any]:
 def _part(value: Mapping[str, Any], group: str) -> dict[str, Any]:
     """A part with those of its options that may go out; of a part that is not installed here, its name alone."""
     name, options = value["name"], value.get("options", {})
-    if name not in registry.targets(group):
-        return {"name": name, "options": {}}
-    declared = registry.get(group, name).Options.model_fields
+    part = registry.find(group, name)
+    declared = part.Options.model_fields if part else {}
     kept = {k: v for k, v in options.items() if k in declared and (k in TEXTS or _is_plain(declared[k].annotation))}
     return {"name": name, "options": kept}
 

@@ -121,6 +121,27 @@ class Protocol(BaseModel):
     name: str = Field(max_length=200)
     seed: int = Field(ge=0, lt=2**63)
     samples_per_item: int = Field(ge=1, le=10_000)
+    prompts: dict[str, str] = Field(default_factory=dict, max_length=1000)
+
+    @property
+    def per_item(self) -> int:
+        """Return the number of samples that an item has where no source of conditions says otherwise."""
+        return self.samples_per_item * max(1, len(self.prompts))
+
+
+class Conditions(BaseModel):
+    """What the samples were made from, where a source of conditions says it.
+
+    Attributes:
+        name: of the source.
+        content: sha256 of its table.
+        samples: rows of the table.
+    """
+
+    model_config = _STRICT
+    name: str = Field(max_length=200)
+    content: str = _Sha256
+    samples: int = Field(ge=1)
 
 
 class Method(BaseModel):
@@ -158,6 +179,7 @@ class Comparable(BaseModel):
     detector: str = _Sha256
     extractors: dict[str, str]
     metrics: dict[str, int]
+    conditions: Conditions | None = None
 
 
 class Record(BaseModel):

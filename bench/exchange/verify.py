@@ -105,8 +105,11 @@ def check_samples(bundle: Bundle) -> None:
     Raises:
         Refused: a row is missing or impossible.
     """
-    frame, k = bundle.samples, bundle.record.comparable.protocol.samples_per_item
+    frame, made = bundle.samples, bundle.record.comparable.conditions
+    if made and len(frame) != made.samples:
+        raise Refused(f"it has {len(frame)} samples, its conditions say {made.samples}: rows were dropped")
     for item, rows in frame.groupby("item", sort=False):
+        k = len(rows) if made else bundle.record.comparable.protocol.per_item
         if sorted(rows["index"]) != list(range(k)):
             raise Refused(f"{item} has samples {sorted(rows['index'])[:20]}, not 0 to {k - 1}: rows were dropped")
         failed = SampleStatus.REFERENCE_FAILED in set(rows["status"])
@@ -126,9 +129,7 @@ def generates(bundle: Bundle) -> bool:
     """Return whether a bundle's method makes images: it does, unless its class here says that it is a control."""
     from bench import registry
 
-    name = bundle.record.method
-    known = name in registry.targets("methods")
-    return bool(getattr(registry.get("methods", name), "generates", True)) if known else True
+    return bool(getattr(registry.find("methods", bundle.record.method), "generates", True))
 
 
 def _check_numbers(bundle: Bundle) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from bench.extractors.backbones import Backbone, build
 from bench.extractors.protocol import Crops, Distance
 from bench.extractors.recognition import with_norm
 from bench.identity import IDENTITY, RECORDED, Spec, WeightFile
@@ -42,7 +43,7 @@ class AdaFace:
         """
 
         weights: WeightFile
-        network: Annotated[Literal["ir_18", "ir_50", "ir_se_50", "ir_101", "curricular_101"], IDENTITY] = "ir_101"
+        network: Annotated[Backbone, IDENTITY] = "ir_101"
         colour: Annotated[Literal["bgr", "rgb"], IDENTITY] = "bgr"
         flip: Annotated[bool, IDENTITY] = False
         view: Annotated[str, IDENTITY] = "arcface112"
@@ -50,13 +51,11 @@ class AdaFace:
         batch: Annotated[int, Field(gt=0), RECORDED] = 16
 
     def __init__(self, options: Options, runtime: Runtime) -> None:
-        from bench.extractors.iresnet import IResNet
-
         self.options = options
         self._device = runtime.device
         state = beside(load_state(options.weights), STEM, str(options.weights))
         source = f"{options.weights} as AdaFace {options.network}"
-        self._network = assemble(partial(IResNet, options.network), state, source, runtime.device)
+        self._network = assemble(partial(build, options.network), state, source, runtime.device)
 
     def extract(self, crops: Crops) -> Mapping[str, NDArray[np.float32]]:
         """Return embeddings of (b, 112, 112, 3) uint8 RGB crops.

@@ -8,47 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from bench.extractors.layouts import LAYOUTS, Layout
 from bench.networks import State, assemble
 
 CHANNELS = (64, 128, 256, 512)
 
 
-class Layout(NamedTuple):
-    """What distinguishes the networks of this family.
-
-    Attributes:
-        units: residual units in each of the four stages.
-        squeeze: whether each unit ends in squeeze-and-excitation.
-        norm_before_prelu: whether a batch norm lies between a unit's first convolution and its PReLU.
-        insightface: whether the first unit of every stage has a convolution in its shortcut, also where the width
-            stays, and the last batch norm has weights.
-    """
-
-    units: tuple[int, int, int, int]
-    squeeze: bool = False
-    norm_before_prelu: bool = True
-    insightface: bool = False
-
-
-LAYOUTS = {
-    "ir_18": Layout((2, 2, 2, 2)),
-    "ir_50": Layout((3, 4, 14, 3)),
-    "ir_se_50": Layout((3, 4, 14, 3), squeeze=True),
-    "ir_101": Layout((3, 13, 30, 3)),
-    "curricular_101": Layout((3, 13, 30, 3), norm_before_prelu=False),
-    "iresnet50": Layout((3, 4, 14, 3), insightface=True),
-    "iresnet100": Layout((3, 13, 30, 3), insightface=True),
-}
-"""Name -> layout. "curricular_101" is the network of the original CurricularFace; "iresnet*" are insightface's."""
-
-
 class IResNet(nn.Module):
-    """(b, 3, 112, 112) -> (b, 512), not normalised. `name` is one of `LAYOUTS`."""
+    """(b, 3, 112, 112) -> (b, 512), not normalised. `name` is one of `bench.extractors.layouts.LAYOUTS`."""
 
     def __init__(self, name: str) -> None:
         super().__init__()

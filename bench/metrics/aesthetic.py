@@ -55,7 +55,7 @@ METRIC = Metric(
     range=(None, None),
     source="LAION aesthetic predictor v1: sac+logos+ava1-l14-linearMSE on CLIP ViT-L/14",
     needs=("aesthetic",),
-    statistics=(Statistic(MEAN_IMAGES, "mean"), Statistic("real_level", "mean of the references")),
+    statistics=(Statistic(MEAN_IMAGES, "mean"), Statistic("real_level", "mean of the references", of_references=True)),
     compute=compute,
     recompute=recompute,
 )

@@ -10,10 +10,8 @@ from bench.metrics.protocol import Metric, Number, Statistic
 
 @lru_cache(maxsize=256)
 def metric(name: str) -> Metric | None:
-    """Return the declaration of a metric; None where the package that brings it is not installed here."""
-    if name not in registry.targets("metrics"):
-        return None
-    found: Metric = registry.get("metrics", name)
+    """Return the declaration of a metric; None where the package that brings it is not installed here, or broken."""
+    found: Metric | None = registry.find("metrics", name)
     return found
 
 

@@ -97,7 +97,7 @@ METRIC = Metric(
         Statistic("q75", "75th percentile"),
         Statistic("q95", "95th percentile"),
         Statistic("detection_rate", "detected", headline=True, range=(0.0, 1.0)),
-        Statistic("ineligible_items", "references without a face", range=(0.0, None)),
+        Statistic("ineligible_items", "references without a face", range=(0.0, None), of_references=True),
     ),
     compute=compute,
     recompute=recompute,

@@ -92,6 +92,7 @@ class Statistic:
         tile: whether it is among the numbers on top of a run's page.
         range: where it differs from the metric's range.
         replicated: whether the rows `REPLICATE` of `Result.per_item` are values of this statistic.
+        of_references: whether it says nothing of samples, so that no failure of a method changes it.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Statistic:
     tile: bool = False
     range: Range | None = None
     replicated: bool = False
+    of_references: bool = False
 
     @property
     def words(self) -> str:

@@ -133,7 +133,7 @@ METRIC = Metric(
         Statistic("mean_detected", "mean", headline=True),
         Statistic("mean_failures_as_zero", "failures as 0"),
         Statistic("max_detected", "nearest target"),
-        Statistic("real_level", "level of the references"),
+        Statistic("real_level", "level of the references", of_references=True),
     ),
     compute=compute,
     recompute=recompute,

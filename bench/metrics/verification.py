@@ -160,7 +160,7 @@ METRIC = Metric(
     needs=("recognition",),
     statistics=(
         Statistic("fnmr", "FNMR", headline=True, tile=True),
-        Statistic("threshold", range=(-1.0, 1.0 + 1e-9)),
+        Statistic("threshold", range=(-1.0, 1.0 + 1e-9), of_references=True),
         Statistic("achieved_fmr", "achieved FMR"),
     ),
     compute=compute,

@@ -15,7 +15,7 @@ import pandas as pd
 from bench import registry
 from bench.errors import UserError
 from bench.metrics.protocol import NUMBER, Number
-from bench.store import read_json, read_table
+from bench.store import read_json, read_record, read_table
 
 MUST_AGREE = ("dataset", "protocol", "detector", "extractors", "metrics")
 """Fields of `Run.comparable` without which runs are not compared."""
@@ -87,9 +87,7 @@ def _generates(method: str) -> bool:
     >>> _generates("copy"), _generates("arc2face"), _generates("of_a_package_that_is_gone")
     (False, True, True)
     """
-    if method not in registry.targets("methods"):
-        return True
-    return bool(getattr(registry.get("methods", method), "generates", True))
+    return bool(getattr(registry.find("methods", method), "generates", True))
 
 
 def of_number(frame: pd.DataFrame, number: Number) -> pd.DataFrame:
@@ -148,7 +146,7 @@ def load_run(folder: Path | str) -> Run:
     folder = Path(folder)
     if not (folder / "run.json").exists():
         raise UserError(f"{folder} is not the folder of a run (no run.json); `python -m bench ls runs` lists them")
-    record = read_json(folder / "run.json")
+    record = read_record(folder / "run.json", {"method": str, "dataset": str})
     if not (folder / "scores" / "scores.json").exists():
         raise UserError(f"{folder} is not scored yet; run its command again")
     scores = read_table(folder / "scores" / "scores.parquet")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench import registry
 from bench.errors import UserError
-from bench.metrics import declared, protocol
+from bench.metrics import protocol
 from bench.metrics.protocol import NUMBER
 from bench.report.frames import Run, score_command
 from bench.store import read_json, write_json
@@ -87,7 +87,7 @@ def metric_of(name: str) -> str:
 def spread() -> Tolerances:
     """Return what a new golden file starts with: the tolerances that the registered metrics declare."""
     default = protocol.Tolerance()
-    metrics = filter(None, map(declared.metric, sorted(registry.targets("metrics"))))
+    metrics = registry.parts("metrics").values()
     return Tolerances(
         measured="3 times the difference between AVX-512, AVX2 and SSE on one Xeon, 12 samples: docs/howto/check.md",
         default=Tolerance(**asdict(default)),

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from baselines.protocol import FORMER_NEEDS
+from baselines.protocol import FORMER_NEEDS, declared
 from bench import assets, registry
 from bench import spec as specs
 from bench.conditions.default import Default, DefaultOptions
@@ -29,8 +29,10 @@ from bench.identity import files
 from bench.provenance import MASK
 from bench.spec import RunSpec, recognisers_needed, view_of
 from bench.status import SampleStatus
-from bench.store import ShardTable, read_json, read_table, shard_table
+from bench.store import ShardTable, read_record, read_table, shard_table
 
+FIELDS = {"id": str, "content": str, "gallery": str, "shard_size": int, "spec": dict, "weights": dict}
+"""Fields of `run.json` that a run is resumed by, and their types."""
 PHOTO_ROWS = 64
 """Rows in a shard of a dataset's photos, which runs with other shard sizes share."""
 
@@ -195,7 +197,7 @@ def load(folder: Path) -> Job:
     Raises:
         UserError: the folder is not that of a run, or its tables are not those that it was begun with.
     """
-    record = read_json(folder / "run.json")
+    record = read_record(folder / "run.json", FIELDS)
     dump = record.get("planned", record["spec"])
     if MASK in json.dumps(dump):
         raise UserError(f"{folder}/run.json keeps no secret: give it to the method by the environment")
@@ -304,20 +306,19 @@ def _references(job: Job) -> list[str]:
 
 def needs_of(spec: RunSpec) -> frozenset[str]:
     """Return what the method needs of a reference."""
-    return frozenset(FORMER_NEEDS.get(need, need) for need in _declared(spec, "needs"))
+    return frozenset(FORMER_NEEDS.get(need, need) for need in declared(_method(spec), spec.method.options, "needs"))
 
 
 def accepted(spec: RunSpec) -> frozenset[ConditionKind]:
     """Return the kinds of conditions that the method accepts."""
-    method = registry.get("methods", spec.method.name)
+    method = _method(spec)
     many = {ConditionKind.REFERENCES} if getattr(method, "many_references", False) else frozenset()
-    return frozenset(ConditionKind(kind) for kind in _declared(spec, "accepts")) | many
+    return frozenset(map(ConditionKind, declared(method, spec.method.options, "accepts"))) | many
 
 
-def _declared(spec: RunSpec, name: str) -> Any:
-    """Return what a method declares: its options where it depends on them, else its class."""
-    method = registry.get("methods", spec.method.name)
-    return getattr(spec.method.options, name, getattr(method, name, frozenset()))
+def _method(spec: RunSpec) -> Any:
+    """Return the class of a run's method."""
+    return registry.get("methods", spec.method.name)
 
 
 def check_accepted(spec: RunSpec, kinds: Sequence[ConditionKind]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,9 +27,9 @@ from bench.data.photos import PhotoStatus
 from bench.hashing import sha256_path
 from bench.identity import weights
 from bench.spec import Part, RunSpec
-from bench.stages.plan import Job, warnings
+from bench.stages.plan import FIELDS, Job, warnings
 from bench.stages.tables import faces_table, read_faces
-from bench.store import read_json, write_json, write_table
+from bench.store import read_json, read_record, write_json, write_table
 
 RUN = "run.json"
 PHOTOS = "photos.parquet"
@@ -44,7 +45,7 @@ REPEATED = ("score", "report")
 def begin(job: Job, stages: Sequence[str]) -> None:
     """Write what this command declares; an existing run keeps what it was begun with."""
     path = job.folder / RUN
-    before = read_json(path) if path.exists() else {}
+    before = read_record(path, FIELDS) if path.exists() else {}
     if "score" in stages:
         # Until the new ones are there, the run has no scores rather than those of another evaluator.
         (job.folder / SCORES).unlink(missing_ok=True)
@@ -181,13 +182,13 @@ def parts_of(spec: RunSpec, stage: str) -> dict[str, tuple[str, Part]]:
 
 def _part(group: str, part: Part) -> dict[str, Any]:
     """Return what a record says of a part: where it is from, its options (dtype, batch, …), its code's hash."""
-    package = registry.distribution(group, part.name)
+    entry = registry.entries(group)[part.name]
     return {
         "name": part.name,
         "version": part.version,
-        "package": None if package is None else {"name": package[0], "version": package[1]},
+        "package": asdict(entry.package) if entry.package else None,
         "options": provenance.masked(part.options.model_dump(mode="json")),
-        "code_sha256": code_sha256(registry.targets(group)[part.name]),
+        "code_sha256": code_sha256(entry.target),
     }
 
 
@@ -201,11 +202,11 @@ def code_sha256(target: str) -> str | None:
 def edited(spec: RunSpec, stages: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a warning for each part of another package whose code changed since a stage that it made."""
     return [
-        f"the code of {part.name} ({registry.targets(group)[part.name]}) was edited since it made the stage "
+        f"the code of {part.name} ({registry.entries(group)[part.name]}) was edited since it made the stage "
         f"{entry['stage']} of this run: execution.on_existing=always makes everything again"
         for entry in stages
         for place, (group, part) in parts_of(spec, entry["stage"]).items()
-        if part.name not in registry.BUILT_IN[group]
+        if registry.entries(group)[part.name].package
         and (known := entry["parts"].get(place, {})).get("name") == part.name
         and known["code_sha256"] != _part(group, part)["code_sha256"]
     ]

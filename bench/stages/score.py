@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench import registry
 from bench.console import say
+from bench.csvs import csv_for_people
 from bench.data.photos import group_columns
 from bench.errors import UserError
 from bench.extractors.protocol import FEATURE, Distance, columns_of, distance_of
@@ -51,7 +52,7 @@ def score(job: Job) -> None:
     results = {metric.name: in_range(metric, with_prompts(metric, evaluation)) for metric in metrics}
     table = scores_table(metrics, results, evaluation)
     write_table(folder / "scores.parquet", table)
-    write_atomic(folder / "scores.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    write_atomic(folder / "scores.csv", csv_for_people(table))
     write_table(folder / "samples.parquet", samples_table(evaluation, results))
     write_table(folder / "items.parquet", items_table(results))
     write_table(folder / "references.parquet", references_table(evaluation))
@@ -80,7 +81,7 @@ def wanted(spec: RunSpec, before: Sequence[str] = ()) -> list[Metric]:
     networks = (registry.get("extractors", part.name) for part in spec.evaluator.all_extractors.values())
     roles = {role for network in networks for role in columns_of(network).values()}
     named = [_named(name, roles, spec.evaluator.name) for name in spec.protocol.metrics or ()]
-    others = _importable(before if spec.protocol.metrics else registry.targets("metrics"))
+    others = _importable(before if spec.protocol.metrics else registry.entries("metrics"))
     every = {metric.name: metric for metric in (*others, *named) if set(metric.needs) <= roles}
     return [every[name] for name in sorted(every)]
 
@@ -359,6 +360,7 @@ def provenance(job: Job, metrics: Sequence[Metric]) -> dict[str, Any]:
     `identity` says the same at length, for `check`: every setting that changes a number, files by their sha256.
     """
     spec = job.spec
+    shown = {"name": spec.conditions.name, "samples": len(job.samples)}
     return {
         "run": job.id,
         "dataset": {"label": spec.dataset.label, "content": job.content},
@@ -367,11 +369,11 @@ def provenance(job: Job, metrics: Sequence[Metric]) -> dict[str, Any]:
         "detector": detector_id(spec),
         "extractors": {name: feature_id(spec, name) for name in spec.evaluator.all_extractors},
         "metrics": {metric.name: metric.version for metric in metrics},
-        "identity": identity(spec) | _conditions(job),
+        **_conditions(job, shown),
+        "identity": identity(spec) | _conditions(job, identity(spec, only=("conditions",)).get("conditions", {})),
     }
 
 
-def _conditions(job: Job) -> dict[str, Any]:
-    """Return the conditions as a setting that changes numbers, with the content of their table; nothing by default."""
-    found = identity(job.spec, only=("conditions",)).get("conditions", {})
-    return {} if job.conditions is None else {"conditions": {**found, "content": job.conditions}}
+def _conditions(job: Job, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts about the conditions, with the content of their table; nothing by default."""
+    return {} if job.conditions is None else {"conditions": {**facts, "content": job.conditions}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -294,6 +295,22 @@ def test_a_wrong_archive_is_kept_out(world):
     assert not list(world.root.rglob("*.zip"))
 
 
+def test_the_hash_of_an_archive_that_nobody_published_is_shown_and_may_not_change(world):
+    first = zipped({"front/1.jpg": b"1"})
+    url = world.server.put("/d", first)
+    world.add(archive={"url": url}, used_by=["faces"], files=[{"file": "front/"}])
+    done = world.fetch("dataset=faces")
+    assert f"it is {sha256(first)}, and assets.lock.json remembers that" in done.stderr
+    shutil.rmtree(world.root / "f")
+    world.server.put("/d", zipped({"front/1.jpg": b"swapped"}))
+    done = world.fetch("dataset=faces")
+    assert done.returncode == 1
+    assert (
+        f"not {sha256(first)} (of the first fetch; if it was replaced, remove it from assets.lock.json)" in done.stderr
+    )
+    assert not (world.root / "f").exists()
+
+
 def test_no_room_is_said_before_the_first_byte(world):
     world.serve("a.onnx", ONNX, size=1 << 60)
     done = world.fetch("method=one")
@@ -476,6 +493,8 @@ SMALL = {
     ".json": b"{}",
     ".safetensors": b"\x02\0\0\0\0\0\0\0{}",
     ".bin": b"PK\x03\x04",
+    ".jinja": b"{% raw %}",
+    ".model": b"\x0a\x0e",
     ".pt": b"PK\x03\x04",
     ".pth": b"PK\x03\x04",
     ".pkl": b"PK\x03\x04",
@@ -498,7 +517,7 @@ def test_every_hub_file_of_the_project_lands_where_its_readers_look(hub, monkeyp
     monkeypatch.setattr(assets, "TABLE", hub.path)
     monkeypatch.setattr(bring, "_sync", lambda path: None)  # many files; a crash is not what this is about
     names = [f"method={name}" for name in whole["names"]["methods"]]
-    done = hub.fetch(*names, "extractor=clip,dinov2")
+    done = hub.fetch(*names, "extractor=clip,dinov2", "--accept-licence")
     wanted = assets.table().wanted([*whole["names"]["methods"], "clip", "dinov2"])
     assert (done.returncode, done.stdout.count("got ")) == (0, len(wanted))
     for path in (
@@ -507,6 +526,9 @@ def test_every_hub_file_of_the_project_lands_where_its_readers_look(hub, monkeyp
         "sd15/tokenizer/merges.txt",
         "sdxl/unet/diffusion_pytorch_model.fp16.safetensors",
         "instantid/ControlNetModel/config.json",
+        "infiniteyou/aes_stage2/InfuseNetModel/config.json",
+        "vec2face/arcface-r100-glint360k.pth",
+        "flux1_dev/tokenizer_2/spiece.model",
         "clip_vit_h14/model.safetensors",
         "insightface/scrfd_10g_bnkps.onnx",
         "dinov2_large/config.json",

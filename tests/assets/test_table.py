@@ -14,12 +14,25 @@ from bench.cli.fetch import KINDS, select
 from bench.fetching.transport import check_url
 
 TABLE = assets.read_table(assets.TABLE)
-METHODS = ["arc2face", "fastcomposer", "instantid", "photomaker", "photomaker_v2"] + [
-    f"ip_adapter_faceid_{kind}" for kind in ("sdxl", "plus", "plusv2")
+OF_2025 = [
+    "consistentid",
+    "flux2_klein",
+    "flux_kontext",
+    "qwen_image_edit_plus",
+    "pulid_flux",
+    "infiniteyou_aes",
+    "infiniteyou_sim",
+    "withanyone",
 ]
+METHODS = (
+    ["arc2face", "fastcomposer", "instantid", "photomaker", "photomaker_v2", "vec2face"]
+    + OF_2025
+    + [f"ip_adapter_faceid_{kind}" for kind in ("sdxl", "plus", "plusv2")]
+)
 OTHERS = re.findall(
     r"\w+",
-    """arcface glintr100 w600k_r50 adaface_ir101_webface12m adaface_ir101_ms1mv3 scrfd_10g fan insightface68 bisenet
+    """arcface glintr100 w600k_r50 ir_se50 vec2face_r100 adaface_ir101_webface12m adaface_ir101_ms1mv3 scrfd_10g fan
+    insightface68 bisenet
     parsenet lpips lpips_vgg lpips_squeeze emoca deca smirk inception dinov2 clip synth500 agedb london
     adaface_ir18_vggface2 cvlface_vit_base_webface12m facenet_vggface2 facenet_casia curricularface_glint360k
     curricularface_ms1mv2 magface_r100 edgeface_base edgeface_s_gamma_05 edgeface_xs_gamma_06 edgeface_xxs
@@ -87,6 +100,8 @@ def test_an_archive_is_the_same_wherever_it_stands():
 
 def test_methods_fetch_the_recogniser_that_conditions_them():
     conditioned = {"arc2face": "arcface", "instantid": "glintr100", "photomaker_v2": "w600k_r50"}
+    conditioned |= {"vec2face": "vec2face_r100", "withanyone": "glintr100"}
+    conditioned |= {"infiniteyou_aes": "ir_se50", "infiniteyou_sim": "ir_se50"}
     conditioned |= {f"ip_adapter_faceid_{kind}": "w600k_r50" for kind in ("sdxl", "plus", "plusv2")}
     for method, recogniser in conditioned.items():
         assert {method, recogniser, "scrfd_10g"} == TABLE.closure([method])

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from baselines import adapters, diffusion
-from baselines.arc2face import EXPRESSION, Arc2Face, Arc2FaceOptions, average, interpolate
+from baselines.arc2face import EXPRESSION, Arc2Face, Arc2FaceOptions, average, bounded, interpolate
 from baselines.protocol import Reference, Request
 from bench.errors import UserError
 from bench.identity import identity
@@ -253,7 +253,7 @@ def test_expression_is_the_pipelines(folder, tmp_path):
     pipe = adapters.shell(plain.unet, plain.scheduler)
     pipe.load_ip_adapter(str(tmp_path), subfolder="", weight_name="exp_adapter.bin", image_encoder_folder=None)
     pipe.set_ip_adapter_scale(0.8)
-    row = torch.tensor(numbers)[None, None]
+    row = torch.from_numpy(bounded(np.float32(numbers)))[None, None]
     expected, asked = reference_pipeline(
         plain, "StableDiffusionPipeline", ip_adapter_image_embeds=[torch.cat([torch.zeros_like(row), row])]
     )

@@ -11,7 +11,8 @@ from bench.data.folder import Folder, FolderOptions, layout
 from bench.data.photos import content_id, first_items, group_columns, keys, look, natural, printable
 from bench.errors import UserError
 from bench.hashing import sha256_path
-from bench.identity import identity, mark_of
+from bench.identity import identity
+from bench.testing import dataset_contract
 from tests.data.images import put
 from tests.shared import SHARED, needs
 
@@ -199,13 +200,28 @@ def test_names_that_are_not_utf8():
     assert printable("café") == "café"
 
 
-def test_options_say_what_is_part_of_an_identity(root, tmp_path):
-    for name in ("agedb", "folder", "london", "synth500"):
-        options = registry.get("datasets", name).Options
-        assert all(mark_of(options, field) for field in options.model_fields)
-        here, there = (identity(options(root=path)) for path in (root, tmp_path))
-        assert here == there
-        assert options(root=root).redistributable is (name == "london")
+PROMISES = [*dataset_contract(Folder, {})]
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_a_folder_keeps_what_a_dataset_promises(root, promise):
+    dataset_contract(Folder, {"root": root})[promise]()
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_the_embedded_world_keeps_what_a_dataset_promises(tmp_path_factory, promise):
+    values = {"root": tmp_path_factory.getbasetemp() / "people", "subjects": 2, "targets": 1, "size": 64}
+    dataset_contract(registry.get("datasets", "mini"), values)[promise]()
+
+
+@pytest.mark.parametrize("name", ["agedb", "folder", "london", "synth500"])
+def test_options_say_what_is_part_of_an_identity(root, tmp_path, name):
+    options = registry.get("datasets", name).Options
+    contract = dataset_contract(registry.get("datasets", name), {"root": root})
+    contract["declares_its_options"]()
+    contract["declares_what_may_be_shown"]()
+    assert identity(options(root=root)) == identity(options(root=tmp_path))
+    assert options(root=root).redistributable is (name == "london")
 
 
 def test_groups_pass_through(root):

@@ -37,7 +37,7 @@ def specs(hooks):
     """Every spec that the page on configuration has a table of, by its heading."""
     yield from hooks.OUTER
     for plural in hooks.GROUPS:
-        yield from ((name, registry.get(plural, name).Options) for name in registry.targets(plural))
+        yield from ((name, registry.get(plural, name).Options) for name in registry.entries(plural))
 
 
 def test_examples(hooks):

@@ -10,6 +10,7 @@ import pytest
 
 from bench import assets
 from bench.__main__ import HYDRA_VERBS, VERBS, main
+from bench.cli.configured import composed
 from bench.cli.fetch import select
 from bench.cli.run import known_keys
 from bench.status import SampleStatus, ViewStatus
@@ -28,6 +29,7 @@ UNCHECKED = {
     "python3 -m venv": "makes an environment",
     "source": "a command of the shell",
     "mkdocs build": "test_site.py runs it",
+    "python docs/tables.py": "test_parts.py compares its tables",
 }
 """Beginning of a command that is not checked -> why."""
 STAND_INS = {
@@ -44,9 +46,11 @@ MADE = {
     r"bench/mini/world/__pycache__": "python -m bench run",
 }
 """Path in the checkout that exists only after a command -> the beginning of that command, which a page shows."""
-YOURS = {"conf/dataset/NAME.yaml"}
+YOURS = {"conf/conditions/tired.yaml", "conf/dataset/NAME.yaml"}
 """Paths that a page asks the reader to write."""
 
+CONFIGURED = ("identities", "faceset", "recognition")
+"""Verbs with commands of their own, which Hydra configures."""
 FOLDERS = ("baselines", "bench", "conf", "data_lists", "docs", "reports", "tests")
 SETTING = re.compile(r"(protocol|evaluator|execution|dataset|method)(\.\w+)+")
 
@@ -87,6 +91,19 @@ def parse(verb, words, monkeypatch):
     return stop.value.args[0]
 
 
+def configure(verb, words, monkeypatch):
+    """Composes the config of a verb that has commands of its own; the command does no work."""
+
+    def stopped(verb, config, commands, arguments):
+        assert arguments[0] in commands
+        composed(config, arguments[1:])
+        raise Parsed
+
+    monkeypatch.setattr(f"bench.cli.{verb}.configured", stopped)
+    with pytest.raises(Parsed):
+        main([verb, *words])
+
+
 def source_of(module):
     """The text of a module that `python -m` runs."""
     spec = importlib.util.find_spec(module)
@@ -104,6 +121,9 @@ def test_every_command_of_the_benchmark_is_understood(command, monkeypatch):
         compose(verb, words, monkeypatch)
         return
     assert verb in VERBS
+    if verb in CONFIGURED:
+        configure(verb, words, monkeypatch)
+        return
     options = parse(verb, words, monkeypatch)
     if verb == "fetch" and options.what:
         assert select(options.what, assets.table())
@@ -115,6 +135,8 @@ def test_wrong_commands_are_seen(monkeypatch):
         compose("run", ["method.stpes=3"], monkeypatch)
     with pytest.raises(pytest.fail.Exception):
         parse("compare", ["--too", "x"], monkeypatch)
+    with pytest.raises(pytest.fail.Exception):
+        configure("recognition", ["train", "recognition.seed=1"], monkeypatch)
 
 
 @pytest.mark.parametrize("command", CHEAP, ids=" ".join)
@@ -195,8 +217,9 @@ def tree():
 
 
 def test_the_run_folder_is_as_it_is_drawn(runs):
-    # Only recognisers measure here, and no report is written.
-    drawn = [path for path in tree() if not path.startswith(("tables/landmarks", "tables/pairs", "report"))]
+    # Only recognisers measure here, no report is written, and the default's conditions have no vectors.
+    absent = ("tables/landmarks", "tables/pairs", "report", "conditions/")
+    drawn = [path for path in tree() if not path.startswith(absent)]
     assert len(drawn) >= 8
     assert [path for path in drawn if not any(runs[0].glob(re.sub(r"<[^>]*>|…", "*", path.rstrip("/"))))] == []
     assert any(runs[0].parent.glob("photos-*"))

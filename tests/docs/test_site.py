@@ -84,7 +84,7 @@ def test_every_choice_and_every_option_is_in_the_reference(site):
     for path in conf.rglob("*/*.yaml"):
         assert f"<code>{path.parent.relative_to(conf).as_posix()}={path.stem}</code>" in page
     for group in ("methods", "datasets", "detectors", "landmarkers", "parsers", "extractors"):
-        for name in registry.targets(group):
+        for name in registry.entries(group):
             for option in registry.get(group, name).Options.model_fields:
                 assert f"<code>{option}</code>" in page, (group, name, option)
 
@@ -92,7 +92,7 @@ def test_every_choice_and_every_option_is_in_the_reference(site):
 def test_every_verb_and_metric_has_its_place(site):
     verbs = (site / "reference" / "verbs.html").read_text(encoding="utf-8")
     assert all(f"<code>{verb}</code>" in verbs for verb in (*HYDRA_VERBS, *VERBS))
-    assert all((site / "metrics" / f"{name}.html").exists() for name in registry.targets("metrics"))
+    assert all((site / "metrics" / f"{name}.html").exists() for name in registry.entries("metrics"))
 
 
 def test_docstrings_are_there(site):

@@ -10,7 +10,9 @@ from bench.__main__ import main
 from bench.exchange.bundle import read_bundle
 from bench.exchange.verify import verify
 from bench.report.frames import load_run
+from bench.stages.record import code_sha256
 from tests.e2e.small import bench, make_people, record
+from tests.plugin.packages import on_path, write_package
 from tests.shared import ROOT
 
 ROOT_CONF = ROOT / "tests" / "conf"
@@ -149,27 +151,20 @@ class Method:
 """
 
 
-def test_edited_code_of_another_package_is_told(people, tmp_path, monkeypatch, capsys):
-    from bench import registry
-    from bench.stages.record import code_sha256
-
-    (tmp_path / "edited_plugin.py").write_text(PLUGIN)
+def test_edited_code_of_another_package_is_told(people, tmp_path, capsys):
+    write_package(tmp_path, "edited-plugin", "[bench.methods]\nedited = edited_plugin:Method\n", PLUGIN)
     (tmp_path / "conf" / "method").mkdir(parents=True)
     (tmp_path / "conf" / "method" / "edited.yaml").write_text("name: edited\n")
     (tmp_path / "conf" / "evaluator").symlink_to(ROOT_CONF / "evaluator")
-    monkeypatch.syspath_prepend(tmp_path)
-    known = registry.targets("methods") | {"edited": "edited_plugin:Method"}
-    monkeypatch.setattr(registry, "targets", lambda group: known if group == "methods" else registry.BUILT_IN[group])
     given = ("--config-dir", tmp_path / "conf", "method=edited", f"dataset.root={people}", f"out={tmp_path / 'runs'}")
-    assert bench("generate", *given) == 0
-    assert "was edited" not in capsys.readouterr().err
-    (tmp_path / "edited_plugin.py").write_text(PLUGIN + "\n# another way to do it\n")
-    code_sha256.cache_clear()
-    assert bench("generate", *given) == 0
-    assert (
-        "the code of edited (edited_plugin:Method) was edited since it made the stage generate"
-        in capsys.readouterr().err
-    )
+    with on_path(tmp_path, "edited_plugin"):
+        assert bench("generate", *given) == 0
+        assert "was edited" not in capsys.readouterr().err
+        (tmp_path / "edited_plugin.py").write_text(PLUGIN + "\n# another way to do it\n")
+        code_sha256.cache_clear()
+        assert bench("generate", *given) == 0
+    changed = "(edited_plugin:Method of edited-plugin 1.0) was edited since it made the stage generate of this run"
+    assert changed in capsys.readouterr().err
     assert any("was edited" in warning for warning in record(tmp_path / "runs")["warnings"])
 
 

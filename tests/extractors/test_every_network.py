@@ -13,6 +13,8 @@ from bench import registry
 from bench.errors import UserError
 from bench.identity import Mark, identity, mark_of
 from bench.runtime import Runtime
+from bench.testing import extractor_contract
+from bench.testing.parts import heavy_imports
 from tests import weights
 
 IMAGENET = ((1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225)
@@ -57,6 +59,7 @@ CASES = (
     Case("extractors", "deca", saved(lambda: {"E_flame": weights.deca("E_flame")}), UNIT, 224),
     Case("extractors", "emoca", saved(emoca), UNIT, 224),
     Case("extractors", "smirk", saved(weights.smirk), UNIT, 224),
+    Case("extractors", "arcface_torch", saved(weights.iresnet50), SYMMETRIC, 112, (("network", "iresnet50"),)),
     Case("extractors", "dinov2", weights.dinov2, IMAGENET, 64, folder=True),
     Case("extractors", "clip", weights.clip, CLIP, 64, folder=True),
     Case("extractors", "facenet", saved(weights.facenet), FACENET, 160),
@@ -165,7 +168,31 @@ def test_swapped_colours_change_the_answer(case, network):
     assert not np.array_equal(answer(network, crops), answer(network, crops[..., ::-1]))
 
 
-def test_a_row_does_not_see_its_place_nor_its_neighbours(case, network):
+PROMISES = (
+    "declares_its_options", "declares_what_it_is", "answers_a_row_for_each_crop", "rows_do_not_see_each_other",
+    "repeats_itself_and_leaves_crops_alone", "answers_a_distance_for_each_pair", "pairs_do_not_see_the_other_crops",
+)  # fmt: skip
+"""Of `bench.testing`; the others are tested for all networks at once, or more closely, below."""
+
+
+def test_it_keeps_what_an_extractor_promises(case, file):
+    if case.group != "extractors":
+        pytest.skip("the contract is that of extractors")
+    key = "trunk" if case.name == "lpips" else "weights"
+    promises = extractor_contract(registry.get(case.group, case.name), {key: file, **dict(case.options)}, case.side)
+    kept = [check() for name, check in promises.items() if name in PROMISES]
+    assert len(kept) >= 4
+
+
+def test_importing_networks_loads_no_heavy_package():
+    groups = ("extractors", "detectors", "landmarkers", "parsers")
+    modules = {target.partition(":")[0] for group in groups for target in registry.BUILT_IN[group].values()}
+    assert heavy_imports(*sorted(modules)) == []
+
+
+def test_a_row_of_labels_does_not_see_its_place_nor_its_neighbours(case, network):
+    if case.group != "parsers":
+        pytest.skip("the contract of extractors says the same")
     crops = random_crops(case, 3)
     first = answer(network, crops[:2])
     moved = answer(network, crops[[2, 0]])

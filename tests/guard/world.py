@@ -53,7 +53,7 @@ def spec_of(folder, out):
     """The spec of the baseline run; `folder` keeps the people's pictures."""
     table = registry.BUILT_IN["methods"]
     assert table.setdefault("wobble", "tests.guard.world:Wobble")
-    registry.targets.cache_clear()
+    registry.entries.cache_clear()
     return from_mapping({**composed(folder, out), "method": {"name": "wobble", "card": {"relations": {"*": "none"}}}})
 
 

@@ -14,7 +14,8 @@ from bench.metrics.functional.frechet import ALWAYS, NEVER, frechet_distance
 from bench.metrics.precision_recall import neighbourhoods
 from bench.metrics.protocol import Features
 from bench.statistics import jackknife, jackknife_difference, jackknife_groups
-from tests.metrics.world import evaluation, fail, scores
+from bench.testing.world import evaluation, fail
+from tests.metrics.world import scores
 
 
 def sets(n, m, d, seed=0):

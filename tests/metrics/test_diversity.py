@@ -11,7 +11,8 @@ from bench.metrics import copying, copying_lpips, expression_diversity, lpips_di
 from bench.metrics.functional.flame import geodesic, quaternions
 from bench.metrics.shared.diversity import listed_pairs, pairs_within
 from bench.metrics.shared.thresholds import verified
-from tests.metrics.world import by_hand, evaluation, fail, scores
+from bench.testing.world import evaluation, fail
+from tests.metrics.world import by_hand, scores
 
 NEEDS_LEVEL = 1e-2
 

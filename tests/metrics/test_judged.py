@@ -20,7 +20,8 @@ from bench.metrics import (
 )
 from bench.metrics.protocol import NUMBER, Features
 from bench.metrics.shared.prompts import of_prompt, with_prompts
-from tests.metrics.world import PROMPTS, by_hand, evaluation, scores
+from bench.testing.world import PROMPTS, evaluation
+from tests.metrics.world import by_hand, scores
 
 PEOPLE = [(f"i{k}", f"s{k}", "ok") for k in range(4)]
 FRONT = np.eye(3).ravel()

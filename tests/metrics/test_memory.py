@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.metrics.shared.cache import cached
 from bench.metrics.shared.similarity import similarities
-from tests.metrics.world import evaluation
+from bench.testing.world import evaluation
 
 
 def test_once_per_evaluation_and_arguments():

@@ -17,7 +17,8 @@ from bench.metrics import (
 )
 from bench.metrics.functional.thresholds import impostor_scores, threshold_at
 from bench.metrics.protocol import Features
-from tests.metrics.world import by_hand, evaluation, fail, scores
+from bench.testing.world import evaluation, fail
+from tests.metrics.world import by_hand, scores
 
 
 def at(degrees):

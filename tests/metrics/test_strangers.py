@@ -4,8 +4,8 @@ import numpy as np
 
 from bench.metrics import verification
 from bench.metrics.shared.strangers import doubts
+from bench.testing.world import evaluation as world
 from tests.metrics.world import OFFICIAL
-from tests.metrics.world import evaluation as world
 
 NAMED = "references of different people that are far more similar than others, 1: item 00003 and item 00007 (1.00)"
 

@@ -33,10 +33,10 @@ def check_method(method, side: int, distinct: int = 4) -> None:
         assert np.abs(alone.astype(int) - image.astype(int)).max() <= 1
 
 
-def check_refuses(method, request: Request, words: str) -> None:
+def check_refuses(method, request: Request, words: str, network=None) -> None:
     """A request that cannot be served is refused before anything is sampled."""
     calls = []
-    handle = method.base.unet.register_forward_pre_hook(lambda *_: calls.append(1))
+    handle = (network or method.base.unet).register_forward_pre_hook(lambda *_: calls.append(1))
     with pytest.raises(UserError, match=words):
         method.generate([request])
     handle.remove()

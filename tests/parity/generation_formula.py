@@ -32,7 +32,7 @@ def parameter(name: str, key: str, shape: torch.Size) -> torch.Tensor:
     last = key.split(".")[-1]
     if last in ("latents", "class_embedding"):
         v = 0.5 * v
-    elif last == "bias":
+    elif last == "bias" or last.endswith("_bias"):
         v = 0.02 * v
     elif "_lora." in key or "_ip." in key or ("controlnet_cond_embedding" in key and len(shape) >= 2):
         v = 0.24 * v

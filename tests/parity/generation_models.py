@@ -148,14 +148,22 @@ def _byte_letters() -> list[str]:
     return [chr(b) for b in kept] + [chr(256 + n) for n in range(len(rest))]
 
 
+ARC2FACE_ENCODER = clip_text(768, 2, 12, intermediate=256)
+
+
 def write_arc2face(root: Path) -> tuple[Path, Path]:
     """(model, base) in the layouts of FoivosPar/Arc2Face and Stable Diffusion 1.5."""
+    model, base = write_arc2face_without_encoder(root)
+    write_text_encoder(model / "encoder", ARC2FACE_ENCODER, binary=True)
+    return model, base
+
+
+def write_arc2face_without_encoder(root: Path) -> tuple[Path, Path]:
+    """As `write_arc2face`; 38 million numbers by the formula take seconds, and not every case reads them."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
     model, base = root / "Arc2Face", root / "sd15"
     write_diffusers(model / "arc2face", UNet2DConditionModel, sd_unet(768))
-    config = clip_text(768, 2, 12, intermediate=256)
-    write_text_encoder(model / "encoder", config, binary=True)
     write_diffusers(base / "vae", AutoencoderKL, vae(0.18215))
     write_scheduler(base / "scheduler", SD_SCHEDULER)
     write_tokenizer(base / "tokenizer")

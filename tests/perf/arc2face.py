@@ -75,9 +75,9 @@ def bare(method: Arc2Face, asked: list[Request]):
     pipe = StableDiffusionPipeline(*parts, requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
     pipe.vae.enable_slicing()
-    rows = torch.from_numpy(np.stack([method.embedding(r) for r in asked[::SAMPLES]]))
+    rows = torch.from_numpy(np.stack([method.embedding(r) for r in asked]))
     with torch.inference_mode():
-        prompts = method.prompts.identities(rows).repeat_interleave(SAMPLES, 0)
+        prompts = method.prompts.identities(rows)
     empty = method.unconditional.expand_as(prompts)
     generators = [torch.Generator("cpu") for _ in asked]
 

@@ -10,7 +10,8 @@ import time
 
 from bench import registry
 from bench.metrics.functional.frechet import frechet_distance
-from tests.metrics.world import OFFICIAL, evaluation
+from bench.testing.world import evaluation
+from tests.metrics.world import OFFICIAL
 
 
 def measure(samples):
@@ -20,7 +21,7 @@ def measure(samples):
     start = time.perf_counter()
     frechet_distance(part.samples[:2500], part.references[:500])
     print(f"{samples:>7}  one Frechet distance of 500 against 2,500: {time.perf_counter() - start:.2f} s", flush=True)
-    for name in sorted(registry.targets("metrics")):
+    for name in sorted(registry.entries("metrics")):
         metric = registry.get("metrics", name)
         start = time.perf_counter(), time.process_time()
         metric.compute(given)

@@ -7,7 +7,7 @@ from bench import registry, spec
 from bench.images import write_png
 from bench.stages import score as stage
 from bench.store import write_json, write_table
-from tests.metrics.world import TINY, evaluation, fail
+from bench.testing.world import TINY, evaluation, fail
 
 ALL = (
     "copy_paste", "copying", "copying_lpips", "expression_diversity", "failure_to_acquire", "fid", "groups",

@@ -29,7 +29,7 @@ from bench.report.numbers import words
 from bench.report.page.render import render
 from bench.report.paper import MARKED
 from bench.report.ranking import ranking
-from tests.metrics.world import evaluation
+from bench.testing.world import evaluation
 from tests.report.runs import ALL, HOSTILE, scored
 
 
@@ -513,6 +513,33 @@ def test_a_protocol_that_would_break_the_arithmetic_is_refused(tmp_path, files, 
         place[key] = value
     with pytest.raises(Refused, match=f"run.json: spec.protocol.{key}"):
         read_bundle(packed(tmp_path / "a.zip", {**files, "run.json": json.dumps(record).encode()}))
+
+
+def changed_record(files, **fields):
+    """The files with other fields in what makes the run comparable, and in the copy of the protocol."""
+    record = json.loads(files["run.json"])
+    record["comparable"] |= fields
+    record["spec"]["protocol"] = record["comparable"]["protocol"]
+    return {**files, "run.json": json.dumps(record).encode()}
+
+
+def test_the_samples_of_conditions_are_those_that_its_table_has(tmp_path, files):
+    count = len(read_bundle(packed(tmp_path / "a.zip", files)).samples)
+    made = {"name": "detail", "content": "c" * 64, "samples": count}
+    verify(read_bundle(packed(tmp_path / "b.zip", changed_record(files, conditions=made))))
+    more = changed_record(files, conditions={**made, "samples": count + 1})
+    with pytest.raises(Refused, match=f"it has {count} samples, its conditions say {count + 1}: rows were dropped"):
+        verify(read_bundle(packed(tmp_path / "c.zip", more)))
+
+
+def test_an_item_has_its_samples_under_each_prompt(tmp_path, files):
+    protocol = json.loads(files["run.json"])["comparable"]["protocol"]
+    prompts = {f"p{number}": "text" for number in range(protocol["samples_per_item"])}
+    several = {**protocol, "samples_per_item": 1, "prompts": prompts}
+    verify(read_bundle(packed(tmp_path / "a.zip", changed_record(files, protocol=several))))
+    fewer = {**several, "prompts": {"p0": "text"}}
+    with pytest.raises(Refused, match="rows were dropped"):
+        verify(read_bundle(packed(tmp_path / "b.zip", changed_record(files, protocol=fewer))))
 
 
 def test_a_deep_or_ragged_file_is_refused(tmp_path, files):

@@ -1,6 +1,5 @@
 """A metric and an extractor of another package appear in every report as the built-in ones do."""
 
-import importlib
 import sys
 
 import pytest
@@ -16,6 +15,7 @@ from bench.report.frames import of_number
 from bench.report.paper import overview
 from bench.report.run import write_report
 from tests.guard.scored import scored
+from tests.plugin.packages import forget, on_path, write_package
 from tests.report.world import write_run
 
 MODULE = '''
@@ -59,27 +59,12 @@ METRICS = ("id_similarity", "lpips_diversity", "smile_kept")
 NAME = Number("smile_kept", "mouth", "mean_items")
 
 
-def _forget():
-    for known in (registry.targets, declared.metric, golden.spread):
-        known.cache_clear()
-    importlib.invalidate_caches()
-
-
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """The package as pip would install it: a module, and a folder that says what it registers."""
     place = tmp_path_factory.mktemp("site")
-    (place / "outside_smile.py").write_text(MODULE)
-    information = place / "outside_smile-1.0.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-smile\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text(ENTRIES)
-    sys.path.insert(0, str(place))
-    _forget()
-    yield place
-    sys.path.remove(str(place))
-    sys.modules.pop("outside_smile", None)
-    _forget()
+    write_package(place, "outside-smile", ENTRIES, MODULE)
+    with on_path(place, "outside_smile"):
+        yield place
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +137,7 @@ def test_check_takes_its_tolerance(package, tmp_path):
 
 def test_without_the_package_its_numbers_are_still_compared(package, folders, monkeypatch):
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(package)])
-    _forget()
+    forget()
     try:
         assert declared.metric("smile_kept") is None
         comparison = compare_runs(folders)
@@ -160,4 +145,4 @@ def test_without_the_package_its_numbers_are_still_compared(package, folders, mo
         assert [column.group for column in overview(comparison).columns].count("smile kept") == 0
     finally:
         monkeypatch.undo()
-        _forget()
+        forget()

@@ -18,7 +18,7 @@ from bench.report.page.render import Notice, Page, render
 from bench.report.page.samples import samples, shown
 from bench.report.run import score_table
 from bench.report.thumbnails import SIZE, write_thumbnails
-from tests.metrics.world import evaluation
+from bench.testing.world import evaluation
 from tests.report.runs import HOSTILE, picture, scored
 
 

@@ -16,7 +16,7 @@ from bench.report.page.render import Page, render
 from bench.report.page.samples import status_of
 from bench.report.run import score_table
 from bench.status import SampleStatus
-from tests.metrics.world import evaluation
+from bench.testing.world import evaluation
 from tests.report.browser import Browser, needs_browser
 from tests.report.runs import HOSTILE, scored
 

@@ -60,8 +60,8 @@ def test_secondary_sources_are_marked():
 
 
 def test_published_names_map_to_what_is_registered():
-    assert {number.metric for number in METRICS.values()} <= set(registry.targets("metrics"))
-    assert set(DATASETS.values()) <= set(registry.targets("datasets"))
+    assert {number.metric for number in METRICS.values()} <= set(registry.entries("metrics"))
+    assert set(DATASETS.values()) <= set(registry.entries("datasets"))
 
 
 def test_no_published_cell_can_be_ranked():

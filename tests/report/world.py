@@ -9,7 +9,7 @@ from bench import registry
 from bench.metrics.protocol import Features
 from bench.stages.score import items_table, samples_table, scores_table
 from bench.store import write_json, write_table
-from tests.metrics.world import evaluation
+from bench.testing.world import evaluation
 
 RELATIONS = {"arcface": "none", "adaface": "none"}
 
@@ -39,7 +39,7 @@ def write_run(
         pairs={n: _renamed(f, named).assign(value=f["value"] * (1.6 - keep)) for n, f in own.pairs.items()},
         recognisers=RELATIONS | (relations or {}),
     )
-    metrics = [registry.get("metrics", name) for name in metrics or sorted(registry.targets("metrics"))]
+    metrics = [registry.get("metrics", name) for name in metrics or sorted(registry.entries("metrics"))]
     metrics = [metric for metric in metrics if {*metric.needs} <= {*given.roles.values()}]
     results = {metric.name: metric.compute(given) for metric in metrics}
     write_table(folder / "scores/scores.parquet", scores_table(metrics, results, given))

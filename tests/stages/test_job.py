@@ -1,7 +1,5 @@
 """A run that is begun and rebuilt from its folder; its identity, its warnings, and what its method gets."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -62,13 +60,13 @@ def people(tmp_path_factory):
 @pytest.fixture
 def spec(people, tmp_path, monkeypatch):
     monkeypatch.setitem(registry.BUILT_IN["methods"], "told", "tests.stages.test_job:Told")
-    registry.targets.cache_clear()
+    registry.entries.cache_clear()
     plain = world.composed(tmp_path, tmp_path / "runs")
     plain["evaluator"] |= {"landmarker": None, "parser": None, "extractors": {}, "only_for": []}
     plain["dataset"] = {"name": "folder", "label": "people", "root": str(people)}
     plain["protocol"]["samples_per_item"] = 2
     yield {**plain, "method": {"name": "told"}}
-    registry.targets.cache_clear()
+    registry.entries.cache_clear()
 
 
 def begun(spec, **changes):
@@ -200,18 +198,11 @@ def test_a_method_is_closed_once(spec):
 
 
 def test_the_package_of_a_part_is_recorded(spec, monkeypatch):
-    packages = {("methods", "told"): ("example", "1.2")}
-    monkeypatch.setattr(registry, "distribution", lambda *part: packages.get(part))
+    entry = registry.Entry("tests.stages.test_job:Told", registry.Package("example", "1.2"))
+    monkeypatch.setitem(registry.entries("methods"), "told", entry)
     [stage] = read_json(begun(spec).folder / "run.json")["stages"]
     assert stage["parts"]["method"]["package"] == {"name": "example", "version": "1.2"}
     assert stage["parts"]["conditions"]["package"] is None
-
-
-def test_a_part_knows_its_package(monkeypatch):
-    entry = SimpleNamespace(name="told", dist=SimpleNamespace(name="example", version="1.2"))
-    monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == "bench.methods" else [])
-    assert registry.distribution("methods", "told") == ("example", "1.2")
-    assert registry.distribution("methods", "copy") is None
 
 
 def test_workers_go_by_the_latest_spec_and_scores_by_their_own(spec):

@@ -1,0 +1,1 @@
+"""Training sets of aligned face crops: making, reading, writing and judging them."""

@@ -1,0 +1,225 @@
+"""Verification sets: insightface's .bin files, their .xz variant, and lists of files. Nothing in a file is executed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import lzma
+import pickle
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+from bench.images import MAX_BYTES, Image, ImageError, decode, read_bytes
+
+SIDE = 112
+STANDARD: Mapping[str, int] = {
+    "lfw": 6000,
+    "cfp_fp": 7000,
+    "cfp_ff": 7000,
+    "cplfw": 6000,
+    "agedb_30": 6000,
+    "calfw": 6000,
+}
+"""Name of a public set's file -> its number of pairs."""
+TITLES: Mapping[str, str] = {
+    "lfw": "LFW",
+    "cfp_fp": "CFP-FP",
+    "cfp_ff": "CFP-FF",
+    "cplfw": "CPLFW",
+    "agedb_30": "AgeDB",
+    "calfw": "CALFW",
+}
+"""Name of a public set's file -> how papers call it."""
+HEADER = ("first", "second", "same")
+"""Columns of a list: two files, relative to its folder, and 1 where they show one person, else 0."""
+_XZ = b"\xfd7zXZ\x00"
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """A verification set in the order of its file, which decides its folds.
+
+    Attributes:
+        name: of the set.
+        source: the file that it was read from.
+        same: (n,) whether each pair shows one person.
+        images: 2n encoded images, or files; 2k and 2k + 1 form pair k.
+    """
+
+    name: str
+    source: Path
+    same: NDArray[np.bool_]
+    images: Sequence[bytes | Path]
+
+    def __len__(self) -> int:
+        return len(self.same)
+
+    @property
+    def title(self) -> str:
+        """What a table calls it."""
+        return TITLES.get(self.name, self.name)
+
+    @property
+    def remark(self) -> str:
+        """What a reader must know: that a public set has another number of pairs than its authors' file."""
+        known = STANDARD.get(self.name, len(self))
+        return "" if known == len(self) else f"{len(self)} pairs, not the {known} of the public file"
+
+    def crops(self) -> Iterator[Image]:
+        """Yield the 2n crops, (112, 112, 3) uint8 RGB, decoded one at a time.
+
+        Squares of another size are scaled (bicubic), as insightface's code does.
+
+        Raises:
+            UserError: an image cannot be decoded, or is not square.
+        """
+        for number, image in enumerate(self.images):
+            yield self._crop(number, image)
+
+    def _crop(self, number: int, image: bytes | Path) -> Image:
+        where = f"{self.source}: image {number} (pair {number // 2})"
+        try:
+            found = decode(image if isinstance(image, bytes) else read_bytes(image))
+        except ImageError as error:
+            raise UserError(f"{where} is {error.reason}; get the file again") from error
+        height, width = found.shape[:2]
+        if height != width:
+            raise UserError(f"{where} has {width} x {height} pixels; a crop must be square")
+        return found if width == SIDE else _scaled(found)
+
+
+def _scaled(image: Image) -> Image:
+    import cv2
+
+    return np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def open_pairs(path: Path) -> Pairs:
+    """Return the verification set in a file; its kind is read from its content.
+
+    Raises:
+        UserError: no such file, a damaged or hostile one, or images and labels that do not match.
+    """
+    try:
+        data = read_bytes(path)
+    except ImageError as error:
+        raise UserError(f"{path}: {error.reason}; give an insightface .bin, its .xz, or a list") from error
+    same, images = _content(path, data)
+    if len(images) != 2 * len(same) or not len(same):
+        raise UserError(f"{path}: {len(images)} images for {len(same)} labels; two images a label are needed")
+    return Pairs(path.name.partition(".")[0], path, same, images)
+
+
+def _content(path: Path, data: bytes) -> tuple[NDArray[np.bool_], Sequence[bytes | Path]]:
+    if data.startswith(",".join(HEADER).encode()):
+        return _listed(path, data)
+    return _pickled(path, _unpacked(path, data) if data.startswith(_XZ) else data)
+
+
+def find_pairs(folder: Path, names: Sequence[str]) -> list[Pairs]:
+    """Return the named sets of a folder, each as `.bin`, `.xz` or `.csv`.
+
+    Raises:
+        UserError: a set is not there.
+    """
+    return [open_pairs(_file(folder, name)) for name in names]
+
+
+def _file(folder: Path, name: str) -> Path:
+    for suffix in (".bin", ".xz", ".csv"):
+        if (folder / f"{name}{suffix}").is_file():
+            return folder / f"{name}{suffix}"
+    known = sorted({path.stem for path in folder.glob("*") if path.suffix in (".bin", ".xz", ".csv")})
+    raise UserError(f"no {name}.bin, {name}.xz or {name}.csv in {folder}; there are: {', '.join(known) or 'none'}")
+
+
+def _unpacked(path: Path, data: bytes) -> bytes:
+    try:
+        with lzma.open(io.BytesIO(data)) as file:
+            content = file.read(MAX_BYTES + 1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise UserError(f"{path} is a damaged .xz file: {error}") from error
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{path} unpacks to more than {MAX_BYTES} bytes")
+    return content
+
+
+class _Plain(pickle.Unpickler):
+    """Unpickles lists, bytes, numbers and NumPy arrays of them; everything else is refused before it is called."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        from numpy._core import multiarray
+
+        allowed = {
+            ("numpy", "dtype"): np.dtype,
+            ("numpy", "ndarray"): np.ndarray,
+            ("multiarray", "scalar"): multiarray.scalar,
+            ("multiarray", "_reconstruct"): multiarray._reconstruct,
+            ("_codecs", "encode"): _encode,
+        }
+        short = {"numpy.core.multiarray": "multiarray", "numpy._core.multiarray": "multiarray"}.get(module, module)
+        if (short, name) not in allowed:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no verification set needs")
+        return allowed[short, name]
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """What Python 2 and protocol 2 call to make bytes; of no other encoding than theirs."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding}")
+    return text.encode("latin-1")
+
+
+def _pickled(path: Path, data: bytes) -> tuple[NDArray[np.bool_], list[bytes]]:
+    try:
+        images, labels = _Plain(io.BytesIO(data), encoding="bytes").load()
+        return _flags(labels), [_bytes(image) for image in images]
+    except Exception as error:  # foreign bytes make the unpickler raise almost anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is not a verification set (.bin): {reason}") from error
+
+
+def _flags(labels: Any) -> NDArray[np.bool_]:
+    values = np.asarray(labels)
+    if values.ndim != 1 or values.dtype.kind not in "biu" or not np.isin(values, (0, 1)).all():
+        raise ValueError("its labels are not a list of true and false")
+    return values.astype(bool)
+
+
+def _bytes(image: Any) -> bytes:
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 1:
+        return image.tobytes()
+    if not isinstance(image, bytes):
+        raise ValueError(f"an image is {type(image).__name__}, not encoded bytes")
+    return image
+
+
+def _listed(path: Path, data: bytes) -> tuple[NDArray[np.bool_], list[Path]]:
+    rows = list(csv.reader(io.StringIO(data.decode("utf-8", "replace"))))[1:]
+    for number, row in enumerate(rows, 2):
+        if len(row) != 3 or row[2] not in ("0", "1"):
+            raise UserError(f"{path}, line {number}: expected {','.join(HEADER)} with 0 or 1, found {','.join(row)!r}")
+    files = [path.parent / name for row in rows for name in row[:2]]
+    return np.array([row[2] == "1" for row in rows], bool), files
+
+
+def write_list(path: Path, pairs: Iterable[tuple[str, str, bool]]) -> None:
+    """Write a list of pairs.
+
+    Args:
+        path: of the list.
+        pairs: two files, relative to the list's folder, and whether they show one person.
+    """
+    from bench.store import write_atomic
+
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows((first, second, int(same)) for first, second, same in pairs)
+    write_atomic(path, sink.getvalue().encode())

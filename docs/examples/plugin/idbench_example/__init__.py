@@ -1,0 +1,1 @@
+"""Parts for idbench: one module per part; `pyproject.toml` registers them."""
