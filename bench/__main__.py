@@ -22,6 +22,7 @@ HYDRA_VERBS = {
     "score": "compute the metrics",
 }
 VERBS = {
+    "work": ("bench.cli.work:main", "make some shards of a run that was begun, under any scheduler"),
     "report": ("bench.cli.report:main", "write the report of a run (again)"),
     "compare": ("bench.cli.compare:main", "put runs side by side, with paired differences"),
     "export": ("bench.cli.export:main", "write a run as a bundle for others: numbers, no people"),
