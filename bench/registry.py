@@ -14,6 +14,7 @@ from bench.errors import UserError, unknown
 BUILT_IN: dict[str, dict[str, str]] = {
     "conditions": {
         "averaging": "bench.conditions.averaging:Averaging",
+        "components": "bench.conditions.components:Components",
         "default": "bench.conditions.default:Default",
         "interpolation": "bench.conditions.interpolation:Interpolation",
         "table": "bench.conditions.table:Table",
