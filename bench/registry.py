@@ -63,7 +63,14 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "parsenet": "bench.faces.parsing:ParseNet",
     },
     "experiments": {
+        "fig10": "bench.paper.interpolation:EXPERIMENT",
+        "fig11": "bench.paper.neighbours:EXPERIMENT",
+        "fig14": "bench.paper.averaging:EXPERIMENT",
+        "fig5": "bench.paper.methods:FIG5",
+        "fig8": "bench.paper.components:EXPERIMENT",
+        "table1": "bench.paper.methods:TABLE1",
         "table2": "bench.recognition.table2:EXPERIMENT",
+        "user_study": "bench.paper.methods:USER_STUDY",
     },
     "extractors": {
         "adaface": "bench.extractors.adaface:AdaFace",
