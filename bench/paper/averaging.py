@@ -69,11 +69,12 @@ def table_of(comparison: Comparison, labels: dict[int, str]) -> Table:
     rows = []
     for recogniser in dict.fromkeys(comparison.scores.loc[comparison.scores["metric"] == METRIC, "variant"]):
         number = Number(METRIC, str(recogniser), "mean_detected")
-        scores = of_number(comparison.scores, number).set_index("run")
+        rows_of = of_number(comparison.scores, number).to_dict("records")
+        scores = {str(row["run"]): row for row in rows_of}
         for averaged, label in labels.items():
-            score = scores.loc[label]
+            score = scores[label]
             apart_ = difference(comparison, number, label, labels[1]) if averaged > 1 else None
-            cells = [measured(score.to_dict()), *_difference_cells(apart_)]
+            cells = [measured(score), *_difference_cells(apart_)]
             counts = [count(score["n"]), count(score["n_failed"])]
             rows.append([count(averaged), Cell(str(recogniser)), *cells, *counts])
     notes = [
@@ -85,14 +86,14 @@ def table_of(comparison: Comparison, labels: dict[int, str]) -> Table:
 
 def difference(comparison: Comparison, number: Number, run: str, base: str) -> dict[str, Any] | None:
     """Return the row of the paired difference of a run to another one, run minus base; None where there is none."""
-    rows = of_number(comparison.differences, number)
-    for row in rows.to_dict("records"):
+    for row in of_number(comparison.differences, number).to_dict("records"):
         if {row["a"], row["b"]} == {run, base}:
-            return row if row["a"] == run else _turned(row)
+            found = {str(name): value for name, value in row.items()}
+            return found if row["a"] == run else _turned(found)
     return None
 
 
-def _turned(row: dict[Any, Any]) -> dict[str, Any]:
+def _turned(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
 
 

@@ -111,12 +111,12 @@ def measured(evaluation: Evaluation, lines: list[Line], recogniser: str) -> pd.D
     """
     features = evaluation.features[recogniser]
     rows = np.flatnonzero(nonzero(features.references))
-    gallery = features.references[rows]
+    gallery = features.references[rows].astype(np.float64)
     place = {str(evaluation.references["item"].iloc[row]): number for number, row in enumerate(rows)}
     table = []
     for line in lines:
         path = paths.describe(line.share, line.similarity, line.vectors)
-        middle = features.samples[line.rows[np.argmin(np.abs(line.share - 0.5))]]
+        middle = features.samples[line.rows[np.argmin(np.abs(line.share - 0.5))]].astype(np.float64)
         ends = (place[line.item], place[line.other_item])
         has_face = bool(nonzero(middle[None])[0])
         third = float(paths.nearest_is_third(middle, gallery, ends)) if has_face else float("nan")

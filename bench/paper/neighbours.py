@@ -176,8 +176,8 @@ def run(spec: RunSpec, plan: NearestPlan) -> Path:
     queries = [query for query in queries_of(evaluation, plan.recogniser) if len(query.features)]
     found = {query.name: search(query.features, banks, 1, work / "search").cosine[:, 0] for query in queries}
     own = to_input(evaluation, plan.recogniser)
-    known = thresholds(evaluation, plan.recogniser)
-    levels = {float(level): threshold.value for level, threshold in known.items()}
+    limits = thresholds(evaluation, plan.recogniser)
+    levels = {float(level): limit.value for level, limit in limits.items()}
     size = sum(bank.rows for bank in banks)
     tables = [distributions(found, own), shares(found, queries, levels, size)]
     figures = drawn([drawing(found, own)], folder)

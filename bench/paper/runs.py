@@ -8,21 +8,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.conditions.asked import with_asked
+from bench.identity import digest
 from bench.metrics.protocol import Evaluation
 from bench.report.figures import COLOURS, legend, new
 from bench.report.model import Cell
 from bench.report.results import WORK
+from bench.report.runs import state
 from bench.spec import RunSpec, changed
-from bench.stages.plan import Job
-from bench.stages.run import run_stages
+from bench.stages.plan import Job, load, plan
+from bench.stages.record import SCORES
+from bench.stages.run import on_device, photo_embeddings, run_stages
+from bench.stages.score import measurable, provenance, scored_before, wanted
 from bench.statistics import cluster_bootstrap_mean, mean
+from bench.store import read_json
 
 STAGES = ("generate", "extract", "score", "report")
 
 
 def finished(spec: RunSpec, changes: Mapping[str, Any]) -> Job:
-    """Return the job of a run with all its stages, made or read; `changes` as `bench.spec.changed` takes them."""
-    return run_stages(changed(spec, changes), STAGES)
+    """Return the job of a run with all its stages; one that is complete under these settings is not scored again.
+
+    Args:
+        spec: of the experiment.
+        changes: to the spec, as `bench.spec.changed` takes them.
+    """
+    own = on_device(changed(spec, changes))
+    job, _ = plan(own, photo_embeddings)
+    return load(job.folder) if _is_complete(job) else run_stages(own, STAGES)
+
+
+def _is_complete(job: Job) -> bool:
+    path = job.folder / SCORES
+    if not path.exists() or state(job.folder, job.shards) != "complete":
+        return False
+    metrics = measurable(wanted(job.spec, scored_before(path.parent)), with_asked(job.samples, job.samples, job.folder))
+    return digest(read_json(path)) == digest(provenance(job, metrics))
 
 
 def apart(spec: RunSpec, experiment: str) -> dict[str, Any]:
