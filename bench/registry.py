@@ -67,6 +67,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "fig11": "bench.paper.neighbours:EXPERIMENT",
         "fig14": "bench.paper.averaging:EXPERIMENT",
         "fig5": "bench.paper.methods:FIG5",
+        "fig7": "bench.paper.control:EXPERIMENT",
         "fig8": "bench.paper.components:EXPERIMENT",
         "table1": "bench.paper.methods:TABLE1",
         "table2": "bench.recognition.table2:EXPERIMENT",

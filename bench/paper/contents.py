@@ -97,9 +97,9 @@ CONTENTS = (
     Item(
         "Fig. 7",
         "Control of pose and expression",
-        "Faces of one person follow rendered normals of another expression and pose.",
+        "Faces of one person take on the expression and pose that were asked for.",
+        "fig7",
         said="The paper shows images without numbers; so do Fig. 19 and 20.",
-        by_hand="give a table of control images (`conditions=table`) to a run with method.controlnet=FOLDER",
     ),
     Item(
         "Fig. 8",
