@@ -1,13 +1,17 @@
 """What the experiments measure, on faces that are worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from bench.conditions.vectors import path
 from bench.metrics.protocol import Number
+from bench.mini.world import EXPRESSION, sample_identities, sample_scenes
 from bench.paper.averaging import difference
 from bench.paper.components import by_components, table_of, to_full
+from bench.paper.control import asked_of
 from bench.paper.interpolation import Seen, lines_of, measured, unevenness
 from bench.paper.interpolation import table_of as interpolation_table
 from bench.paper.neighbours import Queries, distributions, shares, to_input
@@ -113,3 +117,16 @@ def test_the_distribution_of_a_copy_has_its_tail():
     assert [cell.value for cell in table.rows[0][1:4]] == [0.1, 0.5, 0.5]
     assert table.rows[0][4].value == pytest.approx(1 - 0.9**10)
     assert [cell.value for cell in table.rows[1][1:4]] == [0.001, None, None]
+
+
+def test_what_a_rendered_face_was_asked_for():
+    scene = sample_scenes(sample_identities(0, 1, "eval"), 0)
+    expression, pose = np.zeros_like(scene.expression), np.zeros_like(scene.pose)
+    expression[0, [EXPRESSION.index("jaw_open"), EXPRESSION.index("eye_close_left")]] = 0.5, 0.25
+    expression[0, 1] = 2
+    pose[0, 0] = 0.3
+    found = asked_of(replace(scene, expression=expression, pose=pose), 0)
+    assert found["asked_expression"] == [0, 2, *[0] * 48]
+    assert found["asked_jaw"] == [pytest.approx(0.2), 0, 0]
+    assert found["asked_eyelids"] == [0, 0.25]
+    assert found["asked_head"] == pytest.approx([0, 0.3, 0])
