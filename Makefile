@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint mutants fuzz clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -22,6 +22,14 @@ lint: $(VENV)/.installed
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Breaks one line at a time; the tests must notice at least 90 % (docs/mutants.md).
+mutants: $(VENV)/.installed
+	$(BIN)/python -m tests.mutants
+
+# 10,000 changed files for each reader of foreign files.
+fuzz: $(VENV)/.installed
+	$(BIN)/python -m tests.fuzz
 
 clean:
 	rm -rf $(VENV) runs

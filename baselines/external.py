@@ -43,6 +43,10 @@ FAILURES = 3
 """Samples in a row on which the program may end, hang or answer garbage before it is given up."""
 MAX_LINE = 2**16
 """Bytes of an answer; a longer line is no answer."""
+WAITING = 16
+"""Lines that wait to be read; a program that says more is held up until they are."""
+WATCH = 'read line || { kill -s KILL -- "-$1"; rm -rf -- "$2"; }'
+"""Shell program of the watcher: where its standard input ends without a line, this process was killed."""
 LOG_NAME = "external.log"
 
 
@@ -92,7 +96,7 @@ class External:
         return [self._one(request) for request in requests]
 
     def _start(self) -> Program:
-        return Program(shlex.split(self._options.command), self._log)
+        return Program(shlex.split(self._options.command), self._log, Path(self._work.name))
 
     def _one(self, request: Request) -> Output:
         if self._failures == FAILURES:
@@ -205,12 +209,13 @@ def _short(text: str) -> str:
 class Program:
     """A running command with one line in, one line out."""
 
-    def __init__(self, command: Sequence[str], log: Path | None = None) -> None:
+    def __init__(self, command: Sequence[str], log: Path | None, folder: Path) -> None:
         """Start a command.
 
         Args:
             command: its words.
             log: folder of the file that its standard error is added to; None: it is passed on.
+            folder: that it writes to; goes with it where this process is killed.
 
         Raises:
             UserError: it cannot be started.
@@ -222,9 +227,13 @@ class Program:
                 )
         except (OSError, ValueError, IndexError) as error:
             raise UserError(f"method.command={shlex.join(command)!r} cannot be started: {error}") from error
-        self._answers: queue.Queue[bytes] = queue.Queue()
+        self._answers: queue.Queue[bytes] = queue.Queue(WAITING)
+        watcher = subprocess.Popen(
+            ["sh", "-c", WATCH, "idbench-watch", str(self._process.pid), str(folder)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
         # Also where nobody calls `stop`: at the end of this process at the latest.
-        self._end = weakref.finalize(self, _end_group, self._process)
+        self._end = weakref.finalize(self, _end_group, self._process, watcher)
         threading.Thread(target=_listen, args=(self._process, self._answers), daemon=True).start()
 
     def ask(self, line: str, token: str, timeout: float) -> dict[str, Any]:
@@ -255,6 +264,10 @@ class Program:
     def stop(self) -> None:
         """End the program and everything that it started."""
         self._end()
+        # The listener may wait for room in the queue.
+        with contextlib.suppress(queue.Empty):
+            for _ in range(2 * WAITING):
+                self._answers.get(timeout=0.1)
 
 
 def _listen(process: subprocess.Popen[bytes], answers: queue.Queue[bytes]) -> None:
@@ -266,10 +279,11 @@ def _listen(process: subprocess.Popen[bytes], answers: queue.Queue[bytes]) -> No
     answers.put(b"")
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def _end_group(process: subprocess.Popen[bytes], watcher: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    watcher.communicate(b"ended\n")
 
 
 @contextlib.contextmanager

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
 
 # Sums of BLAS depend on the number of threads in the last digits; numbers repeat only where it is fixed.
 for _name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
@@ -51,7 +55,7 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a verb; returns the exit code (0 done, 1 work failed, 2 the user's mistake)."""
+    """Runs a verb; returns the exit code (0 done, 1 work failed, 2 the user's mistake, 130 Ctrl-C, 143 SIGTERM)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(usage() + "\n")
@@ -61,7 +65,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"idbench {__version__}\n")
         return 0
-    return _guarded(arguments[0], arguments[1:])
+    with _terminable():
+        return _guarded(arguments[0], arguments[1:])
+
+
+class _TerminatedError(SystemExit):
+    """SIGTERM came: what was begun is let go of on the way out, as after Ctrl-C."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """End by an exception where the system asks this process to end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: object) -> NoReturn:
+        raise _TerminatedError(128 + number)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def usage() -> str:
@@ -85,6 +111,9 @@ def _guarded(verb: str, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where this one stopped\n")
         return 130
+    except _TerminatedError:
+        sys.stderr.write("terminated; the same command goes on where this one stopped\n")
+        return 143
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the reader has gone; nothing more can be said
         return 0

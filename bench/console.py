@@ -40,7 +40,15 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return escaped(", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+
+
+def escaped(text: str) -> str:
+    r"""Return a text with its control characters as escapes, so that it stays on its line.
+
+    >>> escaped("a\nb")
+    'a\\nb'
+    """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

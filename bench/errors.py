@@ -24,6 +24,10 @@ class UserError(Exception):
     """Says what is wrong, where, what is allowed and the command that fixes it."""
 
 
+class WorkFailedError(Exception):
+    """The work ended on the machine's fault and can be gone on with: one line, exit code 1, no traceback."""
+
+
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UserError:
     """Return the error for a name that is not among `allowed`, with the nearest valid one.
 
@@ -82,7 +86,9 @@ def users_error(error: BaseException) -> UserError | None:
 
 
 def report_unexpected(error: BaseException) -> str:
-    """Return the line for an error that no user should see; write its traceback to a file first."""
+    """Return the line for an error that is not the user's; write its traceback to a file where nobody expected it."""
+    if isinstance(error, WorkFailedError):
+        return f"error: {error}"
     handle, log = tempfile.mkstemp(prefix="idbench-error-", suffix=".log")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.writelines(traceback.format_exception(error))

@@ -25,6 +25,7 @@ from PIL import ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from bench.errors import UserError
+from bench.hashing import sha256_bytes
 from bench.store import write_atomic
 
 Image = NDArray[np.uint8]
@@ -76,6 +77,10 @@ class ImageError(Exception):
         self.reason = reason
 
 
+class ChangedImageError(UserError):
+    """A file is not the image that it was when the run was planned or the sample made: nothing goes on with it."""
+
+
 class MissingImageError(ImageError):
     """There is no file of that name."""
 
@@ -97,6 +102,32 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
         ImageError: with the reason why the file is not an image.
     """
     return decode(read_bytes(path), max_pixels=max_pixels)
+
+
+def read_known_image(path: Path, sha256: str) -> Image:
+    """Read an image file whose bytes are known: what is measured is what was planned or made.
+
+    Args:
+        path: of the file.
+        sha256: of its bytes.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageError: the bytes are those, and not an image.
+        ChangedImageError: the file is gone or holds other bytes.
+    """
+    try:
+        data = read_bytes(path)
+    except ImageError as error:
+        raise ChangedImageError(f"{path} was an image when the run was planned: {error}; {_AGAIN}") from error
+    if sha256_bytes(data) != sha256:
+        raise ChangedImageError(f"{path} is not the image that it was when the run was planned; {_AGAIN}")
+    return decode(data)
+
+
+_AGAIN = "run the same command again: it works with the files as they are now"
 
 
 def image_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:

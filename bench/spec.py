@@ -6,7 +6,6 @@ here it becomes a `Part` whose options are the part's own `Options` class. Unkno
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from bench.errors import UserError, nearest
 from bench.faces.search import FaceOptions
 from bench.faces.views import View, ViewOptions, view_read_by
 from bench.identity import ADDED, CONTENT, IDENTITY, RECORDED, Spec, digest, identity
+from bench.names import PathName, fit_for_a_path
 from bench.relations import Relation, refuse_unknown
 from bench.relations import table as relations_table
 
@@ -28,16 +28,12 @@ def _fit_for_a_folder(label: str) -> str:
     Raises:
         ValueError: it cannot.
     """
-    if not _LABEL.fullmatch(label) or label.endswith((".", " ")):
-        raise ValueError(
-            "a label names a folder: up to 80 letters, digits, spaces, '.', '_', '-', a letter or digit first"
-        )
+    fit_for_a_path(label)
     if label.casefold() in _TAKEN:
         raise ValueError(f"a label must not be one of {', '.join(_TAKEN)}, which name other folders")
     return label
 
 
-_LABEL = re.compile(r"[^\W_][\w.\- ]{0,79}")
 _TAKEN = ("compare", "photos", "reference-set")
 Label = Annotated[str, AfterValidator(_fit_for_a_folder)]
 
@@ -70,7 +66,7 @@ class Part(Spec):
         options: its own.
     """
 
-    name: Annotated[str, IDENTITY]
+    name: Annotated[PathName, IDENTITY]
     version: Annotated[int, Field(ge=1), IDENTITY, ADDED] = 1
     options: Annotated[SerializeAsAny[Spec], IDENTITY]
 
@@ -199,8 +195,8 @@ class Evaluator(Spec):
     detector: Annotated[Part, IDENTITY]
     landmarker: Annotated[Part | None, IDENTITY] = None
     parser: Annotated[Part | None, IDENTITY] = None
-    recognisers: Annotated[dict[str, Part], IDENTITY]
-    extractors: Annotated[dict[str, Part], IDENTITY] = Field(default_factory=dict)
+    recognisers: Annotated[dict[PathName, Part], IDENTITY]
+    extractors: Annotated[dict[PathName, Part], IDENTITY] = Field(default_factory=dict)
     only_for: Annotated[tuple[str, ...], RECORDED] = ()
     licences: Annotated[tuple[str, ...], RECORDED] = ()
 

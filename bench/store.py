@@ -3,31 +3,37 @@
     <folder>/run.json                    spec, identities, provenance
     <folder>/samples/<key>/<index>.png   the samples
     <folder>/tables/<table>/00000.parquet, 00001.parquet, …
+    <folder>/tables/<table>/00000.parquet.sha256, …         the checksums by which they are read
     <folder>/tables/<table>/.parts/00001/00000.parquet, …   committed batches of a shard that is not whole yet
     <folder>/scores/, <folder>/report/
 
 Everything is written under a temporary name in the same folder, flushed to the disk and renamed, so that at any instant
-a file is whole or absent. A shard or a batch that exists is never made again.
+a file is whole or absent. A shard or a batch that exists and is what was written is never made again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from bench.console import say
 from bench.errors import UserError
+from bench.hashing import sha256_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -52,6 +58,11 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise _disk_error(path, error) from error
 
 
+def _line(error: Exception) -> str:
+    """Return what an error says as one line of bounded length."""
+    return " ".join(str(error).split())[:300]
+
+
 def _disk_error(path: Path, error: OSError) -> UserError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"the disk of {path.parent} is full; free some space and run the same command again")
@@ -71,22 +82,61 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+    # Deeply nested brackets end Python's reader.
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read {path}: {_line(error)}") from error
+
+
+def read_record(path: Path, needed: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    """Read a JSON file that holds an object with certain fields.
+
+    Args:
+        path: of the file.
+        needed: name of a field -> its type.
+
+    Raises:
+        UserError: it is missing, not JSON, something else than an object, or lacks a field.
+    """
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise UserError(f"{path} is not the record of a run but a {type(record).__name__}; {ANEW}")
+    wrong = [name for name, kind in needed.items() if not isinstance(record.get(name), kind)]
+    if wrong:
+        raise UserError(f"{path} is not the record of a run (no valid {', '.join(wrong)}); {ANEW}")
+    return record
+
+
+ANEW = "execution.on_existing=always makes everything again"
 
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
-    """Write a data frame as Parquet, atomically; the same frame gives the same bytes."""
+    """Write a data frame as Parquet, atomically, with its checksum; the same frame gives the same bytes."""
+    import pyarrow as pa
+
+    write_arrow(path, pa.Table.from_pandas(frame, preserve_index=False))
+
+
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """Write an Arrow table as `write_table` writes a data frame."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes())
+    pq.write_table(table, sink, compression="zstd")
+    data = sink.getvalue().to_pybytes()
+    # The checksum of the file that is replaced stays valid: a kill between the two writes leaves that file.
+    replaced = [sha256_bytes(path.read_bytes())] if path.exists() else []
+    valid = [sha256_bytes(data), *(sha for sha in replaced if sha in _checksums(path))]
+    write_atomic(checksum_file(path), "".join(f"{sha}\n" for sha in valid).encode())
+    write_atomic(path, data)
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a Parquet table of ours.
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet table of ours, if it is what was written; one without a checksum is read as it is.
+
+    Args:
+        path: of the table.
+        columns: to read, without those that it does not have; None: all.
 
     Raises:
         UserError: it is missing or damaged.
@@ -94,9 +144,32 @@ def read_table(path: Path) -> pd.DataFrame:
     import pyarrow as pa
 
     try:
-        return pd.read_parquet(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read {path}: {error}; delete it and run the same command again") from error
+        data = path.read_bytes()
+        if (known := _checksums(path)) and sha256_bytes(data) not in known:
+            raise ValueError("it is not what was written there")
+        return pd.read_parquet(io.BytesIO(data)) if columns is None else _some_columns(data, columns)
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise UserError(f"cannot read {path}: {_line(error)}; delete it and run the same command again") from error
+
+
+def _some_columns(data: bytes, columns: Sequence[str]) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(io.BytesIO(data))
+    return file.read(columns=[name for name in columns if name in file.schema_arrow.names]).to_pandas()
+
+
+def checksum_file(path: Path) -> Path:
+    """Return the file that holds the checksum of a table."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _checksums(path: Path) -> list[str]:
+    """Return the sha256 that a table may have; none where an older version wrote it."""
+    try:
+        return checksum_file(path).read_bytes().decode("ascii", "replace").split()
+    except FileNotFoundError:
+        return []
 
 
 @dataclass(frozen=True)
@@ -143,15 +216,18 @@ class ShardTable:
     def _batches(self, shard: int) -> Path:
         return self.folder / ".parts" / f"{shard:05d}"
 
-    def batch(self, shard: int, number: int, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    def batch(self, shard: int, number: int, rows: Sequence[int], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """Return the rows of a batch of an unfinished shard: read where it is committed, else made and committed.
 
         Args:
             shard: number of the shard.
             number: of the batch in the shard.
+            rows: what its column `row` holds; a batch of other rows (another batch size) is made again.
             make: makes the rows.
         """
         path = self._batches(shard) / f"{number:05d}.parquet"
+        if path.exists() and list(read_table(path, ["row"])["row"]) != list(rows):
+            path.unlink()
         if not path.exists():
             write_table(path, make())
         return read_table(path)

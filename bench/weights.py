@@ -57,7 +57,9 @@ def read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        check_stored(content, path)
+        return content
     except pickle.UnpicklingError as error:
         if _names_objects(path):
             raise UserError(
@@ -67,6 +69,28 @@ def read(path: Path) -> dict[str, Any]:
         raise _unreadable(path, error) from error
     except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def check_stored(content: Any, source: Path) -> None:
+    """Check that a file holds every number of its tensors: one with stride 0 names billions and holds one.
+
+    Args:
+        content: what `torch.load` gave: tensors, in dictionaries and lists.
+        source: named in the message.
+
+    Raises:
+        UserError: a tensor has more numbers than the file.
+    """
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        if content.layout == torch.strided and content.nbytes > content.untyped_storage().nbytes():
+            raise UserError(
+                f"{source} holds a tensor of shape {tuple(content.shape)} without its numbers; fetch it again"
+            )
+    elif isinstance(content, (Mapping, list, tuple)):
+        for value in content.values() if isinstance(content, Mapping) else content:
+            check_stored(value, source)
 
 
 def _names_objects(path: Path) -> bool:

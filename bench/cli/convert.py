@@ -13,7 +13,7 @@ from bench.console import Parser
 from bench.errors import UserError
 from bench.hashing import sha256_path
 from bench.networks import flatten
-from bench.weights import cause
+from bench.weights import cause, check_stored
 
 KEPT = ("E_flame.", "E_expression.", "deca.E_flame.", "deca.E_expression.", "smirk_encoder.", "model.")
 """Prefixes that our extractors read: DECA's, EMOCA's, SMIRK's and AdaFace's."""
@@ -116,7 +116,9 @@ def read_inert(path: Path) -> tuple[Any, list[str]]:
     try:
         names = sorted(get_unsafe_globals_in_checkpoint(path))
         with safe_globals([(_stand_in(name), name) for name in names]):
-            return torch.load(path, map_location="cpu", weights_only=True), names
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        check_stored(content, path)
+        return content, names
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, TypeError, AttributeError) as error:
         raise UserError(f"{path} can't be read without running what is in it: {cause(error)}") from error
 

@@ -205,9 +205,13 @@ def _plain_errors() -> Iterator[None]:
     """Turn Hydra's and OmegaConf's errors into one line that says what is allowed."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     try:
         yield
+    # A tag such as !!python/object in a file of the user's is no value.
+    except YAMLError as error:
+        raise UserError(f"a YAML file cannot be read: {' '.join(str(error).split())}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error)) from error
 

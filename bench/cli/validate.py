@@ -115,11 +115,12 @@ def _chosen(values: pd.DataFrame, metrics: Sequence[str], names: Sequence[str]) 
 
 def _write(result: Validation, out: Path) -> None:
     from bench.console import table
+    from bench.csvs import csv_for_people
     from bench.report.tables import markdown, simple
     from bench.store import write_atomic
 
     for name, frame in (("agreement", result.agreement), ("differences", result.differences)):
-        write_atomic(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n").encode())
+        write_atomic(out / f"{name}.csv", csv_for_people(frame))
     lines = result.agreement[result.agreement["statistic"].isin(SHOWN)].to_dict("records")
     rows = [_row({str(key): value for key, value in line.items()}) for line in lines]
     text = markdown(simple(HEADER, [list(row.values()) for row in rows]))

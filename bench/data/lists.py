@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from bench.console import escaped
 from bench.data.photos import LIST_COLUMNS, PHOTO_COLUMNS, ROLES, group_columns
 from bench.errors import UserError
 from bench.store import write_atomic
@@ -101,7 +102,7 @@ def csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    shown = ", ".join(header) or "nothing"
+    shown = escaped(", ".join(header)) or "nothing"
     missing = [c for c in REQUIRED if c not in header]
     if missing:
         raise UserError(
@@ -109,14 +110,14 @@ def _check_header(path: Path, header: list[str]) -> None:
         )
     if len(set(header)) < len(header) or "" in header:
         raise UserError(f"{path}, line 1: every column needs a name of its own; found: {shown}")
-    taken = [c for c in header if c in PHOTO_COLUMNS and c not in LIST_COLUMNS]
+    taken = [escaped(c) for c in header if c in PHOTO_COLUMNS and c not in LIST_COLUMNS]
     if taken:
         raise UserError(f"{path}, line 1: {', '.join(taken)} cannot be the name of a group; it is found, not listed")
 
 
 def _record(where: str, header: list[str], row: list[str]) -> dict[str, str]:
     if len(row) != len(header):
-        raise UserError(f"{where}: {len(row)} fields, but the header has {len(header)}: {', '.join(header)}")
+        raise UserError(f"{where}: {len(row)} fields, but the header has {len(header)}: {escaped(', '.join(header))}")
     record = dict(zip(header, row, strict=True))
     if record["role"] not in ROLES:
         raise UserError(f"{where}: role {record['role']!r}; allowed: {', '.join(ROLES)}")

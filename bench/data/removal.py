@@ -1,6 +1,6 @@
 """Takes a person out of everything that was made from their photos: lists, samples, features, scores and pages.
 
-Works on what lies on the disk and not on what the program remembers: in every folder `runs/<dataset>/<run>/` the rows
+Works on what lies on the disk and not on what the program remembers: in every folder of a run, however deep, the rows
 of every Parquet table that name the person in a text column called subject or item (or `other_subject`, `item_b`, ...).
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench.data.lists import csv_line, csv_records
 from bench.data.photos import SUFFIXES, hashed_key, keys
 from bench.errors import UserError
-from bench.store import locked, read_json, write_atomic, write_json
+from bench.store import locked, read_json, write_arrow, write_atomic, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +31,9 @@ REBUILT = ("scores", "report")
 
 COMPARED = "compare"
 """Folder of comparisons among the runs; they are made of all their runs' scores."""
+
+MARKS = {"run.json", "stages.json", "photos.parquet", "tables", "samples", NOTE}
+"""What makes a folder that of a run, or of a dataset's photos."""
 
 SHOWS_OTHERS = "shuffle"
 """The control whose runs show people under the names of others."""
@@ -87,7 +91,7 @@ def remove(subject: str, *, runs: Path, lists: Path, dry_run: bool = False) -> R
     """
     people = _people(subject, _run_folders(runs))
     found = _find(subject, people, lists)
-    found.deleted.extend(sorted((runs / COMPARED).glob("*")) if found.runs else [])
+    found.deleted.extend(_comparisons(runs) if found.runs else [])
     if not (found.lists or found.tables or found.deleted):
         raise _nobody(subject, runs, lists)
     found = found._replace(mentions=_mentions(found, subject, (runs, lists)))
@@ -95,7 +99,7 @@ def remove(subject: str, *, runs: Path, lists: Path, dry_run: bool = False) -> R
         for folder in found.runs:
             with locked(folder):
                 _purge(folder, people[folder], found)
-        for path in [path for path in found.deleted if path.parent == runs / COMPARED]:
+        for path in [path for path in found.deleted if path.parent.name == COMPARED]:
             _delete(path)
         for path in found.lists:
             _rewrite_list(path, subject)
@@ -150,7 +154,7 @@ def _method(folder: Path) -> str:
     """Return the method of a run; where its record is damaged, as its folder's name says."""
     try:
         return str(read_json(folder / "run.json")["method"])
-    except (UserError, KeyError):
+    except (UserError, KeyError, TypeError):
         return folder.name.rpartition("-")[0]
 
 
@@ -181,7 +185,38 @@ def _delete(path: Path) -> None:
 
 
 def _run_folders(runs: Path) -> list[Path]:
-    return sorted(path for path in runs.glob("*/*") if path.is_dir() and path.parent.name != COMPARED)
+    """Return the folders of runs and of photos, however deep they lie, those behind links too."""
+    return [folder for folder in _folders(runs) if any((folder / name).exists() for name in MARKS)]
+
+
+def _comparisons(runs: Path) -> list[Path]:
+    """Return the comparisons of runs."""
+    return [path for folder in _folders(runs) if folder.name == COMPARED for path in sorted(folder.glob("*"))]
+
+
+def _folders(top: Path) -> list[Path]:
+    """Return all folders below one, itself too, without what lies in a run or a comparison.
+
+    Raises:
+        UserError: one cannot be read, so that nobody can say who is in it.
+    """
+    folders = []
+    seen = set()
+    for name, below, files in os.walk(top, onerror=_refuse_unreadable, followlinks=True):
+        folder = Path(name)
+        # A link may lead back to where it lies.
+        is_known = folder.resolve() in seen
+        seen.add(folder.resolve())
+        if is_known or folder.name == COMPARED or not MARKS.isdisjoint([*below, *files]):
+            below.clear()
+        if not is_known:
+            folders.append(folder)
+    return sorted(folders)
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}), so nothing was removed") from error
 
 
 def _lists(lists: Path) -> list[Path]:
@@ -247,17 +282,13 @@ def _count(path: Path, person: Person) -> int:
 
 def _rewrite_table(path: Path, person: Person) -> int:
     """Write a table again without the rows of the person; return how many those were."""
-    import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     mask = _mask(_read(path, _names(path)), person)
     assert mask is not None
     whole = _read(path, None)
     kept = whole.filter(pc.invert(mask))
-    sink = pa.BufferOutputStream()
-    pq.write_table(kept, sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes())
+    write_arrow(path, kept)
     return whole.num_rows - kept.num_rows
 
 

@@ -49,6 +49,7 @@ from bench.exchange.schema import (
 )
 from bench.hashing import sha256_bytes
 from bench.metrics.protocol import NUMBER, Number
+from bench.zips import DAMAGE
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -133,8 +134,8 @@ def read_files(source: Path) -> dict[str, bytes]:
     """The files of a zip or a folder by name, within the limits of the schema."""
     try:
         return _from_folder(source) if source.is_dir() else _from_zip(source)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zipfile.LargeZipFile) as error:
-        raise Refused(f"it cannot be read: {error}") from error
+    except (OSError, *DAMAGE) as error:
+        raise Refused(f"it cannot be read: {' '.join(str(error).split())[:200]}") from error
 
 
 def _from_zip(source: Path) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.csvs import csv_for_people
 from bench.errors import UserError
 from bench.exchange.bundle import Bundle, Refused, read_bundle
 from bench.exchange.schema import MANIFEST
@@ -129,7 +130,7 @@ def write_leaderboard(given: Iterable[Path], to: Path) -> list[tuple[str, str]]:
     entries, refused = collect(sources(given))
     groups = grouped(entries)
     write_atomic(to / "index.html", render(page(groups, refused)))
-    write_atomic(to / "leaderboard.csv", rows(groups).to_csv(index=False, lineterminator="\n").encode())
+    write_atomic(to / "leaderboard.csv", csv_for_people(rows(groups)))
     return refused
 
 

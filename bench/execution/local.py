@@ -5,17 +5,20 @@ from __future__ import annotations
 import atexit
 import os
 import random
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
 
 from bench.console import progress
+from bench.errors import WorkFailedError
 from bench.spec import Execution
 
 Advance = Callable[[int], object]
@@ -119,9 +122,22 @@ def _in_processes(setup: Setup, shards: list[int], sizes: Sequence[int], executi
             for future in as_completed(futures):
                 future.result()
                 done(sizes[futures[future]])
-        except BaseException:
+        except BrokenProcessPool as error:
+            raise WorkFailedError(_KILLED) from error
+        except Exception:
             pool.shutdown(cancel_futures=True)
             raise
+        except BaseException:
+            # Interrupted or terminated: nobody waits for shards that are half done.
+            for worker in active_children():
+                worker.terminate()
+            raise
+
+
+_KILLED = (
+    "a worker process was killed, for example because the memory was full; the same command goes on where this one "
+    "stopped (fewer execution.workers need less memory)"
+)
 
 
 _WORK: list[Work | Exception] = []
@@ -129,6 +145,7 @@ _WORK: list[Work | Exception] = []
 
 def _enter(setup: Setup, threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, _leave)
     limit_threads(threads)
     try:
         work = setup()
@@ -146,7 +163,15 @@ def _end_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
     wait([parent.sentinel])
-    os._exit(1)
+    _leave(None, None)
+
+
+def _leave(signum: int | None, frame: object) -> None:
+    """End this worker now, and what its work holds with it: a program, a folder."""
+    for work in _WORK:
+        if isinstance(work, Work) and work.close is not None:
+            work.close()
+    os._exit(1 if signum is None else 128 + signum)
 
 
 def _one(shard: int) -> None:

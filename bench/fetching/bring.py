@@ -27,6 +27,7 @@ from bench.assets import (
     read_lock,
     remedy,
 )
+from bench.console import say
 from bench.fetching.transport import DownloadError, NotThereError, Progress, Remote, check_content, discard, download
 from bench.fetching.unpack import extract_file, extract_folder
 from bench.hashing import sha256_path
@@ -152,12 +153,16 @@ def _sync(path: Path) -> None:
 
 
 def _record(place: Place, path: Path, known: dict[str, Any]) -> None:
+    stat = path.stat()
+    name = path.relative_to(place.root).as_posix()
+    _remember(place, name, {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, **known})
+
+
+def _remember(place: Place, name: str, entry: dict[str, Any]) -> None:
     from filelock import FileLock
 
-    stat = path.stat()
-    entry = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, **known}
     with FileLock(place.scratch(LOCK, "lock")):
-        files = read_lock(place.root) | {path.relative_to(place.root).as_posix(): entry}
+        files = read_lock(place.root) | {name: entry}
         staged = place.scratch(LOCK)
         staged.write_text(json.dumps({"version": 1, "files": dict(sorted(files.items()))}, indent=1) + "\n", "utf-8")
         publish(staged, place.root / LOCK)
@@ -273,14 +278,25 @@ def _from_archive(archive: Archive, assets: Sequence[Asset], place: Place) -> li
     place.progress(zipped.stat().st_size if zipped.exists() else 0)
     name = archive.url.rsplit("/", 1)[-1]
     download(Remote(archive.url, archive.size), zipped, name, place.progress)
-    found = sha256_path(zipped)
-    if archive.sha256 not in (None, found):
-        discard(zipped)
-        raise DownloadError(f"{name}: sha256 {found}, not {archive.sha256}; it was not kept")
     try:
+        found = _known_archive(zipped, archive, name, place)
         return [_unpack(zipped, asset, place, {"origin": archive.url, "archive_sha256": found}) for asset in assets]
     finally:
         discard(zipped)
+
+
+def _known_archive(zipped: Path, archive: Archive, name: str, place: Place) -> str:
+    """Return the sha256 of an archive that is what it was before; one that nobody published is shown and remembered."""
+    found = sha256_path(zipped)
+    before = read_lock(place.root).get(archive.url, {}).get("sha256")
+    expected = archive.sha256 or before
+    if expected not in (None, found):
+        advice = "" if archive.sha256 else f" (of the first fetch; if it was replaced, remove it from {LOCK})"
+        raise DownloadError(f"{name}: sha256 {found}, not {expected}{advice}; it was not kept")
+    if expected is None:
+        say(f"{archive.url}: nobody published its sha256; it is {found}, and {LOCK} remembers that")
+        _remember(place, archive.url, {"origin": archive.url, "size": zipped.stat().st_size, "sha256": found})
+    return found
 
 
 def _unpack(zipped: Path, asset: Asset, place: Place, origin: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 from bench import registry
 from bench.errors import UserError
 from bench.metrics.protocol import NUMBER, Number
-from bench.store import read_json, read_table
+from bench.store import read_json, read_record, read_table
 
 MUST_AGREE = ("dataset", "protocol", "detector", "extractors", "metrics")
 """Fields of `Run.comparable` without which runs are not compared."""
@@ -141,7 +141,7 @@ def load_run(folder: Path | str) -> Run:
     folder = Path(folder)
     if not (folder / "run.json").exists():
         raise UserError(f"{folder} is not the folder of a run (no run.json); `python -m bench ls runs` lists them")
-    record = read_json(folder / "run.json")
+    record = read_record(folder / "run.json", {"method": str, "dataset": str})
     if not (folder / "scores" / "scores.json").exists():
         raise UserError(f"{folder} is not scored yet; run its command again")
     scores = read_table(folder / "scores" / "scores.parquet")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.csvs import csv_for_people
 from bench.metrics import declared
 from bench.metrics.protocol import NUMBER, Number
 from bench.report import figures, grids, tables
@@ -25,11 +26,11 @@ def write_report(folder: Path) -> None:
     out = folder / "report"
     table = score_table(run)
     write_table(out / "scores.parquet", run.scores)
-    write_atomic(out / "scores.csv", run.scores.to_csv(index=False, lineterminator="\n").encode())
+    write_atomic(out / "scores.csv", csv_for_people(run.scores))
     write_atomic(out / "scores.md", _markdown(run, table).encode())
     write_atomic(out / "scores.tex", tables.latex(table).encode())
     lost = grids.failed(run)[["item", "subject", "index", "status", "reason", "path"]]
-    write_atomic(out / "failures.csv", lost.to_csv(index=False, lineterminator="\n").encode())
+    write_atomic(out / "failures.csv", csv_for_people(lost))
     write_run_page(run, [table], _write_figures(run, out), out)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -27,10 +26,18 @@ def runs(out: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (row.pop("begun"), row["folder"]))
 
 
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "method": str, "dataset": str, "content": str, "shards": int, "begun": (int, float),
+}  # fmt: skip
+
+
 def _run(path: Path) -> dict[str, Any] | None:
+    # It imports pandas, which lists of parts do without.
+    from bench.store import read_record
+
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = read_record(path, _FIELDS)
+    except UserError:
         return {
             "folder": str(path.parent), "method": "?", "label": "?", "dataset": "?", "list": "?", "options": "",
             "state": "run.json is damaged", "numbers": "", "begun": 0.0,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.csvs import csv_for_people
 from bench.report import figures, tables
 from bench.report.compare import Comparison
 from bench.report.model import Table
@@ -32,8 +33,7 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
     """Write a data frame as `path`.csv and `path`.parquet."""
     write_table(path.with_name(f"{path.name}.parquet"), frame)
-    text = frame.to_csv(index=False, lineterminator="\n")
-    write_atomic(path.with_name(f"{path.name}.csv"), text.encode())
+    write_atomic(path.with_name(f"{path.name}.csv"), csv_for_people(frame))
 
 
 def write_tables(path: Path, *written: Table) -> None:

@@ -16,7 +16,7 @@ from bench.execution.local import Advance
 from bench.faces.face import Face
 from bench.faces.search import Detection, detect
 from bench.faces.views import FFHQ512, Crop, View, ViewOptions, absent, cut, cut_again, mask
-from bench.images import ImageError, read_image
+from bench.images import ImageError, read_known_image
 from bench.spec import RunSpec, view_of
 from bench.stages.face_finder import FaceFinder
 from bench.stages.networks import Networks
@@ -108,7 +108,7 @@ def _cut_again(networks: Networks, spec: RunSpec, view: View, aligned: Sequence[
 
 def _decoded(pool: ThreadPoolExecutor, rows: pd.DataFrame) -> Iterator[NDArray[np.uint8] | str]:
     """Yield the images in order, decoded a few ahead; in place of one that cannot be had, the reason."""
-    waiting = iter(rows[["status", "path"]].itertuples(index=False, name=None))
+    waiting = iter(rows[["status", "path", "sha256"]].itertuples(index=False, name=None))
     ahead = [pool.submit(_read, *row) for row in islice(waiting, AHEAD)]
     while ahead:
         image = ahead.pop(0).result()
@@ -116,11 +116,11 @@ def _decoded(pool: ThreadPoolExecutor, rows: pd.DataFrame) -> Iterator[NDArray[n
         yield image
 
 
-def _read(status: str, path: str) -> NDArray[np.uint8] | str:
+def _read(status: str, path: str, sha256: str) -> NDArray[np.uint8] | str:
     if status != SampleStatus.OK:
         return ""
     try:
-        return read_image(Path(path))
+        return read_known_image(Path(path), sha256)
     except ImageError as error:
         return str(error)
 

@@ -18,7 +18,7 @@ from bench.conditions.cells import ConditionFiles
 from bench.conditions.kinds import ConditionKind
 from bench.execution.local import Advance, Work, run_shards
 from bench.hashing import sha256_bytes
-from bench.images import encode_png, read_image
+from bench.images import ChangedImageError, Image, encode_png, read_known_image
 from bench.runtime import Runtime
 from bench.spec import recognisers_needed
 from bench.stages.face_finder import face_of_row
@@ -30,6 +30,8 @@ from bench.status import SampleStatus
 from bench.store import shard_table, write_atomic
 
 AI_GENERATED = {"Comment": "AI-generated", "Software": "idbench"}
+LONGEST = 1000
+"""Characters of a reason or a note that a row keeps."""
 TIMING_COLUMNS = ["seconds", "note"]
 """Columns of the table `timings`: how a sample was made, which changes nothing in it."""
 
@@ -63,7 +65,8 @@ def _shard(job: Job, method: Method, asked: Asked, shard: int, _: None, advance:
     batches = []
     for number, start in enumerate(range(0, len(rows), size)):
         batch = rows.iloc[start : start + size].to_dict("records")
-        batches.append(samples.batch(shard, number, partial(_batch, job, method, asked, batch)))
+        numbers = [row["row"] for row in batch]
+        batches.append(samples.batch(shard, number, numbers, partial(_batch, job, method, asked, batch)))
         advance(len(batch))
     made = pd.concat(batches, ignore_index=True)
     shard_table(job.folder, "timings").write(shard, made[["row", "item", "subject", "index", *TIMING_COLUMNS]])
@@ -79,7 +82,7 @@ def _batch(job: Job, method: Method, asked: Asked, planned: Sequence[Mapping[Any
     outputs = ask(method, requests, job.folder)
     seconds = (time.perf_counter() - started) / max(len(requests), 1)
     for place, request, output in zip(wanted, requests, outputs, strict=True):
-        rows[place].update(_commit(job, request, output), seconds=seconds, note=output.note)
+        rows[place].update(_commit(job, request, output), seconds=seconds, note=output.note[:LONGEST])
     return pd.DataFrame(rows)
 
 
@@ -113,6 +116,8 @@ def ask(method: Method, requests: Sequence[Request], folder: Path) -> list[Outpu
         return []
     try:
         outputs = method.generate(requests)
+    except ChangedImageError:
+        raise
     # A method may fail in any way: each sample keeps the reason.
     except Exception as error:  # noqa: BLE001
         log_traceback(folder, f"{requests[0].reference.item}, sample {requests[0].index} and its batch", error)
@@ -125,13 +130,13 @@ def ask(method: Method, requests: Sequence[Request], folder: Path) -> list[Outpu
 def _commit(job: Job, request: Request, output: Output) -> dict[str, Any]:
     """Write the image; return the fields of the row that say what came out."""
     if output.unavailable:
-        return {"status": str(SampleStatus.UNAVAILABLE), "reason": output.error or ""}
+        return {"status": str(SampleStatus.UNAVAILABLE), "reason": (output.error or "")[:LONGEST]}
     image = output.image
     wrong = output.error
     if wrong is None and not is_image(image):
         wrong = f"the method gave no (H, W, 3) uint8 image but {_describe(image)}"
     if wrong is not None or image is None:
-        return {"status": str(SampleStatus.GENERATION_ERROR), "reason": str(wrong)}
+        return {"status": str(SampleStatus.GENERATION_ERROR), "reason": str(wrong)[:LONGEST]}
     generates = getattr(registry.get("methods", job.spec.method.name), "generates", True)
     data = encode_png(image, AI_GENERATED if generates else {})
     path = Path("samples") / request.reference.key / f"{request.index}.png"
@@ -158,6 +163,7 @@ class Asked:
         self._conditions = ConditionFiles(job.folder)
         self._row = {str(name): row for row, name in enumerate(job.photos["image"])}
         self._rows = reference_rows(job.photos)
+        self._sha256 = dict(zip(job.photos["path"], job.photos["sha256"], strict=True))
         self._read_tables()
         self._collection = self._make_collection() if "collection" in job.needs else None
         self._reference = lru_cache(maxsize=64)(self._read)
@@ -213,11 +219,15 @@ class Asked:
             key=photo["key"],
             photo=photo["image"],
             path=path if "image" in needs else None,
-            image=read_image(path) if "image" in needs else None,
+            image=self._image(path) if "image" in needs else None,
             face=face_of_row(self._faces.iloc[row]) if "face" in needs else None,
             embeddings={name: features[row] for name, features in self._embeddings.items()},
             collection=self._collection,
         )
+
+    def _image(self, path: Path) -> Image:
+        """Return one of the dataset's photos."""
+        return read_known_image(path, self._sha256[str(path)])
 
     def _make_collection(self) -> Collection:
         job = self._job
@@ -231,7 +241,7 @@ class Asked:
                 for item, subject, path in zip(rows["item"], rows["subject"], rows["path"], strict=True)
             ],
             targets={str(s): [Path(p) for p in group["path"]] for s, group in targets.groupby("subject")},
-            read=read_image,
+            read=self._image,
             seed=job.spec.protocol.seed,
             samples_per_item=job.samples_per_item,
         )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 LOG = "log"
 """Folder of the logs, in the folder of a run."""
+LONGEST = 100_000
+"""Characters of a traceback that are kept, its last ones."""
 TRACEBACKS = "tracebacks.log"
 
 
@@ -22,4 +24,4 @@ def log_traceback(folder: Path, what: str, error: BaseException) -> None:
     path.parent.mkdir(exist_ok=True)
     # One call per entry, so that those of several processes stay whole.
     with path.open("a", encoding="utf-8") as file:
-        file.write(f"{what}\n{''.join(traceback.format_exception(error))}\n")
+        file.write(f"{what}\n{''.join(traceback.format_exception(error))[-LONGEST:]}\n")

@@ -29,8 +29,10 @@ from bench.identity import files
 from bench.provenance import MASK
 from bench.spec import RunSpec, recognisers_needed, view_of
 from bench.status import SampleStatus
-from bench.store import ShardTable, read_json, read_table, shard_table
+from bench.store import ShardTable, read_record, read_table, shard_table
 
+FIELDS = {"id": str, "content": str, "gallery": str, "shard_size": int, "spec": dict, "weights": dict}
+"""Fields of `run.json` that a run is resumed by, and their types."""
 PHOTO_ROWS = 64
 """Rows in a shard of a dataset's photos, which runs with other shard sizes share."""
 
@@ -195,7 +197,7 @@ def load(folder: Path) -> Job:
     Raises:
         UserError: the folder is not that of a run, or its tables are not those that it was begun with.
     """
-    record = read_json(folder / "run.json")
+    record = read_record(folder / "run.json", FIELDS)
     dump = record.get("planned", record["spec"])
     if MASK in json.dumps(dump):
         raise UserError(f"{folder}/run.json keeps no secret: give it to the method by the environment")

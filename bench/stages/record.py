@@ -27,9 +27,9 @@ from bench.data.photos import PhotoStatus
 from bench.hashing import sha256_path
 from bench.identity import weights
 from bench.spec import Part, RunSpec
-from bench.stages.plan import Job, warnings
+from bench.stages.plan import FIELDS, Job, warnings
 from bench.stages.tables import faces_table, read_faces
-from bench.store import read_json, write_json, write_table
+from bench.store import read_json, read_record, write_json, write_table
 
 RUN = "run.json"
 PHOTOS = "photos.parquet"
@@ -45,7 +45,7 @@ REPEATED = ("score", "report")
 def begin(job: Job, stages: Sequence[str]) -> None:
     """Write what this command declares; an existing run keeps what it was begun with."""
     path = job.folder / RUN
-    before = read_json(path) if path.exists() else {}
+    before = read_record(path, FIELDS) if path.exists() else {}
     if "score" in stages:
         # Until the new ones are there, the run has no scores rather than those of another evaluator.
         (job.folder / SCORES).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Retry: drop failed samples, so that the generate stage makes them again and nothing else.
+"""Drop samples that failed or were damaged, so that the generate stage makes them again and nothing else.
 
 What was made of a shard's samples (faces, features, scores) goes first, then the shard itself; its good batches are
 kept as those of a shard that is not whole yet. A killed retry leaves either the old shard or an unfinished one.
@@ -24,7 +24,7 @@ def forget_failures(job: Job) -> None:
     failed = [shard for shard in range(job.shards) if samples.has(shard) and _failures(samples.read_shard(shard)).any()]
     number = sum(int(_failures(samples.read_shard(shard)).sum()) for shard in failed)
     for shard in failed:
-        _forget(job, samples, shard)
+        forget(job, shard, _failures(samples.read_shard(shard)))
     say(f"execution.retry=errors: {number} failed samples are made again")
 
 
@@ -32,16 +32,31 @@ def _failures(rows: pd.DataFrame) -> pd.Series:
     return rows["status"] == SampleStatus.GENERATION_ERROR
 
 
-def _forget(job: Job, samples: ShardTable, shard: int) -> None:
-    timings = shard_table(job.folder, TIMINGS)
-    rows = samples.read_shard(shard).merge(timings.read_shard(shard)[["row", *TIMING_COLUMNS]], on="row")
+def forget(job: Job, shard: int, dropped: pd.Series) -> None:
+    """Drop every batch of a shard with a sample that is to be made again.
+
+    Args:
+        job: of the run.
+        shard: number of the shard, which is whole.
+        dropped: which of its samples, in their order.
+    """
+    samples = shard_table(job.folder, SAMPLES)
+    rows = _with_timings(job, samples.read_shard(shard), shard)
     _drop_derived(job, shard)
     size = batch_size(job)
     for number, start in enumerate(range(0, len(rows), size)):
         batch = rows.iloc[start : start + size].reset_index(drop=True)
-        if not _failures(batch).any():
+        if not dropped.iloc[start : start + size].any():
             samples.keep_batch(shard, number, batch)
     samples.path(shard).unlink()
+
+
+def _with_timings(job: Job, rows: pd.DataFrame, shard: int) -> pd.DataFrame:
+    """Return samples with the columns of how they were made; unknown where that table was damaged."""
+    timings = shard_table(job.folder, TIMINGS)
+    if not timings.has(shard):
+        return rows.assign(seconds=float("nan"), note="")
+    return rows.merge(timings.read_shard(shard)[["row", *TIMING_COLUMNS]], on="row")
 
 
 def _drop_derived(job: Job, shard: int) -> None:

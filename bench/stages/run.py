@@ -22,6 +22,7 @@ from bench.report.run import write_report
 from bench.spec import RunSpec, recognisers_needed
 from bench.stages.extract import extract
 from bench.stages.generate import generate
+from bench.stages.integrity import check_folder, check_samples, check_tables
 from bench.stages.log import LOG
 from bench.stages.networks import Networks
 from bench.stages.plan import ImageList, Job, plan
@@ -73,6 +74,9 @@ def on_device(spec: RunSpec) -> RunSpec:
 
 
 def _stages(job: Job, stages: Sequence[str]) -> None:
+    check_tables(ImageList(job.folder, job.samples, job.bounds))
+    if not {"generate", "extract"}.isdisjoint(stages):
+        check_samples(job)
     work: dict[str, Callable[[Job], int]] = {
         "generate": _generate, "extract": _extract, "score": _score, "report": _report,
     }  # fmt: skip
@@ -135,6 +139,7 @@ def _extract_shared(images: ImageList, spec: RunSpec, names: Sequence[str], what
         sweep(images.folder)
         if (images.folder / NOTE).exists():
             _empty(images.folder)
+        check_tables(images)
         with measured() as cost:
             made = extract(images, spec, names, what, networks)
         add_stage(images.folder / STAGES, spec, "extract", made, cost)
@@ -148,9 +153,18 @@ def _begin(job: Job, rows: Planned, stages: Sequence[str]) -> bool:
         return False
     if policy == "always" or (job.folder / NOTE).exists():
         _empty(job.folder)
+    check_folder(job.folder, job.folder / RUN)
+    _check_photos(job.photo_images())
     rows.write(job.folder)
     begin(job, stages)
     return True
+
+
+def _check_photos(images: ImageList) -> None:
+    """Check the tables of a dataset's photos, unless they lost people: then they are all made again."""
+    with locked(images.folder):
+        if not (images.folder / NOTE).exists():
+            check_tables(images)
 
 
 def _empty(folder: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bench import registry
 from bench.conditions.asked import ASKED, with_asked
 from bench.console import say
+from bench.csvs import csv_for_people
 from bench.data.photos import group_columns
 from bench.errors import UserError
 from bench.extractors.protocol import FEATURE, Distance, columns_of, distance_of
@@ -52,7 +53,7 @@ def score(job: Job) -> None:
     results = {metric.name: in_range(metric, with_prompts(metric, evaluation)) for metric in metrics}
     table = scores_table(metrics, results, evaluation)
     write_table(folder / "scores.parquet", table)
-    write_atomic(folder / "scores.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    write_atomic(folder / "scores.csv", csv_for_people(table))
     write_table(folder / "samples.parquet", samples_table(evaluation, results))
     write_table(folder / "items.parquet", items_table(results))
     write_table(folder / "references.parquet", references_table(evaluation))

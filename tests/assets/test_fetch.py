@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -292,6 +293,22 @@ def test_a_wrong_archive_is_kept_out(world):
     done = world.fetch("method=one")
     assert (done.returncode, "it was not kept" in done.stderr) == (1, True)
     assert not list(world.root.rglob("*.zip"))
+
+
+def test_the_hash_of_an_archive_that_nobody_published_is_shown_and_may_not_change(world):
+    first = zipped({"front/1.jpg": b"1"})
+    url = world.server.put("/d", first)
+    world.add(archive={"url": url}, used_by=["faces"], files=[{"file": "front/"}])
+    done = world.fetch("dataset=faces")
+    assert f"it is {sha256(first)}, and assets.lock.json remembers that" in done.stderr
+    shutil.rmtree(world.root / "f")
+    world.server.put("/d", zipped({"front/1.jpg": b"swapped"}))
+    done = world.fetch("dataset=faces")
+    assert done.returncode == 1
+    assert (
+        f"not {sha256(first)} (of the first fetch; if it was replaced, remove it from assets.lock.json)" in done.stderr
+    )
+    assert not (world.root / "f").exists()
 
 
 def test_no_room_is_said_before_the_first_byte(world):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import stat
 import zipfile
 
@@ -47,7 +48,21 @@ def test_a_folder_is_unpacked_without_the_rest(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil", "front/../../evil", "/etc/evil", "..\\evil", "C:\\evil", "front/..\\..\\evil"]
+    "name",
+    [
+        "../evil",
+        "front/../../evil",
+        "/etc/evil",
+        "..\\evil",
+        "C:\\evil",
+        "front/..\\..\\evil",
+        # Absolute, or another file, once "front/" is removed.
+        "front//tmp/evil",
+        "front///tmp/evil",
+        "front/./evil",
+        "./evil",
+        "front/../evil/",
+    ],
 )
 def test_a_zip_with_a_path_that_leaves_is_refused_altogether(tmp_path, name):
     archive = pack(tmp_path / "a.zip", {"front/1.jpg": b"1", "net.onnx": b"net", name: b"evil"})
@@ -64,6 +79,76 @@ def test_a_link_in_a_zip_is_refused(tmp_path):
         archive.writestr(link, "/etc/passwd")
     with pytest.raises(DownloadError, match="is a link"):
         extract_folder(tmp_path / "a.zip", "front/", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [(stat.S_IFCHR, "a device"), (stat.S_IFBLK, "a device"), (stat.S_IFIFO, "a pipe")]
+)
+def test_a_special_file_in_a_zip_is_refused(tmp_path, kind, said):
+    entry = zipfile.ZipInfo("front/1.jpg")
+    entry.external_attr = (kind | 0o666) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(entry, "")
+    with pytest.raises(DownloadError, match=f"is {said}"):
+        extract_folder(tmp_path / "a.zip", "front/", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "second", ["front/a.jpg", "front/A.jpg", "Front/a.JPG", "front/a.jpg/b.jpg", "front/A.JPG/b.jpg"]
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_names_that_are_one_file_on_some_disk_are_refused(tmp_path, second):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("front/a.jpg", "first")
+        archive.writestr(second, "second")
+    with pytest.raises(DownloadError, match=r"in it twice|is a file too"):
+        extract_folder(tmp_path / "a.zip", "front/", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_many_entries_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpack, "ENTRIES", 2)
+    archive = pack(tmp_path / "a.zip", {f"front/{k}.jpg": b"x" for k in range(3)})
+    with pytest.raises(DownloadError, match="holds 3 files and folders, more than 2"):
+        extract_folder(archive, "front/", tmp_path / "out")
+
+
+def test_a_small_archive_of_much_is_refused(tmp_path):
+    archive = pack(tmp_path / "a.zip", {"net.onnx": bytes(1 << 20)})
+    with pytest.raises(DownloadError, match="more than 200 times its size"):
+        extract_file(archive, "net.onnx", tmp_path / "out")
+
+
+def test_an_entry_without_a_name_is_one_line(tmp_path):
+    archive = pack(tmp_path / "a.zip", {"x": b"1"})
+    data = bytearray(archive.read_bytes())
+    directory = data.index(b"PK\x01\x02")
+    data[directory + 28 : directory + 30] = b"\0\0"
+    data[directory + 30 : directory + 32] = b"\x01\0"
+    archive.write_bytes(data)
+    with pytest.raises(DownloadError):
+        extract_folder(archive, "x", tmp_path / "out")
+
+
+def test_a_damaged_archive_ends_in_one_line_or_gives_the_right_files(tmp_path):
+    entries = {f"front/{k}.jpg": bytes([k]) * 40 + bytes(range(64)) for k in range(4)}
+    good = pack(tmp_path / "good.zip", entries).read_bytes()
+    rng = random.Random(19)
+    said = []
+    for number in range(100):
+        data = bytearray(good)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        archive = tmp_path / f"{number}.zip"
+        archive.write_bytes(data)
+        try:
+            extract_folder(archive, "front/", tmp_path / f"{number}")
+        except DownloadError as error:
+            said.append(str(error))
+        else:
+            written = [path.read_bytes() for path in (tmp_path / f"{number}").rglob("*") if path.is_file()]
+            assert set(written) <= set(entries.values())
+    assert len(said) > 40
+    assert not any("\n" in line for line in said)
 
 
 def test_a_bomb_is_refused_before_it_unfolds(tmp_path, monkeypatch):

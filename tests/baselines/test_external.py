@@ -1,12 +1,14 @@
 """A real second process that works, dies, hangs, answers garbage or paints garbage."""
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from baselines.external import External, ExternalOptions
+from baselines.external import WAITING, External, ExternalOptions, Program, ProgramFailed
 from baselines.protocol import Reference, Request
 from bench.errors import UserError
 from bench.runtime import Runtime
@@ -139,3 +141,44 @@ def test_the_program_and_its_children_end_with_the_method(tmp_path):
 def test_a_command_that_does_not_exist_is_the_users_mistake():
     with pytest.raises(UserError, match="cannot be started"):
         External(ExternalOptions(command="/no/such/program", version="1"), Runtime())
+
+
+def gone(pid):
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def wait_for(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_a_program_that_floods_its_output_is_held_up_and_not_kept_in_memory(tmp_path):
+    flood = "import sys\nwhile True: sys.stdout.write('x' * 65536)"
+    program = Program([sys.executable, "-c", flood], None, tmp_path)
+    wait_for(program._answers.full)
+    time.sleep(0.1)
+    assert program._answers.qsize() == WAITING
+    with pytest.raises(ProgramFailed, match="more than 65536 bytes"):
+        program.ask("{}", "a", timeout=5)
+    program.stop()
+    assert gone(program._process.pid)
+
+
+OWNER = """
+import os, signal
+from baselines.external import WAITING, External, ExternalOptions, Program, ProgramFailed
+from bench.runtime import Runtime
+options = ExternalOptions(command="sh -c 'trap \\"\\" HUP PIPE TERM; sleep 300; sleep 300'", version="1")
+method = External(options, Runtime())
+print(method._program._process.pid, method._work.name, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_process_leaves_no_program_and_no_folder():
+    done = subprocess.run([sys.executable, "-c", OWNER], capture_output=True, text=True, timeout=60)
+    pid, folder = done.stdout.split()
+    wait_for(lambda: gone(int(pid)) and not Path(folder).exists())

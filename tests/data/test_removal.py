@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -269,3 +271,33 @@ def test_a_folder_in_use_is_waited_for(world):
         take_out(world, "Anna")
         assert holder.wait(5) == 0
     assert everything_about(world, "Anna", "Anna") == []
+
+
+def test_a_person_is_found_in_runs_that_lie_deeper_and_behind_links(world):
+    elsewhere = world / "disk" / "2026" / "copy-01234567"
+    (world / "runs" / "folder" / "copy-01234567").rename(world.joinpath("moved"))
+    elsewhere.parent.mkdir(parents=True)
+    world.joinpath("moved").rename(elsewhere)
+    (world / "runs" / "old").symlink_to(world / "disk")
+    (world / "disk" / "back").symlink_to(world / "runs")
+    (world / "disk" / "2026" / "compare" / "both").mkdir(parents=True)
+    found = remove("Bob", runs=world / "runs", lists=world / "lists")
+    assert elsewhere.name in {folder.name for folder in found.runs if "old" in folder.parts}
+    assert not (elsewhere / "samples" / KEYS["Bob"]).exists()
+    assert not (world / "disk" / "2026" / "compare" / "both").exists()
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_nothing_is_removed(world, monkeypatch):
+    before = snapshot(world)
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("copy-01234567"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=r"copy-01234567 cannot be read \(Permission denied\), so nothing was removed"):
+        remove("Bob", runs=world / "runs", lists=world / "lists")
+    monkeypatch.undo()
+    assert snapshot(world) == before

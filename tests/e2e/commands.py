@@ -12,8 +12,9 @@ from bench.spec import RunSpec
 from tests.shared import ROOT, SHARED
 
 PHOTOS = SHARED / "photos"
-ON_PHOTOS = ("evaluator=photos", "dataset=folder", f"dataset.root={PHOTOS}")
-WITH_PHOTOS = ("--config-dir", str(ROOT / "tests/conf"), *ON_PHOTOS[:2])
+SMALL_ON_FOLDER = ("evaluator=photos", "dataset=folder", "protocol.samples_per_item=2")
+ON_PHOTOS = (*SMALL_ON_FOLDER, f"dataset.root={PHOTOS}")
+WITH_PHOTOS = ("--config-dir", str(ROOT / "tests/conf"), *SMALL_ON_FOLDER)
 UNCOMPARED = ("timings",)  # tables of what was measured on the way, which no two runs share
 
 

@@ -6,7 +6,17 @@ import shutil
 import pandas as pd
 import pytest
 
-from tests.e2e.commands import ON_PHOTOS, PHOTOS, WITH_PHOTOS, assert_same, bench, measured, run_folder, tables
+from tests.e2e.commands import (
+    ON_PHOTOS,
+    PHOTOS,
+    SMALL_ON_FOLDER,
+    WITH_PHOTOS,
+    assert_same,
+    bench,
+    measured,
+    run_folder,
+    tables,
+)
 from tests.shared import needs
 
 pytestmark = [needs(PHOTOS), pytest.mark.slow]
@@ -33,8 +43,8 @@ def test_the_controls_score_as_they_must(swept):
     for one in (copy, shuffle, real):
         assert one.loc["detection_rate", "value"] == 1
         assert one.loc["mean_detected", "n_failed"] == 0
-    assert [int(s.loc["mean_detected", "n_unavailable"]) for s in (copy, shuffle, real)] == [0, 0, 39]
-    assert real.loc["mean_detected", "n"] == 11
+    assert [int(s.loc["mean_detected", "n_unavailable"]) for s in (copy, shuffle, real)] == [0, 0, 13]
+    assert real.loc["mean_detected", "n"] == 7
 
 
 def test_the_intervals_do_not_overlap(swept):
@@ -80,10 +90,9 @@ def test_shards_and_order_change_nothing_in_one_process(swept, tmp_path):
     assert_same(run_folder(out, "shuffle"), run_folder(swept, "shuffle"))
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_onnx_features_do_not_depend_on_the_batch(swept, tmp_path, batch):
+def test_onnx_features_do_not_depend_on_the_batch(swept, tmp_path):
     out = tmp_path / "runs"
-    option = f"+evaluator.recognisers.mobilefacenet.batch={batch}"
+    option = "+evaluator.recognisers.mobilefacenet.batch=3"
     measured(*ON_PHOTOS, option, "method=shuffle", f"out={out}")
     assert_same(run_folder(out, "shuffle"), run_folder(swept, "shuffle"))
 
@@ -117,7 +126,7 @@ def test_other_pictures_under_the_same_names_are_another_run(tmp_path):
         image = read_image(source)
         image[0, 0] ^= change
         write_png(image, tmp_path / root / "newton.png", {})
-        bench("generate", *WITH_PHOTOS, "method=copy", f"dataset.root={tmp_path / root}", f"out={out}")
+        measured(*SMALL_ON_FOLDER, "method=copy", f"dataset.root={tmp_path / root}", f"out={out}")
     assert len(list(out.glob("folder/copy-*"))) == len(list(out.glob("folder/photos-*"))) == 2
 
 
@@ -130,18 +139,17 @@ def test_samples_by_a_control_do_not_claim_to_be_generated(swept):
 
 def test_every_sample_has_one_row(swept):
     samples = tables(run_folder(swept, "real"))["samples.parquet"]
-    assert len(samples) == 50
-    assert samples["status"].value_counts().to_dict() == {"unavailable": 39, "ok": 11}
+    assert len(samples) == 20
+    assert samples["status"].value_counts().to_dict() == {"unavailable": 13, "ok": 7}
 
 
-def test_a_launcher_of_hydras_runs_the_jobs_elsewhere(swept, tmp_path):
+def test_a_launcher_of_hydras_runs_a_job_elsewhere(swept, tmp_path):
     out = tmp_path / "runs"
     bench(
-        "run", "-m", *WITH_PHOTOS, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "method=copy,shuffle",
+        "run", "-m", *WITH_PHOTOS, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "method=shuffle",
         f"dataset.root={PHOTOS}", f"out={out}",
     )  # fmt: skip
-    for method in ("copy", "shuffle"):
-        assert_same(run_folder(out, method), run_folder(swept, method))
+    assert_same(run_folder(out, "shuffle"), run_folder(swept, "shuffle"))
 
 
 def test_a_run_that_a_person_was_removed_from_is_made_anew(swept, tmp_path):

@@ -127,7 +127,13 @@ def test_hostile_names_do_no_harm_in_any_table(tmp_path):
     latex = (tmp_path / "out/table1.tex").read_text()
     assert r"a\textless{}script\textgreater{}\textbar{}b" in latex
     assert r"\$x\_\{1\}\textbackslash{}" in latex
-    assert {path.suffix for path in (tmp_path / "out").glob("table1.*")} == {".csv", ".md", ".parquet", ".tex"}
+    assert {path.suffix for path in (tmp_path / "out").glob("table1.*")} == {
+        ".csv",
+        ".md",
+        ".parquet",
+        ".sha256",
+        ".tex",
+    }
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.csvs import csv_for_people
 from bench.report.model import Cell, measured
 from bench.report.tables import escape_markdown, markdown, simple, written
 from bench.store import write_atomic
@@ -43,7 +44,7 @@ def write_result(study: Mapping[str, Any], votes: pd.DataFrame, out: Path) -> li
         parts.append("## Strengths (Bradley-Terry)\n\n" + _table(lines))
     parts += _metrics(analysis.metric_agreement(votes, study["items"], methods))
     for name, frame in tables.items():
-        write_atomic(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n").encode())
+        write_atomic(out / f"{name}.csv", csv_for_people(frame))
     write_atomic(out / "study.md", "\n".join(parts).encode())
     if len(shares):
         save(forest(shares), out / "forest")

@@ -1,0 +1,106 @@
+"""What lies in a folder is what was made there: checksums of tables, rows of the plan, sha256 of samples.
+
+What does not match is named. A damaged table or sample is dropped, and the stage that made it makes it again; a table
+of other rows than the plan's stops the run, because nothing says which of the two is meant.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from bench.console import say
+from bench.errors import UserError
+from bench.hashing import sha256_bytes
+from bench.images import ImageError, read_bytes
+from bench.stages.plan import ImageList, Job
+from bench.stages.retry import SAMPLES, forget
+from bench.store import ANEW, checksum_file, read_table, shard_table
+
+TABLES = "tables"
+_KEYS = ("row", "item")
+
+
+def check_tables(images: ImageList) -> None:
+    """Drop the damaged tables of a folder, and check that the others hold the rows of the plan.
+
+    Args:
+        images: of the folder; of a run, its planned samples.
+
+    Raises:
+        UserError: a table holds other rows than the plan says, or cannot be deleted.
+    """
+    paths = sorted((images.folder / TABLES).rglob("*.parquet"))
+    unsigned = [path for path in paths if not checksum_file(path).exists()]
+    if unsigned:
+        _say_unsigned(images.folder, len(unsigned))
+    for path in paths:
+        keys = _keys(path)
+        # A batch of a shard that is not whole yet is checked when it is read.
+        if keys is not None and path.parent.parent.name != ".parts":
+            _check_rows(images, path, keys)
+
+
+@cache
+def _say_unsigned(folder: Path, count: int) -> None:
+    """Say once in a process that tables are believed as they are."""
+    say(f"{folder}: {count} tables are from an older version, without a checksum to be read by")
+
+
+def _keys(path: Path) -> pd.DataFrame | None:
+    """Return the columns of a table that say which samples it is of; None where it is damaged and was dropped."""
+    try:
+        return read_table(path, _KEYS)
+    except UserError as error:
+        path.unlink()
+        say(f"warning: {str(error).partition('; delete it')[0]}; it was dropped, and is made again")
+        return None
+
+
+def _check_rows(images: ImageList, path: Path, keys: pd.DataFrame) -> None:
+    if "row" not in keys:
+        return
+    number = int(path.stem)
+    planned = images.shard(number) if number < images.shards else images.frame.iloc[:0]
+    # A table of pairs has several rows of a sample.
+    if list(dict.fromkeys(_tuples(keys))) != _tuples(planned):
+        raise UserError(f"{path} holds other rows than the plan (shards of another size?); {ANEW}")
+
+
+def _tuples(keys: pd.DataFrame) -> list[tuple[object, ...]]:
+    return list(keys[list(_KEYS)].itertuples(index=False, name=None))
+
+
+def check_samples(job: Job) -> None:
+    """Drop the samples whose files are gone or are not what was made; the generate stage makes them again."""
+    samples = shard_table(job.folder, SAMPLES)
+    for shard in range(job.shards):
+        if not samples.has(shard):
+            continue
+        rows = samples.read_shard(shard)
+        changed = pd.Series([_changed(job.folder, *row) for row in zip(rows["path"], rows["sha256"], strict=True)])
+        if changed.any():
+            first = job.folder / rows.loc[changed, "path"].iloc[0]
+            say(f"warning: {first} is not the image that was made ({changed.sum()} in its shard); made again")
+            forget(job, shard, changed)
+
+
+def _changed(folder: Path, path: str, sha256: str) -> bool:
+    if not path:
+        return False
+    try:
+        return sha256_bytes(read_bytes(folder / path)) != sha256
+    except ImageError:
+        return True
+
+
+def check_folder(folder: Path, record: Path) -> None:
+    """Check that a folder with tables has the record that says what they are of.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not record.exists() and any((folder / TABLES).rglob("*.parquet")):
+        raise UserError(f"{folder} holds tables and no {record.name}, so that nothing says what made them; {ANEW}")
