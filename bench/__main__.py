@@ -25,6 +25,7 @@ VERBS = {
     "work": ("bench.cli.work:main", "make some shards of a run that was begun, under any scheduler"),
     "report": ("bench.cli.report:main", "write the report of a run (again)"),
     "compare": ("bench.cli.compare:main", "put runs side by side, with paired differences"),
+    "paper": ("bench.cli.paper:main", "put every table and figure of the paper on one page"),
     "export": ("bench.cli.export:main", "write a run as a bundle for others: numbers, no people"),
     "leaderboard": ("bench.cli.leaderboard:main", "check bundles of many people and put them on one page"),
     "check": ("bench.cli.check:main", "hold a run against a golden file; for CI"),
