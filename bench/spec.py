@@ -206,13 +206,23 @@ class Evaluator(Spec):
         return {**self.recognisers, **self.extractors}
 
 
+Gpu = Annotated[str, Field(pattern=r"^cuda:[0-9]+$")]
+
+
 class Execution(Spec):
     """Where and how the work is done; recorded, never part of an identity.
 
     Attributes:
+        engine: what starts the processes: "local" (this machine), "slurm" (arrays of jobs), "ray" (tasks of a cluster),
+            "manual" (the user, by `python -m bench work`).
         device: "cpu", "cuda", "cuda:1"; "auto": a GPU where torch and ONNX Runtime can use one, else the CPU.
+        devices: the GPUs of a machine that its processes share out, one each; "auto": all of them.
         workers: processes.
         threads: of every process; another number changes last digits.
+        attempts: how often a shard is tried whose process ended.
+        shard_minutes: a process ends where a shard takes longer; None: it may take any time.
+        sbatch: further options of sbatch, by their long names.
+        address: of a Ray cluster; "": RAY_ADDRESS, else a Ray of this machine.
         shard_size: items in a shard.
         order: in which shards run.
         on_existing: what happens with results that exist: "only_missing" adds what is not there, "never" leaves the run
@@ -220,9 +230,15 @@ class Execution(Spec):
         retry: which samples that exist are made again: "none", or those with "errors", that the method failed to make.
     """
 
+    engine: Annotated[Literal["local", "slurm", "ray", "manual"], RECORDED] = "local"
     device: Annotated[str, RECORDED] = "cpu"
+    devices: Annotated[Literal["auto"] | Annotated[tuple[Gpu, ...], Field(min_length=1)], RECORDED] = "auto"
     workers: Annotated[int, Field(ge=1), RECORDED] = 1
     threads: Annotated[int, Field(ge=1), RECORDED] = 1
+    attempts: Annotated[int, Field(ge=1), RECORDED] = 3
+    shard_minutes: Annotated[float | None, Field(gt=0), RECORDED] = None
+    sbatch: Annotated[dict[str, str | bool | int | float], RECORDED] = Field(default_factory=dict)
+    address: Annotated[str, RECORDED] = ""
     shard_size: Annotated[int, Field(ge=1), RECORDED] = 16
     order: Annotated[Literal["list", "reversed", "shuffled"], RECORDED] = "list"
     on_existing: Annotated[Literal["only_missing", "never", "always"], RECORDED] = "only_missing"
@@ -331,15 +347,38 @@ def recorded(dump: Mapping[str, Any]) -> RunSpec:
     Raises:
         UserError: as `resolve`; or a part has another version now.
     """
+    spec = from_mapping(_as_written(dump))
+    _check_versions(dump, spec.model_dump(mode="json"), "")
+    return spec
+
+
+def changed(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:
+    """Return a spec with other values, given as a configuration holds them.
+
+    Args:
+        spec: of a run.
+        changes: setting -> values. A part (method, dataset, conditions) whose values have a `name` takes the place of
+            the spec's; all other values are laid over the spec's own.
+
+    Raises:
+        UserError: as `resolve`.
+    """
+    data = _as_written(spec.model_dump(mode="json"))
+    for name, values in changes.items():
+        is_laid_over = isinstance(values, Mapping) and not (name in GROUPS and "name" in values)
+        data[name] = {**data[name], **values} if is_laid_over else values
+    return from_mapping(data)
+
+
+def _as_written(dump: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the dump of a spec as a configuration holds it: the options of each part next to its name."""
     data = {name: _flat(dump[name]) if name in GROUPS else value for name, value in dump.items()}
     evaluator = dict(dump["evaluator"])
     for name in FINDERS:
         evaluator[name] = evaluator[name] and _flat(evaluator[name])
     for table in ("recognisers", "extractors"):
         evaluator[table] = {k: _flat(v) for k, v in evaluator[table].items()}
-    spec = from_mapping({**data, "evaluator": evaluator})
-    _check_versions(dump, spec.model_dump(mode="json"), "")
-    return spec
+    return {**data, "evaluator": evaluator}
 
 
 def _flat(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,10 +90,19 @@ class Page:
 
 
 def render(page: Page) -> bytes:
-    """Return the page as UTF-8 HTML.
+    """Return the page as UTF-8 HTML."""
+    return filled("page.html", page=page, parts=_parts(page))
+
+
+def filled(template: str, **values: Any) -> bytes:
+    """Return a template of this folder with its values, as UTF-8 HTML; every text is escaped.
 
     Its content security policy allows this script and this style by their sha256, images of its own folder, and
     nothing else: a name that brings a script along could not run it even if it were not escaped.
+
+    Args:
+        template: name of the file.
+        **values: what it names besides `version`, `one_table`, `policy`, `style` and `script`.
     """
     from markupsafe import Markup
 
@@ -102,10 +111,13 @@ def render(page: Page) -> bytes:
         f"default-src 'none'; img-src 'self' file: data:; style-src {_allowed(style)}; script-src {_allowed(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    html = _environment().get_template("page.html").render(
-        page=page, parts=_parts(page), version=__version__, one_table=_table, policy=policy,
-        style=Markup(style), script=Markup(script),
-    )  # fmt: skip
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            version=__version__, one_table=_table, policy=policy, style=Markup(style), script=Markup(script), **values
+        )
+    )
     return html.encode("utf-8", "replace")
 
 
@@ -154,7 +166,7 @@ def _parts(page: Page) -> list[tuple[str, str]]:
     return [(id_, text) for id_, text, content in has if content]
 
 
-def _table(table: Table, number: int) -> str:
+def _table(table: Table, number: int | str) -> str:
     """Return a table as HTML (already escaped); equal notes of cells share one letter."""
     from markupsafe import Markup
 
