@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.csvs import csv_for_people
 from bench.metrics.protocol import Number
 from bench.report.compare import Comparison
 from bench.report.frames import SIMILARITY, Run, item_means, of_number
@@ -451,7 +452,7 @@ def write(drawing: Drawing, folder: Path, fonts: int = 42) -> Written:
     save(drawing.figure, folder / drawing.stem, fonts)
     csv = "" if drawing.data is None else f"{drawing.stem}.csv"
     if drawing.data is not None:
-        write_atomic(folder / csv, drawing.data.to_csv(index=False, lineterminator="\n").encode())
+        write_atomic(folder / csv, csv_for_people(drawing.data))
     return Written(drawing.kind, drawing.variant, f"{drawing.stem}.png", f"{drawing.stem}.pdf", csv)
 
 
