@@ -14,6 +14,7 @@ from bench.errors import UserError, unknown
 BUILT_IN: dict[str, dict[str, str]] = {
     "conditions": {
         "averaging": "bench.conditions.averaging:Averaging",
+        "components": "bench.conditions.components:Components",
         "default": "bench.conditions.default:Default",
         "interpolation": "bench.conditions.interpolation:Interpolation",
         "table": "bench.conditions.table:Table",
@@ -62,7 +63,15 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "parsenet": "bench.faces.parsing:ParseNet",
     },
     "experiments": {
+        "fig10": "bench.paper.interpolation:EXPERIMENT",
+        "fig11": "bench.paper.neighbours:EXPERIMENT",
+        "fig14": "bench.paper.averaging:EXPERIMENT",
+        "fig5": "bench.paper.methods:FIG5",
+        "fig7": "bench.paper.control:EXPERIMENT",
+        "fig8": "bench.paper.components:EXPERIMENT",
+        "table1": "bench.paper.methods:TABLE1",
         "table2": "bench.recognition.table2:EXPERIMENT",
+        "user_study": "bench.paper.methods:USER_STUDY",
     },
     "extractors": {
         "adaface": "bench.extractors.adaface:AdaFace",
@@ -95,6 +104,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "copying_lpips": "bench.metrics.copying_lpips:METRIC",
         "copying_sscd": "bench.metrics.copying_sscd:METRIC",
         "detection_agreement": "bench.metrics.detection_agreement:METRIC",
+        "expression_control": "bench.metrics.expression_control:METRIC",
         "expression_diversity": "bench.metrics.expression_diversity:METRIC",
         "face_quality": "bench.metrics.face_quality:METRIC",
         "failure_to_acquire": "bench.metrics.failure_to_acquire:METRIC",
@@ -105,6 +115,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "id_similarity": "bench.metrics.id_similarity:METRIC",
         "kid": "bench.metrics.kid:METRIC",
         "lpips_diversity": "bench.metrics.lpips_diversity:METRIC",
+        "pose_control": "bench.metrics.pose_control:METRIC",
         "pose_diversity": "bench.metrics.pose_diversity:METRIC",
         "precision_recall": "bench.metrics.precision_recall:METRIC",
         "prompt_following": "bench.metrics.prompt_following:METRIC",

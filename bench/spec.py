@@ -347,15 +347,38 @@ def recorded(dump: Mapping[str, Any]) -> RunSpec:
     Raises:
         UserError: as `resolve`; or a part has another version now.
     """
+    spec = from_mapping(_as_written(dump))
+    _check_versions(dump, spec.model_dump(mode="json"), "")
+    return spec
+
+
+def changed(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:
+    """Return a spec with other values, given as a configuration holds them.
+
+    Args:
+        spec: of a run.
+        changes: setting -> values. A part (method, dataset, conditions) whose values have a `name` takes the place of
+            the spec's; all other values are laid over the spec's own.
+
+    Raises:
+        UserError: as `resolve`.
+    """
+    data = _as_written(spec.model_dump(mode="json"))
+    for name, values in changes.items():
+        is_laid_over = isinstance(values, Mapping) and not (name in GROUPS and "name" in values)
+        data[name] = {**data[name], **values} if is_laid_over else values
+    return from_mapping(data)
+
+
+def _as_written(dump: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the dump of a spec as a configuration holds it: the options of each part next to its name."""
     data = {name: _flat(dump[name]) if name in GROUPS else value for name, value in dump.items()}
     evaluator = dict(dump["evaluator"])
     for name in FINDERS:
         evaluator[name] = evaluator[name] and _flat(evaluator[name])
     for table in ("recognisers", "extractors"):
         evaluator[table] = {k: _flat(v) for k, v in evaluator[table].items()}
-    spec = from_mapping({**data, "evaluator": evaluator})
-    _check_versions(dump, spec.model_dump(mode="json"), "")
-    return spec
+    return {**data, "evaluator": evaluator}
 
 
 def _flat(part: Mapping[str, Any]) -> dict[str, Any]:

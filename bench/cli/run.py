@@ -254,6 +254,28 @@ def _validate_sweep(parsed: Any) -> None:
     _refuse_repeats([spec for config in configs if (spec := check(config)) is not None])
 
 
+def spec_of(overrides: Sequence[str]) -> Any:
+    """Return the spec (`bench.spec.RunSpec`) of overrides as the command line has them.
+
+    Raises:
+        UserError: the configuration is wrong.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from bench.spec import resolve
+
+    register_resolvers()
+    # A script may itself be a Hydra application: its own configuration comes back.
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with _plain_errors(), initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
+            return resolve(compose("config", overrides=optional(overrides)))
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
 def _refuse_repeats(specs: Sequence[Any]) -> None:
     """Refuse a sweep in which one combination comes twice.
 

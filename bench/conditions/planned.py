@@ -44,13 +44,15 @@ class Planned:
         return content_of(self.table)
 
     def write(self, folder: Path) -> None:
-        """Write table and files into a run's folder; what is there already is left alone."""
+        """Write table and files into a run's folder; vectors and images that are there are left alone.
+
+        The table that is there can differ from this one in columns that change no sample; this one's count.
+        """
         for name, source in self.files.items():
             path = folder / FOLDER / name
             if not path.exists():
                 write_atomic(path, read_bytes(source) if isinstance(source, Path) else npy(source))
-        if not (folder / TABLE).exists():
-            write_table(folder / TABLE, self.table)
+        write_table(folder / TABLE, self.table)
 
 
 @dataclass(frozen=True, eq=False)

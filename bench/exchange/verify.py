@@ -217,9 +217,10 @@ def _card(bundle: Bundle) -> Mapping[str, Any]:
 
 
 def _check_declaration(number: Number, row: Mapping[str, Any], metric: Metric) -> None:
-    for field in ("unit", "higher_is_better"):
-        if row[field] != getattr(metric, field):
-            raise Refused(f"{number}: {field} is {row[field]!r}, but {metric.name} declares {getattr(metric, field)!r}")
+    ours = {"unit": metric.unit, "higher_is_better": metric.direction(number.statistic)}
+    for field, value in ours.items():
+        if row[field] != value:
+            raise Refused(f"{number}: {field} is {row[field]!r}, but {metric.name} declares {value!r}")
 
 
 def _declared(bundle: Bundle, name: str) -> Metric | None:

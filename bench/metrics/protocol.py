@@ -93,6 +93,7 @@ class Statistic:
         range: where it differs from the metric's range.
         replicated: whether the rows `REPLICATE` of `Result.per_item` are values of this statistic.
         of_references: whether it says nothing of samples, so that no failure of a method changes it.
+        higher_is_better: where it differs from the metric's.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Statistic:
     range: Range | None = None
     replicated: bool = False
     of_references: bool = False
+    higher_is_better: bool | None = None
 
     @property
     def words(self) -> str:
@@ -135,7 +137,8 @@ class Evaluation:
     """Everything that a metric may read: tidy tables and feature matrices, in the order of the dataset's list.
 
     Attributes:
-        samples: a row per sample: item, subject, index, status (`bench.status.SampleStatus`) and the group columns.
+        samples: a row per sample: item, subject, index, status (`bench.status.SampleStatus`), the group columns, and
+            where samples were asked for a face's parameters `asked` (`bench.conditions.asked`).
         references: a row per item: item, subject, status, group columns.
         targets: a row per target: subject, image, status; may be empty.
         features: by extractor name, e.g. "arcface", "flame", "inception", "dinov2".
@@ -299,6 +302,7 @@ class Metric:
         sample_range: smallest and largest possible number per sample, where it differs from `range`.
         recompute: its numbers from the rows of a bundle, or None where these do not decide them; it raises
             `Contradiction`. None where its numbers need features.
+        columns: of `Evaluation.samples`, which not every run has: without them the run has no such number.
     """
 
     name: str
@@ -316,6 +320,12 @@ class Metric:
     tolerance: Tolerance = Tolerance()
     sample_range: Range | None = None
     recompute: Callable[[Tables], Recomputed | None] | None = None
+    columns: tuple[str, ...] = ()
+
+    def direction(self, name: str) -> bool | None:
+        """Return whether more of a statistic is better; None where neither direction is."""
+        own = next((one.higher_is_better for one in self.statistics if one.name == name), None)
+        return self.higher_is_better if own is None else own
 
     def statistic(self, name: str) -> Statistic:
         """Return the declaration of a statistic.

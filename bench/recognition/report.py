@@ -162,23 +162,19 @@ def quality_table(looked: pd.DataFrame, judge: str) -> Table:
     return simple(["set", *names], rows, f"The sets, seen by {judge}")
 
 
-def write(folder: Path, outcome: Outcome) -> Path:
+def write(folder: Path, outcome: Outcome) -> list[Table]:
     """Write the report: `index.html`, `table2.md`, `.tex`, `.csv`, and `results.parquet` with a row per seed and set.
 
     Returns:
-        The folder.
+        Our tables, the main one first.
     """
     main = table(summarise(outcome.results, outcome.real), outcome.recognisers, outcome.sets)
-    tables = [
-        main,
-        best_epochs(outcome.logs, outcome.sets),
-        quality_table(outcome.quality, outcome.judge),
-        published_table(PUBLISHED),
-    ]
+    ours = [main, best_epochs(outcome.logs, outcome.sets), quality_table(outcome.quality, outcome.judge)]
+    tables = [*ours, published_table(PUBLISHED)]
     write_table(folder / "results.parquet", outcome.results)
     write_atomic(folder / "table2.csv", frame(main).to_csv(index=False).encode())
     write_atomic(folder / "table2.md", "\n".join(f"## {one.title}\n\n{markdown(one)}" for one in tables).encode())
     write_atomic(folder / "table2.tex", "\n".join(latex(one) for one in tables).encode())
     summary = [("method", outcome.label), ("recipe", outcome.recipe)]
     write_atomic(folder / "index.html", render(Page("Experiment", main.title, summary=summary, tables=tables)))
-    return folder
+    return ours

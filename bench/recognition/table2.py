@@ -43,6 +43,7 @@ from bench.recognition.rendered import Cast, Rendered, most_pairs, write_pairs
 from bench.recognition.report import Outcome, write
 from bench.recognition.testing import decisions, evaluate, table
 from bench.recognition.training import TrainOptions
+from bench.report.results import Finding, folder_of, write_finding
 from bench.runtime import Runtime
 from bench.spec import RunSpec, detector_id
 from bench.store import locked, read_json, read_table, write_table
@@ -157,7 +158,11 @@ def run(spec: RunSpec, plan: Table2) -> Path:
             recipe=plan.recipe.name,
             judge=plan.judge,
         )
-        return write(base / "report", outcome)
+        main, *others = write(base / "report", outcome)
+        title, dataset = main.title, spec.dataset.label
+        finding = Finding("table2", title, dataset, spec.method.shown, spec.profile, [main, *others])
+        write_finding(folder_of(spec.out, "table2", dataset), finding)
+        return base / "report"
 
 
 def _real(spec: RunSpec, plan: Table2, base: Path) -> FaceSet:

@@ -61,9 +61,15 @@ def published(name: str = "arc2face_table1") -> pd.DataFrame:
     )
 
 
-def published_table(name: str = "arc2face_table1") -> Table:
-    """Return a published table as its paper lays it out: methods as rows, metrics over datasets as columns."""
+def published_table(name: str = "arc2face_table1", only: Sequence[str] = ()) -> Table:
+    """Return a published table as its paper lays it out: methods as rows, metrics over datasets as columns.
+
+    Args:
+        name: of the table.
+        only: the papers' names of the metrics that are shown; empty for all.
+    """
     frame = published(name)
+    frame = frame[frame["metric"].isin(only)] if only else frame
     metrics = list(dict.fromkeys(frame["metric"]))
     found = dict.fromkeys(zip(frame["metric"], frame["dataset"], strict=True))
     heads = sorted(found, key=lambda head: metrics.index(head[0]))

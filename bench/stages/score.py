@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench import registry
+from bench.conditions.asked import ASKED, with_asked
 from bench.console import say
 from bench.csvs import csv_for_people
 from bench.data.photos import group_columns
@@ -48,7 +49,7 @@ def score(job: Job) -> None:
     folder = job.folder / "scores"
     evaluation = assemble(job)
     _warn(evaluation)
-    metrics = wanted(job.spec, scored_before(folder))
+    metrics = measurable(wanted(job.spec, scored_before(folder)), evaluation.samples)
     results = {metric.name: in_range(metric, with_prompts(metric, evaluation)) for metric in metrics}
     table = scores_table(metrics, results, evaluation)
     write_table(folder / "scores.parquet", table)
@@ -84,6 +85,11 @@ def wanted(spec: RunSpec, before: Sequence[str] = ()) -> list[Metric]:
     others = _importable(before if spec.protocol.metrics else registry.entries("metrics"))
     every = {metric.name: metric for metric in (*others, *named) if set(metric.needs) <= roles}
     return [every[name] for name in sorted(every)]
+
+
+def measurable(metrics: Iterable[Metric], samples: pd.DataFrame) -> list[Metric]:
+    """Return the metrics without those that read a column which the samples of the run do not have."""
+    return [metric for metric in metrics if set(metric.columns) <= set(samples)]
 
 
 def _named(name: str, roles: set[str], evaluator: str) -> Metric:
@@ -153,7 +159,9 @@ def assemble(job: Job) -> Evaluation:
     of_photos = _read(photos, spec)
     columns = [column for name in tables for column in _columns(name, networks[name], tables[name])]
     return Evaluation(
-        samples=_samples(samples.frame, read_faces(samples, spec), rows[references], groups),
+        samples=with_asked(
+            _samples(samples.frame, read_faces(samples, spec), rows[references], groups), job.samples, job.folder
+        ),
         references=rows[references].reset_index(drop=True),
         targets=rows[targets].reset_index(drop=True),
         features={c.name: _features(c, tables, of_photos, references, targets) for c in columns},
@@ -314,6 +322,7 @@ def scores_table(metrics: Sequence[Metric], results: dict[str, Result], evaluati
         {
             **one.row(),
             **{name: getattr(metric, name) for name in OF_METRIC},
+            "higher_is_better": metric.direction(one.number.statistic),
             "relation": evaluation.recognisers.get(one.number.variant, ""),
         }
         for metric in metrics
@@ -327,7 +336,8 @@ def samples_table(evaluation: Evaluation, results: dict[str, Result]) -> pd.Data
     """Return a row per sample: what it is, its status, its status under each network, and every per-sample number."""
     columns = [r.per_sample for r in results.values() if r.per_sample is not None]
     statuses = pd.DataFrame({f"status[{name}]": values for name, values in evaluation.statuses.items()})
-    return pd.concat([evaluation.samples.reset_index(drop=True), statuses, *columns], axis=1)
+    samples = evaluation.samples.reset_index(drop=True).drop(columns=ASKED, errors="ignore")
+    return pd.concat([samples, statuses, *columns], axis=1)
 
 
 def references_table(evaluation: Evaluation) -> pd.DataFrame:

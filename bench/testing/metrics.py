@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from bench import registry
+from bench.conditions.asked import ASKED
 from bench.extractors.protocol import columns_of
 from bench.metrics.protocol import NUMBER, Evaluation, Metric, Number, Pairing, Result, Score
 from bench.testing.odd_data import EMPTY, ODD_DATA, World
-from bench.testing.world import OF_WHOLE_IMAGES, ROLES, cut, evaluation, fail, reorder, with_roles
+from bench.testing.world import OF_WHOLE_IMAGES, ROLES, cut, evaluation, fail, reorder, with_asked, with_roles
 
 OF_GROUPS_OF_SUBJECTS = ("standard_error", "bias_corrected")
 """Names of statistics that follow the division of subjects into groups, as an interval by the jackknife does."""
@@ -56,7 +57,8 @@ def world_of(metric: Metric) -> World:
     features = [role for role in own if role not in pairs]
 
     def world(items: int = 24, per_item: int = 5, per_subject: int = 1, targets: int = 2) -> Evaluation:
-        return with_roles(evaluation(items, per_item, per_subject, targets), features, pairs)
+        made = with_roles(evaluation(items, per_item, per_subject, targets), features, pairs)
+        return with_asked(made) if ASKED in metric.columns else made
 
     return world
 

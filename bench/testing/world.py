@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.conditions.asked import ASKED, LENGTH
 from bench.metrics.protocol import Evaluation, Features
 from bench.status import SampleStatus
 
@@ -178,6 +179,14 @@ def with_roles(given: Evaluation, features: Collection[str] = (), pairs: Collect
         roles={**given.roles, **{role: role for role in names}},
         statuses={**given.statuses, **{role: given.statuses["lpips"] for role in names}},
     )
+
+
+def with_asked(given: Evaluation) -> Evaluation:
+    """Return an evaluation whose samples were asked for about what the network `flame` reads of them."""
+    read = given.features["flame"].samples.astype(np.float64)
+    noise = np.random.default_rng(11).normal(0, 0.1, (len(read), LENGTH))
+    noise[:, : read.shape[1]] += read
+    return replace(given, samples=given.samples.assign(**{ASKED: pd.Series(list(noise), dtype=object)}))
 
 
 def fail(given: Evaluation, rows: Rows, status: str) -> Evaluation:

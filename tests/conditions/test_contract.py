@@ -1,24 +1,37 @@
 """What a source of conditions promises (`bench.testing`): those that come with the project."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from bench import registry
 from bench.conditions.default import DefaultOptions
 from bench.errors import UserError
+from bench.identities import fitting
 from bench.testing import conditions_contract
+from bench.testing.conditions import EMBEDDING
 from bench.testing.images import PEOPLE
 
 SOURCES = sorted(registry.BUILT_IN["conditions"])
 PROMISES = [*conditions_contract(registry.get("conditions", "default"), {})]
 
 
+@pytest.fixture(scope="module")
+def fit(tmp_path_factory):
+    """A fit on embeddings as long as those of the contract's people."""
+    folder = tmp_path_factory.mktemp("fit")
+    rows = np.random.default_rng(0).normal(size=(20, EMBEDDING))
+    origin = {"recogniser": "arcface"}
+    fitting.write(lambda: iter([(rows, np.arange(20))]), fitting.FitOptions(), folder, origin)
+    return folder
+
+
 @pytest.fixture
-def values(tmp_path):
-    """Options of a source: `table` reads a file with a row for each item."""
+def values(tmp_path, fit):
+    """Options of a source: `table` reads a file with a row for each item, `components` a fit."""
     rows = {"item": PEOPLE, "components": [3, 5, 8], "friend_item": PEOPLE[::-1], "note": ["a", "b", "c"]}
     pd.DataFrame(rows).to_csv(tmp_path / "table.csv", index=False)
-    return {"table": {"file": tmp_path / "table.csv"}}
+    return {"table": {"file": tmp_path / "table.csv"}, "components": {"fit": fit, "kept": (2, 512)}}
 
 
 @pytest.mark.parametrize("promise", PROMISES)

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 
 from bench.conditions.averaging import Averaging, AveragingOptions
+from bench.conditions.components import Components, ComponentsOptions
 from bench.conditions.default import Default, DefaultOptions
 from bench.conditions.interpolation import Interpolation, InterpolationOptions, partners
 from bench.conditions.protocol import Inputs
 from bench.conditions.table import Table, TableOptions
 from bench.errors import UserError
+from bench.identities import fitting
 
 ITEMS = pd.DataFrame({"item": ["a", "b", "c"], "subject": ["A", "B", "C"], "image": ["a.png", "b.png", "c.png"]})
 VECTORS = {"a.png": np.float32([2, 0]), "b.png": np.float32([0, 3]), "a2.png": np.float32([0, 4])}
@@ -144,3 +146,44 @@ def test_no_pickle_is_read(tmp_path):
     (tmp_path / "t.csv").write_text("item,embedding\na,bad.npy\n")
     with pytest.raises(UserError, match=r"cannot be read as \.npy"):
         Table(TableOptions(file=tmp_path / "t.csv")).table(inputs())
+
+
+def fitted(folder, vectors, recogniser="arcface", length="raw"):
+    """A fit on vectors, each an image of its own person."""
+    rows = np.asarray(vectors, np.float64)
+
+    def blocks():
+        yield rows, np.arange(len(rows))
+
+    fitting.write(blocks, fitting.FitOptions(length=length), folder, {"recogniser": recogniser})
+    return folder
+
+
+def test_embeddings_are_rebuilt_from_their_first_components(tmp_path):
+    # Mean (0, 2); the first component is (1, 0), the second (0, 1).
+    fit = fitted(tmp_path, [[4, 2], [-4, 2], [0, 3], [0, 1]])
+    found = Components(ComponentsOptions(fit=fit, kept=(1, 2))).table(inputs(ITEMS[:2]))
+    assert found["kept"].tolist() == [1, 1, 2, 2] * 2
+    assert found["seed_index"].tolist() == [0, 1] * 4
+    # a is (2, 0): with one component it is (2, 2); b is (0, 3): its first component alone gives the mean.
+    np.testing.assert_allclose(np.stack(found["embedding"])[::2], [[0.5**0.5] * 2, [1, 0], [0, 1], [0, 1]], atol=1e-12)
+
+
+def test_a_fit_on_unit_vectors_rebuilds_unit_vectors(tmp_path):
+    fit = fitted(tmp_path, [[3, 4], [3, -4], [5, 0]], length="unit")
+    found = Components(ComponentsOptions(fit=fit, kept=(1,))).table(inputs(ITEMS[:1]))
+    # Mean (2.2 / 3, 0) and first component (0, 1): of (1, 0) only the mean is left.
+    np.testing.assert_allclose(found["embedding"][0], [1, 0], atol=1e-12)
+
+
+def test_components_of_an_item_without_a_face(tmp_path):
+    found = Components(ComponentsOptions(fit=fitted(tmp_path, np.eye(2)), kept=(1,))).table(inputs())
+    assert found.loc[found["item"] == "c", "embedding"].isna().all()
+
+
+def test_a_fit_that_does_not_fit_is_refused(tmp_path):
+    fit = fitted(tmp_path, np.eye(2), recogniser="judge")
+    with pytest.raises(UserError, match=r"is of recogniser judge, not of conditions\.recogniser=arcface"):
+        Components(ComponentsOptions(fit=fit)).table(inputs())
+    with pytest.raises(UserError, match="512 components; allowed are 1 to 2"):
+        Components(ComponentsOptions(fit=fit, recogniser="judge", kept=(512,))).table(inputs())

@@ -19,6 +19,8 @@ from bench.version import __version__
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from bench.report.page.strip import Shot
+
 HERE = Path(__file__).parent
 
 
@@ -33,11 +35,12 @@ class Notice:
 
 @dataclass(frozen=True)
 class Tile:
-    """One of the few numbers at the top: what it is, its value, and its interval or counts."""
+    """One of the few numbers at the top: what it is, its value, its interval and counts, what its judge is."""
 
     label: str
     value: str
     detail: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,31 +59,50 @@ class Page:
     Attributes:
         kind: what sort of page ("Report of a run").
         title: its heading.
+        lead: how good and how sure, in a sentence; "" for none.
         summary: terms and texts under the heading.
-        notices: see `Notice`.
+        notices: see `Notice`; alarms come before everything else.
         tiles: see `Tile`.
-        tables: in their order.
+        strip: heading -> samples below it (`bench.report.page.strip`).
+        overview: tables before the figures.
+        missing: numbers that the overview leaves out because no run has them, with the reason.
         figures: files in the folder of the page.
+        tables: after the figures, in their order.
+        every: tables that are folded away: all numbers.
         samples: what `bench.report.page.samples` makes; None for a page without samples.
         facts: the provenance.
     """
 
     kind: str
     title: str
+    lead: str = ""
     summary: list[tuple[str, str]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     tiles: list[Tile] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    strip: list[tuple[str, list[Shot]]] = field(default_factory=list)
+    overview: list[Table] = field(default_factory=list)
+    missing: list[tuple[str, str]] = field(default_factory=list)
     figures: list[Written] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    every: list[Table] = field(default_factory=list)
     samples: dict[str, Any] | None = None
     facts: list[Facts] = field(default_factory=list)
 
 
 def render(page: Page) -> bytes:
-    """Return the page as UTF-8 HTML.
+    """Return the page as UTF-8 HTML."""
+    return filled("page.html", page=page, parts=_parts(page))
+
+
+def filled(template: str, **values: Any) -> bytes:
+    """Return a template of this folder with its values, as UTF-8 HTML; every text is escaped.
 
     Its content security policy allows this script and this style by their sha256, images of its own folder, and
     nothing else: a name that brings a script along could not run it even if it were not escaped.
+
+    Args:
+        template: name of the file.
+        **values: what it names besides `version`, `one_table`, `policy`, `style` and `script`.
     """
     from markupsafe import Markup
 
@@ -89,10 +111,13 @@ def render(page: Page) -> bytes:
         f"default-src 'none'; img-src 'self' file: data:; style-src {_allowed(style)}; script-src {_allowed(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    html = _environment().get_template("page.html").render(
-        page=page, parts=_parts(page), version=__version__, one_table=_table, policy=policy,
-        style=Markup(style), script=Markup(script),
-    )  # fmt: skip
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            version=__version__, one_table=_table, policy=policy, style=Markup(style), script=Markup(script), **values
+        )
+    )
     return html.encode("utf-8", "replace")
 
 
@@ -131,16 +156,17 @@ def _breakable(text: str) -> str:
 def _parts(page: Page) -> list[tuple[str, str]]:
     """Return the sections that the page has: id and heading."""
     has = [
-        ("overview", "Overview", page.notices or page.tiles),
-        ("numbers", "Numbers", page.tables),
+        ("overview", "Overview", page.notices or page.tiles or page.overview),
         ("figures", "Figures", page.figures),
+        ("numbers", "Numbers", page.tables or page.every),
+        ("item", "By item", page.samples and len(page.samples["runs"]) > 1),
         ("images", "Samples", page.samples),
         ("provenance", "Provenance", page.facts),
     ]
     return [(id_, text) for id_, text, content in has if content]
 
 
-def _table(table: Table, number: int) -> str:
+def _table(table: Table, number: int | str) -> str:
     """Return a table as HTML (already escaped); equal notes of cells share one letter."""
     from markupsafe import Markup
 

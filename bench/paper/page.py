@@ -1,0 +1,128 @@
+"""One page with every table and figure of the paper: ours, the published numbers, and what is missing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.paper.contents import CONTENTS, Item
+from bench.report.model import Cell, Column, Table, Written
+from bench.report.page.render import filled
+from bench.report.published import published_table
+from bench.report.results import PAPER, Finding, findings
+from bench.store import write_atomic
+
+TITLE = "Arc2Face, table by table and figure by figure"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one experiment found on one dataset, as the page shows it.
+
+    Attributes:
+        heading: method, dataset and profile.
+        folder: of its figures, relative to the page.
+        tables: in their order.
+        figures: in their order.
+        notes: a sentence each.
+    """
+
+    heading: str
+    folder: str
+    tables: list[Table]
+    figures: list[Written]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table or figure of the paper, as the page shows it.
+
+    Attributes:
+        id: of its place on the page.
+        number: as the paper has it.
+        title: see `Item`.
+        shows: see `Item`.
+        missing: what is missing and the command that makes it; "" where nothing is.
+        parts: ours.
+        published: the published numbers; None where none is known.
+        said: see `Item`.
+    """
+
+    id: str
+    number: str
+    title: str
+    shows: str
+    missing: str
+    parts: list[Part]
+    published: Table | None
+    said: str
+
+
+def command(experiment: str, overrides: Sequence[str]) -> str:
+    """Return the command that runs an experiment.
+
+    >>> command("fig10", ["out=my runs"])
+    "python -m bench run experiment=fig10 'out=my runs'"
+    """
+    return shlex.join(["python", "-m", "bench", "run", f"experiment={experiment}", *overrides])
+
+
+def missing(out: Path, dataset: str) -> list[str]:
+    """Return the experiments that have found nothing yet on a dataset, in the paper's order."""
+    known = {found.experiment for _, found in findings(out) if found.dataset == dataset}
+    return [item.experiment for item in CONTENTS if item.experiment and item.experiment not in known]
+
+
+def write_page(out: Path, overrides: Sequence[str]) -> Path:
+    """Write `paper/index.html` below the folder of the runs.
+
+    Args:
+        out: folder of all runs.
+        overrides: of the command, for the commands that make what is missing.
+
+    Returns:
+        The page.
+    """
+    base = out / PAPER
+    found = [(str(folder.relative_to(base)), finding) for folder, finding in findings(out)]
+    sections = [_section(item, found, overrides) for item in CONTENTS]
+    have = sum(bool(section.parts) for section in sections)
+    summary = [("Tables and figures", f"{have} of {len(sections)}")]
+    table = checklist(sections)
+    page = filled("paper.html", title=TITLE, summary=summary, checklist=table, sections=sections)
+    write_atomic(base / "index.html", page)
+    return base / "index.html"
+
+
+def _section(item: Item, found: Sequence[tuple[str, Finding]], overrides: Sequence[str]) -> Section:
+    own = [(folder, one) for folder, one in found if item.experiment and one.experiment == item.experiment]
+    parts = [
+        Part(f"{one.method} on {one.dataset}, profile {one.profile}", folder, one.tables, one.figures, one.notes)
+        for folder, one in own
+    ]
+    published = published_table(item.published.table, item.published.metrics) if item.published else None
+    return Section(
+        item.id, item.number, item.title, item.shows, _missing(item, parts, overrides), parts, published, item.said
+    )
+
+
+def _missing(item: Item, parts: Sequence[Part], overrides: Sequence[str]) -> str:
+    if parts:
+        return ""
+    if item.experiment:
+        return f"This command makes it: {command(item.experiment, overrides)}"
+    return f"No experiment makes it. By hand: {item.by_hand}."
+
+
+def checklist(sections: Sequence[Section]) -> Table:
+    """Return a row per table and figure: whether it is there, for which runs, and what makes it."""
+    columns = [Column(name, numeric=False) for name in ("of the paper", "about", "here", "published", "to do")]
+    rows = []
+    for section in sections:
+        here = "; ".join(part.heading for part in section.parts) or "missing"
+        known = "numbers" if section.published else "no number"
+        rows.append([Cell(text) for text in (section.number, section.title, here, known, section.missing)])
+    return Table("What is there, and what is missing", columns, rows)
