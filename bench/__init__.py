@@ -6,6 +6,9 @@
     comparison = compare(["runs/…", "runs/…"])       # comparison.scores, comparison.differences
     figure = figures.similarity(comparison.runs, "arcface")  # a matplotlib figure
 
+    run = bench.run(["method=copy"])                 # what `python -m bench run method=copy` does
+    run = bench.evaluate(images, references)         # arrays or paths in, the same data frames out
+
 Nothing is imported before it is used.
 """
 
@@ -17,15 +20,16 @@ from typing import TYPE_CHECKING, Any
 from bench.version import __version__
 
 if TYPE_CHECKING:
+    from bench.interface import evaluate, run
     from bench.report import figures
     from bench.report.compare import Comparison, compare
     from bench.report.frames import Run, load_run
 
-__all__ = ["Comparison", "Run", "__version__", "compare", "figures", "load_run"]
+__all__ = ["Comparison", "Run", "__version__", "compare", "evaluate", "figures", "load_run", "run"]
 
 _MODULES = {
     "Comparison": "bench.report.compare", "Run": "bench.report.frames", "compare": "bench.report.compare",
-    "load_run": "bench.report.frames",
+    "evaluate": "bench.interface", "load_run": "bench.report.frames", "run": "bench.interface",
 }  # fmt: skip
 
 

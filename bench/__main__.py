@@ -22,10 +22,12 @@ HYDRA_VERBS = {
     "score": "compute the metrics",
 }
 VERBS = {
+    "work": ("bench.cli.work:main", "make some shards of a run that was begun, under any scheduler"),
     "report": ("bench.cli.report:main", "write the report of a run (again)"),
     "compare": ("bench.cli.compare:main", "put runs side by side, with paired differences"),
     "paper": ("bench.cli.paper:main", "put every table and figure of the paper on one page"),
     "export": ("bench.cli.export:main", "write a run as a bundle for others: numbers, no people"),
+    "contribute": ("bench.cli.contribute:main", "fill the empty slots of the paper's Table 1"),
     "leaderboard": ("bench.cli.leaderboard:main", "check bundles of many people and put them on one page"),
     "check": ("bench.cli.check:main", "hold a run against a golden file; for CI"),
     "data": ("bench.cli.data:main", "make lists and embedded data; remove a person"),

@@ -54,3 +54,10 @@ def _torch_fault(device: str) -> str:
     if int(device.partition(":")[2] or 0) >= count:
         return f"torch finds {count} GPU{'s' if count > 1 else ''} here, cuda:0 to cuda:{count - 1}"
     return ""
+
+
+def gpus() -> list[str]:
+    """Return the GPUs that torch sees here: "cuda:0", "cuda:1", …"""
+    import torch
+
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]

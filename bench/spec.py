@@ -206,13 +206,23 @@ class Evaluator(Spec):
         return {**self.recognisers, **self.extractors}
 
 
+Gpu = Annotated[str, Field(pattern=r"^cuda:[0-9]+$")]
+
+
 class Execution(Spec):
     """Where and how the work is done; recorded, never part of an identity.
 
     Attributes:
+        engine: what starts the processes: "local" (this machine), "slurm" (arrays of jobs), "ray" (tasks of a cluster),
+            "manual" (the user, by `python -m bench work`).
         device: "cpu", "cuda", "cuda:1"; "auto": a GPU where torch and ONNX Runtime can use one, else the CPU.
+        devices: the GPUs of a machine that its processes share out, one each; "auto": all of them.
         workers: processes.
         threads: of every process; another number changes last digits.
+        attempts: how often a shard is tried whose process ended.
+        shard_minutes: a process ends where a shard takes longer; None: it may take any time.
+        sbatch: further options of sbatch, by their long names.
+        address: of a Ray cluster; "": RAY_ADDRESS, else a Ray of this machine.
         shard_size: items in a shard.
         order: in which shards run.
         on_existing: what happens with results that exist: "only_missing" adds what is not there, "never" leaves the run
@@ -220,9 +230,15 @@ class Execution(Spec):
         retry: which samples that exist are made again: "none", or those with "errors", that the method failed to make.
     """
 
+    engine: Annotated[Literal["local", "slurm", "ray", "manual"], RECORDED] = "local"
     device: Annotated[str, RECORDED] = "cpu"
+    devices: Annotated[Literal["auto"] | Annotated[tuple[Gpu, ...], Field(min_length=1)], RECORDED] = "auto"
     workers: Annotated[int, Field(ge=1), RECORDED] = 1
     threads: Annotated[int, Field(ge=1), RECORDED] = 1
+    attempts: Annotated[int, Field(ge=1), RECORDED] = 3
+    shard_minutes: Annotated[float | None, Field(gt=0), RECORDED] = None
+    sbatch: Annotated[dict[str, str | bool | int | float], RECORDED] = Field(default_factory=dict)
+    address: Annotated[str, RECORDED] = ""
     shard_size: Annotated[int, Field(ge=1), RECORDED] = 16
     order: Annotated[Literal["list", "reversed", "shuffled"], RECORDED] = "list"
     on_existing: Annotated[Literal["only_missing", "never", "always"], RECORDED] = "only_missing"

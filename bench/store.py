@@ -19,8 +19,8 @@ import io
 import json
 import os
 import shutil
-import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.console import say
+from bench import processes
 from bench.errors import UserError
 from bench.hashing import sha256_bytes
+from bench.locks import held
+from bench.processes import Process
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +46,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".tmp-{os.getpid()}-{threading.get_ident()}-{path.name}"[:200]
+        temporary = _temporary(path)
         try:
             with temporary.open("wb") as file:
                 file.write(data)
@@ -246,35 +248,48 @@ def shard_table(folder: Path, name: str) -> ShardTable:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for this process; wait for another one that holds it, and name it on stderr.
 
-    The lock is the operating system's and ends with the process, however it ends.
+    The lock is the operating system's and ends with the process, however it ends (`bench.locks`).
     """
-    from filelock import FileLock, Timeout
-
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    holder = folder / ".holder.json"
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"waiting for {_holder(holder)}, which works on {folder}")
-        lock.acquire()
-    try:
-        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname()})
+    with held(folder):
         yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def _holder(path: Path) -> str:
-    try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {holder['pid']} on {holder['host']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"
 
 
 def sweep(folder: Path) -> None:
-    """Delete what a killed process left half written; call it while the folder is locked."""
-    for path in folder.rglob(".tmp-*"):
-        path.unlink(missing_ok=True)
+    """Delete what dead processes left half written; call it while the folder is locked.
+
+    Others may be at work: what a living process of this machine writes stays, and what one of another machine wrote in
+    the last hour.
+    """
+    for path in folder.rglob(f"{_TEMPORARY}*"):
+        if _is_left_over(path):
+            path.unlink(missing_ok=True)
+
+
+_TEMPORARY = ".tmp-"
+_OLD = 3600
+"""Seconds after which a temporary file of another machine counts as left over."""
+
+
+def _temporary(path: Path) -> Path:
+    """Return a name next to a file that no other process or thread uses, and that says whose it is."""
+    me = processes.this()
+    return path.parent / f"{_TEMPORARY}{me.host}~{me.pid}~{me.start}~{threading.get_ident()}~{path.name}"[:200]
+
+
+def _is_left_over(path: Path) -> bool:
+    host, _, rest = path.name.removeprefix(_TEMPORARY).partition("~")
+    numbers = rest.split("~")[:2]
+    if len(numbers) < 2 or not all(number.isdecimal() for number in numbers):
+        # An older version's, which did not say whose it is.
+        return True
+    is_dead = Process(host, *map(int, numbers)).is_dead()
+    return _age(path) > _OLD if is_dead is None else is_dead
+
+
+def _age(path: Path) -> float:
+    """Return the seconds since a file was written; 0 where it has just gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

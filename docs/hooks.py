@@ -41,7 +41,7 @@ MODULES = {
     ),
     "reference/reports.md": (
         "Reports",
-        ["bench.report.frames", "bench.report.compare", "bench.report.ranking", "bench.report.paper",
+        ["bench.interface", "bench.report.frames", "bench.report.compare", "bench.report.ranking", "bench.report.paper",
          "bench.report.published", "bench.report.figures", "bench.report.grids", "bench.report.golden",
          "bench.exchange"],
     ),

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.console import Parser, say, show, table
 from bench.errors import UserError
+from bench.report import figures
 from bench.report.compare import Comparison, newest
 from bench.report.compare import compare as compare_runs
 from bench.report.model import Cell, Mark
@@ -38,6 +39,9 @@ def main(argv: Sequence[str]) -> int:
     # The paper's layout: datasets next to each other.
     if len(comparisons) > 1:
         write_tables(base / "table1", paper_table(*comparisons))
+        figures.clear(base, (figures.SIMILARITIES,))
+        if drawing := figures.over_datasets(dict(zip(names(comparisons), comparisons, strict=True))):
+            figures.write(drawing, base)
     if arguments.json:
         show(json.dumps(results, indent=2, ensure_ascii=False))
     return 0

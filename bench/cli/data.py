@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--out", type=Path, required=True, help="CSV file to write")
         _OWN.get(name, lambda _: None)(command)
     _mini_arguments(_command(commands, "mini", _mini, "images of the embedded world"))
+    _croissant_arguments(_command(commands, "croissant", _croissant, "description of a list for programs (Croissant)"))
     _remove_arguments(_command(commands, "remove", _remove, "takes a person out of lists and runs"))
     return parser
 
@@ -93,6 +94,16 @@ def _mini_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--size", type=_positive, default=256, help="side of an image in pixels (256)")
 
 
+def _croissant_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--table", type=Path, required=True, help="the list, or truth.csv of the embedded world")
+    command.add_argument("--out", type=Path, required=True, help="JSON file to write, in the folder of the table")
+    command.add_argument("--name", required=True, help="of the dataset")
+    command.add_argument("--description", required=True, help="what it is, in a sentence")
+    command.add_argument("--licence", required=True, help="its name or address")
+    command.add_argument("--url", default="", help="where it is described")
+    command.add_argument("--synthetic", action="store_true", help="no real person is in it")
+
+
 def _remove_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("subject", help="the person, as the column `subject` has it")
     command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (runs)")
@@ -131,6 +142,15 @@ def _folder(options: argparse.Namespace) -> Said:
     from bench.data.folder import folder_list
 
     return _written(folder_list(options.root), options.out)
+
+
+def _croissant(options: argparse.Namespace) -> Said:
+    from bench.data.croissant import About, describe
+    from bench.store import write_atomic
+
+    about = About(options.name, options.description, options.licence, options.url, options.synthetic)
+    write_atomic(options.out, describe(options.table, about))
+    return {"description": str(options.out)}, [f"{options.out}: describes {options.table}"]
 
 
 def _written(made: Listing, out: Path) -> Said:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import socket
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +24,8 @@ STAGES = {
     "extract": ("extract",),
     "score": ("score",),
 }
+FAILED = "failed-"
+"""Beginning of the name of a file that says how a job of a sweep failed."""
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """Makes Hydra raise what it would print."""
 
@@ -35,17 +40,54 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         UserError: the configuration is wrong; nothing was started.
     """
     os.environ[FULL_ERROR] = "1"
-    with tempfile.TemporaryDirectory(prefix="idbench-") as scratch:
-        with _plain_errors():
-            parsed = _parse(arguments)
-            flags = [argument for argument in arguments if argument not in parsed.overrides]
-            parsed.overrides = optional(parsed.overrides)
-            if parsed.multirun:
-                _validate_sweep(parsed)
-            ordered = [*flags, *parsed.overrides, f"hydra.sweep.dir={scratch}/sweep"]
-            _launch(verb, ordered, Path(scratch))
-        codes = [int(path.read_text()) for path in Path(scratch).glob("failed-*")]
-    return (1 if parsed.multirun else max(codes)) if codes else 0
+    with _plain_errors():
+        parsed = _parse(arguments)
+        flags = [argument for argument in arguments if argument not in parsed.overrides]
+        parsed.overrides = optional(parsed.overrides)
+        if parsed.multirun:
+            _validate_sweep(parsed)
+        with _scratch(_out(parsed) if parsed.multirun else None) as scratch:
+            sweep_dir = f"hydra.sweep.dir='{scratch}/sweep'"
+            _launch(verb, [*flags, *parsed.overrides, sweep_dir], scratch)
+            failed = _failed(scratch)
+            _show_failed(failed, scratch)
+    return (1 if parsed.multirun else max(one["code"] for one in failed)) if failed else 0
+
+
+@contextmanager
+def _scratch(out: Path | None) -> Iterator[Path]:
+    """Make a folder for what the jobs of one command leave: of a sweep, below `out`, which every node sees.
+
+    It is deleted, unless a job failed in another process, whose logs may lie in it.
+    """
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="idbench-" if out is None else ".sweep-", dir=out)).absolute()
+    try:
+        yield folder
+    finally:
+        if not any(_is_elsewhere(one) for one in _failed(folder)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _out(parsed: Any) -> Path:
+    """Return the folder of all runs; of several that a sweep names, the first."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    named = [o for o in OverridesParser.create().parse_overrides(parsed.overrides) if o.key_or_group == "out"]
+    if named and named[-1].is_sweep_override():
+        return Path(next(iter(named[-1].sweep_string_iterator())))
+    given = [o.input_line for o in named if o.input_line is not None]
+    with initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
+        config = compose(parsed.config_name or "config", overrides=[*given, *_search_path(parsed)])
+    GlobalHydra.instance().clear()
+    return Path(str(config.out))
+
+
+def _search_path(parsed: Any) -> list[str]:
+    return [f"hydra.searchpath=[file://{Path(parsed.config_dir).resolve()}]"] if parsed.config_dir else []
 
 
 def _parse(arguments: Sequence[str]) -> Any:
@@ -72,8 +114,11 @@ def optional(overrides: Sequence[str]) -> list[str]:
 
 
 def _may_be_absent(key: str, known: Collection[str]) -> bool:
-    """Return whether a key may be missing from the YAML: known options, a card's relations and an evaluator's parts."""
-    return key in known or key.startswith(("evaluator.", "method.card."))
+    """Return whether a key may be missing from the YAML.
+
+    So may known options, a card's relations, parts of an evaluator and options of sbatch.
+    """
+    return key in known or key.startswith(("evaluator.", "method.card.", "execution.sbatch."))
 
 
 def _refuse(message: str) -> NoReturn:
@@ -99,17 +144,18 @@ def _job(config: Any, verb: str, scratch: Path) -> None:
         from bench.experiment import run
 
         job = run(config, STAGES[verb])
-        if job is not None and _end(job, verb):
-            _count(scratch, 1)
+        if job is not None and (warning := _end(job, verb)):
+            _note_failure(config, scratch, 1, warning)
     # Hydra would add a line of its own, and end a sweep.
     except Exception as error:  # noqa: BLE001
         mistake = users_error(error)
-        say(f"error: {mistake}" if mistake else report_unexpected(error))
-        _count(scratch, 2 if mistake else 1)
+        text = f"error: {mistake}" if mistake else report_unexpected(error)
+        say(text)
+        _note_failure(config, scratch, 2 if mistake else 1, text.removeprefix("error: "))
 
 
-def _end(job: Any, verb: str) -> bool:
-    """Say how a run has ended; return whether nothing could be measured."""
+def _end(job: Any, verb: str) -> str:
+    """Say how a run has ended; return why nothing could be measured, "" where something was."""
     from bench.report import ending
     from bench.stages.record import SCORES
 
@@ -118,18 +164,38 @@ def _end(job: Any, verb: str) -> bool:
     elif verb == "generate":
         ended = ending.of_samples(job.sample_images().frame, job.spec.method.shown)
     else:
-        return False
+        return ""
     show(ended.text)
     if ended.warning:
         say(f"{'error' if ended.is_empty else 'warning'}: {ended.warning}")
-    return ended.is_empty
+    return str(ended.warning) if ended.is_empty else ""
 
 
-def _count(scratch: Path, code: int) -> None:
-    """Record a failure where the process that started the sweep, perhaps another one, finds it."""
-    handle, _ = tempfile.mkstemp(prefix="failed-", dir=scratch)
-    with os.fdopen(handle, "w") as file:
-        file.write(str(code))
+def _note_failure(config: Any, scratch: Path, code: int, text: str) -> None:
+    """Write down a failure where the process that started the sweep, perhaps on another machine, finds it."""
+    handle, _ = tempfile.mkstemp(prefix=FAILED, dir=scratch)
+    what = f"method={config.method.get('name')} dataset={config.dataset.get('name')}"
+    note = {"code": code, "what": what, "text": text, "host": socket.gethostname(), "pid": os.getpid()}
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(note, file)
+
+
+def _failed(scratch: Path) -> list[dict[str, Any]]:
+    """Return what the jobs that failed have written down."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(scratch.glob(f"{FAILED}*"))]
+
+
+def _is_elsewhere(failure: Mapping[str, Any]) -> bool:
+    """Return whether a job failed in another process, whose messages nobody may have seen."""
+    return (failure["host"], failure["pid"]) != (socket.gethostname(), os.getpid())
+
+
+def _show_failed(failed: Sequence[Mapping[str, Any]], scratch: Path) -> None:
+    elsewhere = [failure for failure in failed if _is_elsewhere(failure)]
+    for failure in elsewhere:
+        say(f"error: {failure['what']} on {failure['host']}: {failure['text']}")
+    if elsewhere:
+        say(f"logs of the launcher, if it keeps any: {scratch}")
 
 
 def register_resolvers() -> None:
@@ -180,12 +246,34 @@ def _validate_sweep(parsed: Any) -> None:
     if any((o.key_or_group or "") == "hydra/sweeper" for o in overrides):
         # Another sweeper chooses its combinations as it goes.
         return
-    extra = [f"hydra.searchpath=[file://{Path(parsed.config_dir).resolve()}]"] if parsed.config_dir else []
+    extra = _search_path(parsed)
     with initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
         combinations = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
         configs = [compose(parsed.config_name or "config", overrides=[*one, *extra]) for one in combinations]
     GlobalHydra.instance().clear()
     _refuse_repeats([spec for config in configs if (spec := check(config)) is not None])
+
+
+def spec_of(overrides: Sequence[str]) -> Any:
+    """Return the spec (`bench.spec.RunSpec`) of overrides as the command line has them.
+
+    Raises:
+        UserError: the configuration is wrong.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from bench.spec import resolve
+
+    register_resolvers()
+    # A script may itself be a Hydra application: its own configuration comes back.
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with _plain_errors(), initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
+            return resolve(compose("config", overrides=optional(overrides)))
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def _refuse_repeats(specs: Sequence[Any]) -> None:

@@ -105,7 +105,7 @@ def _page(run: Any, thumbnails: bool, statement: str) -> tuple[bytes, dict[str, 
     told += [*warning_notices(run.warnings), *state_notices({run.label: run})]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) if thumbnails else None
-        page = render(run_page(run, [score_table(run)], told, [], folder))
+        page = render(run_page(run, score_table(run), told, [], folder))
         pictures = {path.name: path.read_bytes() for path in Path(place).glob("thumbnails/*.jpg")}
     return page, pictures
 

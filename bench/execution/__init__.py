@@ -1,1 +1,1 @@
-"""Who runs the shards."""
+"""Who makes the shards: engines that start processes, and one loop that reads from the disk what is done."""

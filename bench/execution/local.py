@@ -1,47 +1,27 @@
-"""Shards on this machine: in this process, or in several that each load the networks once."""
+"""Shards of other work than a run's stages, on this machine: in this process, or in several that each load once.
+
+A process gets its set-up pickled: there is no folder of a run from which it could rebuild it, as engines need.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
-import random
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any
 
 from bench.console import progress
-from bench.errors import WorkFailedError
+from bench.errors import UserError, WorkFailedError
+from bench.execution.shards import in_order
+from bench.execution.work import Advance, Setup, Work, begun_ahead, ignore, limit_threads
 from bench.spec import Execution
-
-Advance = Callable[[int], object]
-"""Takes the number of images that were done."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """How a shard is made.
-
-    Attributes:
-        finish: (shard, what `begin` gave, advance); makes the shard.
-        begin: (shard, advance); what can be done beforehand, in a thread, while the shard before it is finished.
-        close: lets go of what the work holds; called once, when a process has made its last shard.
-    """
-
-    finish: Callable[[int, Any, Advance], None]
-    begin: Callable[[int, Advance], Any] | None = None
-    close: Callable[[], None] | None = None
-
-
-Setup = Callable[[], Work]
-"""Loads what the work needs, once in each process; picklable."""
 
 
 def run_shards(setup: Setup, shards: Sequence[int], sizes: Sequence[int], execution: Execution, what: str) -> None:
@@ -53,7 +33,12 @@ def run_shards(setup: Setup, shards: Sequence[int], sizes: Sequence[int], execut
         sizes: images in each shard, by shard number, for the progress bar.
         execution: workers, threads and order.
         what: the bar's label.
+
+    Raises:
+        UserError: `execution` asks for another engine than this machine.
     """
+    if execution.engine != "local":
+        raise UserError(f"execution={execution.engine} makes the stages of runs; this work takes execution=local")
     ordered = in_order(shards, execution.order)
     if not ordered:
         return
@@ -82,31 +67,12 @@ def closing(work: Work) -> Iterator[Work]:
 
 def _begun(work: Work, shards: Sequence[int], advance: Advance) -> Iterator[tuple[int, Any]]:
     """Yield each shard with what `begin` gave; the next one is begun while the caller finishes this one."""
-    if work.begin is None:
+    begin = work.begin
+    if begin is None:
         yield from ((shard, None) for shard in shards)
         return
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(work.begin, shards[0], advance)
-        for number, shard in enumerate(shards, 1):
-            begun = ahead.result()
-            if number < len(shards):
-                ahead = pool.submit(work.begin, shards[number], advance)
-            yield shard, begun
-
-
-def in_order(shards: Sequence[int], order: str) -> list[int]:
-    """Return the shards in the order of the list, reversed, or shuffled (with a fixed seed)."""
-    ordered = sorted(shards, reverse=order == "reversed")
-    if order == "shuffled":
-        random.Random(0).shuffle(ordered)
-    return ordered
-
-
-def limit_threads(threads: int) -> None:
-    """Fix the number of torch's threads in this process, loaded or not: sums depend on it in the last digits."""
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
+    for shard, begun in begun_ahead(lambda shard: begin(shard, advance), shards):
+        yield shard, begun.result()
 
 
 def _in_processes(setup: Setup, shards: list[int], sizes: Sequence[int], execution: Execution, done: Advance) -> None:
@@ -178,9 +144,5 @@ def _one(shard: int) -> None:
     [work] = _WORK
     if isinstance(work, Exception):
         raise work
-    for _, begun in _begun(work, [shard], _ignore):
-        work.finish(shard, begun, _ignore)
-
-
-def _ignore(count: int) -> None:
-    """Ignore progress: in a worker, its parent reports it."""
+    for _, begun in _begun(work, [shard], ignore):
+        work.finish(shard, begun, ignore)

@@ -121,10 +121,8 @@ class Fan:
         batch: Annotated[int, Field(gt=0), RECORDED] = 1
 
     def __init__(self, options: Options, runtime: Runtime) -> None:
-        try:
-            from face_alignment.models import FAN
-        except ImportError as error:
-            raise UserError("the landmarker fan needs a package: pip install 'idbench[fan]'") from error
+        from face_alignment.models import FAN
+
         self.options, self._device = options, runtime.device
         network = FAN(4)
         fill(network, load_state(options.weights), f"{options.weights} as 2DFAN-4")

@@ -17,7 +17,8 @@ from bench.report.compare import Comparison, compare
 from bench.report.figures import SIMILARITIES, Drawing, similarity
 from bench.report.frames import SIMILARITY, load_run
 from bench.report.model import Cell, Column, Table
-from bench.report.paper import MARKED, column_cells, counts, overview, paper_table, relation_note
+from bench.report.numbers import relation_note
+from bench.report.paper import MARKED, column_cells, counts, overview, paper_table
 from bench.report.results import WORK, Finding, drawn, folder_of, write_finding
 from bench.report.tables import simple, turned
 from bench.spec import RunSpec
@@ -83,7 +84,10 @@ def similarities(comparison: Comparison) -> Table:
     names = next(iter(comparison.runs.values())).recognisers
     numbers = [Number(SIMILARITY, name, "mean_detected") for name in names]
     columns = [Column("method", numeric=False)]
-    columns += [Column(name, "ID similarity", relation_note(comparison, name), better="higher") for name in names]
+    columns += [
+        Column(name, "ID similarity", relation_note(comparison.scores, name, comparison.headline), better="higher")
+        for name in names
+    ]
     columns += [Column("n", "samples"), Column("failed", "samples")]
     cells = [column_cells(comparison, number) for number in numbers]
     rows = []

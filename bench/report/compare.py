@@ -20,7 +20,7 @@ PARTLY = ("extractors", "metrics")
 """Fields in which runs may have different entries: what both have must agree, and is compared."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """Runs that may be compared.
 
@@ -41,6 +41,13 @@ class Comparison:
     differences: pd.DataFrame
     warnings: list[str]
     headline: str | None
+
+    def __repr__(self) -> str:
+        """Return what is compared, by whom, and how many warnings there are."""
+        judge = f"judge {self.headline}" if self.headline else "no independent judge"
+        return (
+            f"<Comparison of {', '.join(self.runs)}: {len(self.items)} items, {judge}, {len(self.warnings)} warnings>"
+        )
 
 
 def compare(folders: Sequence[Path | str]) -> Comparison:

@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.csvs import csv_for_people
 from bench.metrics.protocol import Number
 from bench.report.compare import Comparison
-from bench.report.frames import SIMILARITY, Run, item_means, of_number, similarity_of
+from bench.report.frames import SIMILARITY, Run, item_means, of_number
 from bench.report.model import Kind, Written
 from bench.report.numbers import Better, better, label, main_numbers, reads_recognisers
+from bench.report.plotted import front, item_pairs, points, similarities
 from bench.report.ranking import ALPHA
 from bench.report.tables import short
 from bench.store import write_atomic
@@ -40,12 +42,13 @@ MOST = 30
 SIMILARITIES = Kind(
     "similarity",
     "Distribution of ID similarity",
-    "A curve per method over its samples with a face; controls are thin.",
+    "A curve per method over its samples with a face; further right keeps the person better. Controls are thin.",
 )
 TRADEOFF = Kind(
     "tradeoff",
     "ID similarity against another number",
-    "A point per method with both 95 % intervals; the arrows point to the better side, controls are hollow.",
+    "A point per method with both 95 % intervals; the arrows point to the better side, controls are hollow. The grey "
+    "line joins the generators that no mixture of two others beats.",
 )
 DIFFERENCES = Kind(
     "differences",
@@ -68,12 +71,14 @@ class Drawing:
         parts: names that distinguish its files from others of its kind: a network, a number, two methods.
         variant: the same in a reader's words; "" where there is only one of its kind.
         figure: the chart.
+        data: what it shows, a row per mark; None where it shows images.
     """
 
     kind: Kind
     parts: tuple[str, ...]
     variant: str
     figure: Figure
+    data: pd.DataFrame | None = None
 
     @property
     def stem(self) -> str:
@@ -90,16 +95,57 @@ def density(values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.
 def similarity(runs: Mapping[str, Run], recogniser: str) -> Figure:
     """Draw the distribution of ID similarity, one curve per method, as the paper's Fig. 5 does; controls are thin."""
     figure, axes = new((6.4, 3.6))
+    _curves(axes, runs, recogniser, {name: style(number) for number, name in enumerate(runs)})
+    return figure
+
+
+def over_datasets(comparisons: Mapping[str, Comparison]) -> Drawing | None:
+    """Draw the distributions of ID similarity on several datasets next to each other, as the paper's Fig. 5 does.
+
+    A method has one colour on all of them. None where they share no recogniser.
+
+    Args:
+        comparisons: name of the dataset -> comparison.
+    """
+    recogniser = _shared_judge(list(comparisons.values()))
+    if recogniser is None:
+        return None
+    names = dict.fromkeys(name for comparison in comparisons.values() for name in comparison.runs)
+    styles = {name: style(number) for number, name in enumerate(names)}
+    figure, every = panels(len(comparisons))
+    for axes, (dataset, comparison) in zip(every, comparisons.items(), strict=True):
+        _curves(axes, comparison.runs, recogniser, styles)
+        axes.annotate(
+            short(dataset, 40), (0.01, 0.97), xycoords="axes fraction", va="top", fontsize=9, parse_math=False
+        )
+    data = pd.concat(
+        [similarities(one.runs, recogniser).assign(dataset=name) for name, one in comparisons.items()],
+        ignore_index=True,
+    )
+    return Drawing(SIMILARITIES, (recogniser,), recogniser, figure, data)
+
+
+def _shared_judge(comparisons: Sequence[Comparison]) -> str | None:
+    """Return the recogniser that is the headline everywhere, else the first that all have."""
+    every = [next(iter(one.runs.values())).recognisers for one in comparisons]
+    shared = [name for name in every[0] if all(name in names for names in every)]
+    judges = {one.headline for one in comparisons}
+    return next((name for name in shared if judges == {name}), next(iter(shared), None))
+
+
+def _curves(axes: Axes, runs: Mapping[str, Run], recogniser: str, styles: Mapping[str, tuple[str, str, str]]) -> None:
+    """Draw a curve per method into axes, with its mean and number of samples in the legend."""
+    frame = similarities(runs, recogniser)
     at = np.linspace(-0.4, 1.05, 600)
     lines: list[tuple[Any, str, str]] = []
     peaks: list[float] = []
-    for number, (name, run) in enumerate(runs.items()):
-        values = similarity_of(run, recogniser).dropna().to_numpy(np.float64)
+    for name, run in runs.items():
+        values = frame.loc[frame["method"] == name, "similarity"].to_numpy(np.float64)
         if len(values) == 0:
             lines.append((axes.plot([], [], color="none")[0], name, "no face in any sample"))
             continue
         curve = density(values, at)
-        colour, dash, _ = style(number)
+        colour, dash, _ = styles[name]
         peaks.append(float(curve.max()))
         [line] = axes.plot(at, curve, color=colour, linestyle=dash, linewidth=1 if run.is_control else 1.8)
         axes.fill_between(at, curve, color=colour, alpha=0.04 if run.is_control else 0.14, linewidth=0)
@@ -109,7 +155,6 @@ def similarity(runs: Mapping[str, Run], recogniser: str) -> Figure:
     legend(axes, [(line, f"{short(name, 26)}: {rest}") for line, name, rest in lines])
     axes.set(xlim=(at[0], at[-1]), ylabel="density")
     axes.set_xlabel(f"cosine similarity to the reference ({short(recogniser, 40)})", parse_math=False)
-    return figure
 
 
 def style(number: int) -> tuple[str, str, str]:
@@ -127,15 +172,30 @@ def new(size: tuple[float, float]) -> tuple[Figure, Axes]:
 
     figure = Figure(size, dpi=200, layout="constrained")
     axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
+    _quiet(axes)
     return figure, axes
 
 
+def panels(number: int) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure with some quiet axes next to each other."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((5.2 * number, 4.2), dpi=200, layout="constrained")
+    every = list(figure.subplots(1, number, squeeze=False)[0])
+    for axes in every:
+        _quiet(axes)
+    return figure, every
+
+
+def _quiet(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+
+
 def legend(axes: Axes, lines: Sequence[tuple[Any, str]]) -> None:
-    """Draw a legend in which a name may begin with "_" or hold "$"; next to the axes where it is long."""
-    outside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if len(lines) > 6 else {}
-    box = axes.legend([line for line, _ in lines], ["."] * len(lines), frameon=False, fontsize=8, **outside)
+    """Draw a legend above the axes, so that it hides nothing; a name in it may begin with "_" or hold "$"."""
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 1 if len(lines) < 3 else 2}
+    box = axes.legend([line for line, _ in lines], ["."] * len(lines), frameon=False, fontsize=7.5, **place)
     for text, (_, name) in zip(box.get_texts(), lines, strict=True):
         text.set(parse_math=False, text=name)
 
@@ -147,7 +207,8 @@ def tradeoff(comparison: Comparison, recogniser: str, other: Number) -> Figure:
     """
     figure, axes = new((5.6, 4.2))
     upright = Number(SIMILARITY, recogniser, "mean_detected")
-    points = []
+    marks = []
+    _front(axes, comparison, recogniser, other)
     for number, (name, run) in enumerate(comparison.runs.items()):
         x = _point(run, other)
         y = _point(run, upright)
@@ -159,13 +220,23 @@ def tradeoff(comparison: Comparison, recogniser: str, other: Number) -> Figure:
             x[0], y[0], xerr=[[x[1]], [x[2]]], yerr=[[y[1]], [y[2]]], fmt=marker, color=colour, ecolor=colour,
             elinewidth=1.2, capsize=2.5, markersize=7, markerfacecolor=face, markeredgewidth=1.3,
         )  # fmt: skip
-        points.append((bars, short(name, 28) + (" (control)" if run.is_control else "")))
-    legend(axes, points)
+        marks.append((bars, short(name, 28) + (" (control)" if run.is_control else "")))
+    legend(axes, marks)
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.set_axisbelow(True)
     axes.set_xlabel(pointed(other, better(comparison.scores, other)), parse_math=False)
     axes.set_ylabel(pointed(upright, better(comparison.scores, upright)), parse_math=False)
     return figure
+
+
+def _front(axes: Axes, comparison: Comparison, recogniser: str, other: Number) -> None:
+    """Draw the convex front of the generators, where the other number has a better side."""
+    direction = better(comparison.scores, other)
+    rows = points(comparison, recogniser, other).dropna(subset=["x", "y"])
+    rows = rows[~rows["is_control"]]
+    if direction and len(rows) > 1:
+        corners = front(list(zip(rows["x"], rows["y"], strict=True)), higher_x=direction == "higher")
+        axes.plot(*zip(*corners, strict=True), color=GREY, linewidth=0.9, alpha=0.6, zorder=0.5)
 
 
 def _point(run: Run, number: Number) -> tuple[float, float, float] | None:
@@ -257,10 +328,10 @@ def scatter(first: tuple[str, Run], second: tuple[str, Run], recogniser: str) ->
     Above the diagonal the second method keeps the person better; the counts say how often.
     """
     (name_a, a), (name_b, b) = first, second
-    both = pd.concat({"a": item_means(a, recogniser), "b": item_means(b, recogniser)}, axis=1).dropna()
+    both = item_pairs(a, b, recogniser)
     figure, axes = new((4.4, 4.4))
-    x = both["a"].to_numpy(np.float64)
-    y = both["b"].to_numpy(np.float64)
+    x = both["first"].to_numpy(np.float64)
+    y = both["second"].to_numpy(np.float64)
     low, high = _limits(np.concatenate([x, y]))
     axes.plot([low, high], [low, high], color=GREY, linewidth=0.8)
     axes.scatter(x, y, s=14, color=COLOURS[0], alpha=0.35 if len(x) > 100 else 0.6, linewidths=0)
@@ -286,23 +357,44 @@ def of_comparison(comparison: Comparison) -> Iterator[Drawing]:
     """Yield every chart of a comparison, one at a time.
 
     ID similarity is drawn under every recogniser, what else reads recognisers under the headline one (the first where
-    there is none). Trade-offs are against every number that reads no recogniser and has a better side.
+    there is none). Trade-offs are against every number that reads no recogniser and has a better side; under other
+    recognisers against the first of them alone.
     """
     recognisers = next(iter(comparison.runs.values())).recognisers
     chief = comparison.headline or next(iter(recognisers), None)
     shown = [number for number in main_numbers(comparison.scores) if _is_drawn(number, chief)]
-    for recogniser in recognisers:
-        yield Drawing(SIMILARITIES, (recogniser,), recogniser, similarity(comparison.runs, recogniser))
-    for number in shown if chief else ():
-        if better(comparison.scores, number) and not reads_recognisers(number):
-            variant = f"{axis(number)}, by {chief}"
-            yield Drawing(TRADEOFF, (str(chief), *_parts(number)), variant, tradeoff(comparison, str(chief), number))
+    yield from of_similarity(comparison.runs)
+    against = [one for one in shown if better(comparison.scores, one) and not reads_recognisers(one)]
+    for recogniser in sorted(recognisers, key=lambda name: name != chief):
+        for number in against if recogniser == chief else against[:1]:
+            yield _tradeoff(comparison, recogniser, number)
     for number in shown:
         if not of_number(comparison.differences, number)["difference"].dropna().empty:
-            yield Drawing(DIFFERENCES, _parts(number), axis(number), forest(comparison, number))
+            data = pd.DataFrame(_drawn(comparison, number))
+            yield Drawing(DIFFERENCES, _parts(number), axis(number), forest(comparison, number), data)
     for a, b in _faced(comparison, chief) if chief else ():
-        figure = scatter((a, comparison.runs[a]), (b, comparison.runs[b]), str(chief))
-        yield Drawing(IDENTITIES, (a, b), f"{a} and {b}, by {chief}", figure)
+        yield _scatter((a, comparison.runs[a]), (b, comparison.runs[b]), str(chief))
+
+
+def of_similarity(runs: Mapping[str, Run]) -> Iterator[Drawing]:
+    """Yield the distributions of ID similarity under every recogniser by which a sample has one."""
+    for recogniser in next(iter(runs.values())).recognisers:
+        data = similarities(runs, recogniser)
+        if len(data):
+            yield Drawing(SIMILARITIES, (recogniser,), recogniser, similarity(runs, recogniser), data)
+
+
+def _tradeoff(comparison: Comparison, recogniser: str, number: Number) -> Drawing:
+    figure = tradeoff(comparison, recogniser, number)
+    data = points(comparison, recogniser, number)
+    return Drawing(TRADEOFF, (recogniser, *_parts(number)), f"{axis(number)}, by {recogniser}", figure, data)
+
+
+def _scatter(first: tuple[str, Run], second: tuple[str, Run], recogniser: str) -> Drawing:
+    (a, run_a), (b, run_b) = first, second
+    figure = scatter(first, second, recogniser)
+    data = item_pairs(run_a, run_b, recogniser).assign(first_method=a, second_method=b)
+    return Drawing(IDENTITIES, (a, b), f"{a} and {b}, by {recogniser}", figure, data)
 
 
 def _is_drawn(number: Number, chief: str | None) -> bool:
@@ -338,7 +430,7 @@ def _faced(comparison: Comparison, recogniser: str, most: int = 3) -> Iterable[t
 def clear(folder: Path, kinds: Iterable[Kind]) -> None:
     """Delete the figures of some kinds that an earlier report left in a folder."""
     for path in [found for kind in kinds for found in folder.glob(f"{kind.name}-*")]:
-        if path.suffix in (".png", ".pdf"):
+        if path.suffix in (".png", ".pdf", ".csv"):
             path.unlink()
 
 
@@ -352,9 +444,16 @@ def file_name(text: str) -> str:
 
 
 def write(drawing: Drawing, folder: Path, fonts: int = 42) -> Written:
-    """Write a figure into a folder as PNG and PDF and return where it lies; `fonts` as in `save`."""
+    """Write a figure as PNG and PDF, and its data as CSV, into a folder; `fonts` as in `save`.
+
+    Returns:
+        Where it lies.
+    """
     save(drawing.figure, folder / drawing.stem, fonts)
-    return Written(drawing.kind, drawing.variant, f"{drawing.stem}.png", f"{drawing.stem}.pdf")
+    csv = "" if drawing.data is None else f"{drawing.stem}.csv"
+    if drawing.data is not None:
+        write_atomic(folder / csv, csv_for_people(drawing.data))
+    return Written(drawing.kind, drawing.variant, f"{drawing.stem}.png", f"{drawing.stem}.pdf", csv)
 
 
 def save(figure: Figure, path: Path, fonts: int = 42) -> None:

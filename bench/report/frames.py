@@ -23,7 +23,7 @@ SIMILARITY = "id_similarity"
 """The metric by which single samples and items are ordered, drawn and searched."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """A scored run.
 
@@ -46,6 +46,11 @@ class Run:
     samples: pd.DataFrame
     items: pd.DataFrame
     photos: pd.DataFrame
+
+    def __repr__(self) -> str:
+        """Return what was run, and how much of it there is."""
+        shape = f"{self.samples['item'].nunique()} items, {len(self.samples)} samples, {len(self.scores)} numbers"
+        return f"<Run {self.label} on {self.record.get('dataset')}: {shape}, {self.folder}>"
 
     @property
     def method(self) -> str:

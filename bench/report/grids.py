@@ -144,7 +144,9 @@ def _why(run: Run, row: pd.Series) -> Tile:
 def drawings(run: Run) -> Iterator[Drawing]:
     """Yield the grid of a run (by its first recogniser) and the pages of its failures."""
     for recogniser in run.recognisers[:1]:
-        yield Drawing(GRID, (), f"by {recogniser}", grid(run, recogniser, spread(run, recogniser)))
+        groups = spread(run, recogniser)
+        if groups:
+            yield Drawing(GRID, (), f"by {recogniser}", grid(run, recogniser, groups))
     for page, figure in enumerate(failures(run), 1):
         yield Drawing(FAILURES, (f"{page:03d}",), f"page {page}", figure)
 

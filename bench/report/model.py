@@ -142,12 +142,14 @@ class Written:
         variant: what of its kind it shows: a network, a number, two methods; "" where there is only one.
         file: name of the PNG file.
         pdf: name of the same for print; "" where there is none.
+        csv: name of its data; "" where it shows images.
     """
 
     kind: Kind
     variant: str
     file: str
     pdf: str = ""
+    csv: str = ""
 
     @property
     def title(self) -> str:

@@ -70,10 +70,17 @@ def headlines(scores: pd.DataFrame) -> list[Number]:
     return _declared(scores, lambda one: one.headline)
 
 
-def tiles(scores: pd.DataFrame) -> list[Number]:
-    """Return the numbers for the top of a run's page: each under the first network that gives it a value."""
+def tiles(scores: pd.DataFrame, judge: str | None = None) -> list[Number]:
+    """Return the numbers for the top of a run's page, each under one network.
+
+    Args:
+        scores: of a run.
+        judge: the recogniser whose numbers come first; every other number, and all of them where it is None, are
+            under the first network that gives them a value.
+    """
     found: dict[tuple[str, ...], Number] = {}
-    for number in _declared(scores[scores["value"].notna()], lambda one: one.tile):
+    known = _declared(scores[scores["value"].notna()], lambda one: one.tile)
+    for number in sorted(known, key=lambda one: one.variant != judge):
         found.setdefault(number._replace(variant=""), number)
     return list(found.values())
 
@@ -85,6 +92,33 @@ def main_numbers(scores: pd.DataFrame) -> list[Number]:
     for number in shown:
         first.setdefault(number.metric, number.statistic)
     return [number for number in shown if first[number.metric] == number.statistic]
+
+
+CIRCULAR = {"conditioned": "circular for", "trained_against": "circular for"}
+DEPENDENT = {"same_training_data": "shares training data with", "unknown": "relation unknown to"}
+
+
+def relation_note(scores: pd.DataFrame, variant: str, judge: str | None) -> str:
+    """Return what the reader must know of a recogniser: the headline, or for which methods it is circular.
+
+    "" for other networks.
+
+    Args:
+        scores: of one or several runs, with the run's label in column `run`.
+        variant: the network.
+        judge: the headline recogniser; None where there is none.
+    """
+    rows = scores[(scores["variant"] == variant) & (scores["relation"] != "")]
+    if rows.empty:
+        return ""
+    found: dict[str, list[str]] = {}
+    for run, relation in rows[["run", "relation"]].drop_duplicates().itertuples(index=False, name=None):
+        if word := (CIRCULAR | DEPENDENT).get(relation):
+            found.setdefault(word, []).append(str(run))
+    if found:
+        return "; ".join(f"{word} {', '.join(names)}" for word, names in found.items())
+    methods = "all methods" if scores["run"].nunique() > 1 else "the method"
+    return f"headline: independent of {methods}" if variant == judge else f"independent of {methods}"
 
 
 def reads_recognisers(number: Number) -> bool:

@@ -11,12 +11,10 @@ from bench.report import published
 from bench.report.compare import Comparison
 from bench.report.frames import SIMILARITY, Run, of_number
 from bench.report.model import Cell, Column, Mark, Table, count, measured
-from bench.report.numbers import better, headlines, variants, words
+from bench.report.numbers import better, headlines, relation_note, variants, words
 from bench.report.ranking import NOT_RANKED, Compared, Ranking, ranking
 from bench.status import SampleStatus
 
-CIRCULAR = {"conditioned": "circular for", "trained_against": "circular for"}
-DEPENDENT = {"same_training_data": "shares training data with", "unknown": "relation unknown to"}
 COUNTS = [Column("method", numeric=False), *(Column(word, group="samples") for word in ("n", "failed", "unavailable"))]
 
 
@@ -36,26 +34,9 @@ def _overview_column(comparison: Comparison, number: Number) -> Column:
     return Column(
         ", ".join(filter(None, (number.variant, words(number)))),
         group=declared.title(number.metric),
-        note=relation_note(comparison, number.variant),
+        note=relation_note(comparison.scores, number.variant, comparison.headline),
         better=better(comparison.scores, number),
     )
-
-
-def relation_note(comparison: Comparison, variant: str) -> str:
-    """Return what the reader must know of a recogniser: the headline, or for which methods it is circular.
-
-    "" for other networks.
-    """
-    rows = comparison.scores[(comparison.scores["variant"] == variant) & (comparison.scores["relation"] != "")]
-    if rows.empty:
-        return ""
-    found: dict[str, list[str]] = {}
-    for run, relation in rows[["run", "relation"]].drop_duplicates().itertuples(index=False, name=None):
-        if word := (CIRCULAR | DEPENDENT).get(relation):
-            found.setdefault(word, []).append(str(run))
-    if found:
-        return "; ".join(f"{word} {', '.join(names)}" for word, names in found.items())
-    return "headline: independent of all methods" if variant == comparison.headline else "independent of all methods"
 
 
 def counts(name: str, run: Run) -> list[Cell]:
@@ -164,7 +145,7 @@ def _paper_column(comparison: Comparison, number: Number, *, alone: bool) -> Col
     heading = PAPER[number.metric]
     name = recogniser if alone else _dataset(comparison)
     group = heading if alone else ", ".join(filter(None, (heading, recogniser)))
-    note = relation_note(comparison, number.variant)
+    note = relation_note(comparison.scores, number.variant, comparison.headline)
     return Column(name or heading, group if name else "", note, better(comparison.scores, number))
 
 

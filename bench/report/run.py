@@ -31,7 +31,7 @@ def write_report(folder: Path) -> None:
     write_atomic(out / "scores.tex", tables.latex(table).encode())
     lost = grids.failed(run)[["item", "subject", "index", "status", "reason", "path"]]
     write_atomic(out / "failures.csv", csv_for_people(lost))
-    write_run_page(run, [table], _write_figures(run, out), out)
+    write_run_page(run, table, _write_figures(run, out), out)
 
 
 def _markdown(run: Run, table: Table) -> str:
@@ -43,10 +43,7 @@ def _markdown(run: Run, table: Table) -> str:
 def _write_figures(run: Run, out: Path) -> list[Written]:
     """Write the distributions of similarity, and the grids where the images are here."""
     figures.clear(out, (figures.SIMILARITIES, grids.FAILURES))
-    written = []
-    for recogniser in run.recognisers:
-        figure = figures.similarity({run.label: run}, recogniser)
-        written.append(figures.write(figures.Drawing(figures.SIMILARITIES, (recogniser,), recogniser, figure), out))
+    written = [figures.write(drawing, out) for drawing in figures.of_similarity({run.label: run})]
     images = grids.drawings(run) if grids.has_images(run) else ()
     return [*written, *(figures.write(drawing, out, fonts=3) for drawing in images)]
 

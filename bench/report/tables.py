@@ -101,6 +101,18 @@ def turned(table: Table) -> Table:
     return Table(table.title, columns, rows, table.notes)
 
 
+def grouped(table: Table) -> Table:
+    """Return the table without its first column: each value of it is a heading above its rows.
+
+    >>> found = grouped(simple(["metric", "of"], [["FID", "a"], ["KID", "a"], ["KID", "b"]]))
+    >>> found.headings, [shown(row[0]) for row in found.rows]
+    ({0: 'FID', 1: 'KID'}, ['a', 'a', 'b'])
+    """
+    names = [shown(row[0]) for row in table.rows]
+    headings = {at: name for at, name in enumerate(names) if at == 0 or name != names[at - 1]}
+    return Table(table.title, table.columns[1:], [row[1:] for row in table.rows], table.notes, headings)
+
+
 def frame(table: Table) -> pd.DataFrame:
     """Return the table in long form: section, row, group, column, text, value, low, high, mark, note."""
     cells = [

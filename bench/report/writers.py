@@ -20,14 +20,13 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
     """Write scores, differences, overview (`table`), the paper's Table 1 (`table1`), figures and page into `out`."""
     for name, frame in (("scores", comparison.scores), ("differences", comparison.differences)):
         write_frame(out / name, frame)
-    main = overview(comparison)
     table1 = paper_table(comparison)
-    write_tables(out / "table", tables.turned(main))
+    write_tables(out / "table", tables.turned(overview(comparison)))
     write_tables(out / "table1", table1)
     write_tables(out / "published", published_table(), published_table("arc2face_table2"))
     figures.clear(out, (figures.SIMILARITIES, figures.TRADEOFF, figures.DIFFERENCES, figures.IDENTITIES))
     written = [figures.write(drawing, out) for drawing in figures.of_comparison(comparison)]
-    write_comparison_page(comparison.runs, [main, table1], comparison.warnings, written, out)
+    write_comparison_page(comparison, [table1], written, out)
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:

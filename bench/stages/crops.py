@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.execution.local import Advance
+from bench.execution.faults import is_machine_fault
+from bench.execution.work import Advance
 from bench.faces.face import Face
 from bench.faces.search import Detection, detect
 from bench.faces.views import FFHQ512, Crop, View, ViewOptions, absent, cut, cut_again, mask
@@ -122,6 +123,8 @@ def _read(status: str, path: str, sha256: str) -> NDArray[np.uint8] | str:
     try:
         return read_known_image(Path(path), sha256)
     except ImageError as error:
+        if is_machine_fault(error):
+            raise
         return str(error)
 
 

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.execution.local import Advance, Work, run_shards
+from bench.execution.engine import Stage
+from bench.execution.work import Advance, Task, Work
 from bench.extractors.protocol import FEATURE, ReadsKeypoints, ReadsPrompts, columns_of
 from bench.faces.views import Crop
 from bench.spec import Part, RunSpec, view_of
@@ -38,36 +39,31 @@ from bench.stages.tables import (
 from bench.status import ViewStatus
 
 
-def extract(
+def extraction(
+    stage: Stage,
     images: ImageList,
     spec: RunSpec,
     names: Sequence[str],
-    what: str,
     networks: Networks,
     references: ImageList | None = None,
-) -> int:
-    """Find the faces of all images and run the networks `names` where their results are missing.
+) -> Task:
+    """Return the task that finds the faces of all images and runs the networks `names` where their results are missing.
 
     Args:
+        stage: what the task is called.
         images: a run's samples or a dataset's photos.
         spec: protocol, evaluator and execution.
         names: extractors; a pair extractor needs `references`.
-        what: the progress bar's label.
         networks: of the spec's evaluator; those that were loaded before are not loaded again.
         references: the dataset's photos, extracted before: a pair extractor also compares each sample with its item's.
-
-    Returns:
-        How many shards missed something.
     """
     tables = [faces_table(images, spec), *(feature_table(images, spec, name) for name in names)]
     landmarks = landmarks_table(images, spec)
     views = [view_of(spec.evaluator.all_extractors[name]) for name in names]
     if landmarks is not None and needs_landmarks(spec, views):
         tables.append(landmarks)
-    todo = [s for s in range(images.shards) if not all(t.has(s) for t in tables)]
     setup = partial(_setup, networks, images, spec, tuple(names), references)
-    run_shards(setup, todo, images.sizes(), spec.execution, what)
-    return len(todo)
+    return Task(stage, setup, tables, images.sizes(), images.items)
 
 
 def _setup(

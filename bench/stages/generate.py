@@ -16,7 +16,9 @@ from baselines.protocol import Collection, Method, Output, Reference, Request
 from bench import registry
 from bench.conditions.cells import ConditionFiles
 from bench.conditions.kinds import ConditionKind
-from bench.execution.local import Advance, Work, run_shards
+from bench.execution.engine import Stage
+from bench.execution.faults import is_machine_fault
+from bench.execution.work import Advance, Task, Work
 from bench.hashing import sha256_bytes
 from bench.images import ChangedImageError, Image, encode_png, read_known_image
 from bench.runtime import Runtime
@@ -36,13 +38,15 @@ TIMING_COLUMNS = ["seconds", "note"]
 """Columns of the table `timings`: how a sample was made, which changes nothing in it."""
 
 
-def generate(job: Job) -> int:
-    """Make every sample that is not there yet; return how many shards missed some."""
-    samples = shard_table(job.folder, "samples")
-    todo = [s for s in range(job.shards) if not samples.has(s)]
-    sizes = [end - begin for begin, end in pairwise(job.bounds)]
-    run_shards(partial(_setup, job), todo, sizes, job.spec.execution, f"generate {job.folder.name}")
-    return len(todo)
+def generation(stage: Stage, job: Job) -> Task:
+    """Return the task that makes every sample that is not there yet."""
+    bounds = job.bounds
+
+    def items(shard: int) -> list[str]:
+        return [str(item) for item in job.samples["item"].iloc[bounds[shard] : bounds[shard + 1]].unique()]
+
+    sizes = [end - begin for begin, end in pairwise(bounds)]
+    return Task(stage, partial(_setup, job), [shard_table(job.folder, "samples")], sizes, items)
 
 
 def _setup(job: Job) -> Work:
@@ -111,7 +115,11 @@ def _row(job: Job, fault: str | None, planned: Mapping[Any, Any]) -> dict[str, A
 
 
 def ask(method: Method, requests: Sequence[Request], folder: Path) -> list[Output]:
-    """Return the method's outputs; what it raises is logged and is the reason of every sample of the batch."""
+    """Return the method's outputs; what it raises is logged and is the reason of every sample of the batch.
+
+    Raises:
+        Exception: the machine's fault, which is nothing that a sample may be blamed for.
+    """
     if not requests:
         return []
     try:
@@ -119,8 +127,10 @@ def ask(method: Method, requests: Sequence[Request], folder: Path) -> list[Outpu
     except ChangedImageError:
         raise
     # A method may fail in any way: each sample keeps the reason.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         log_traceback(folder, f"{requests[0].reference.item}, sample {requests[0].index} and its batch", error)
+        if is_machine_fault(error):
+            raise
         return [Output(error=f"{type(error).__name__}: {error}")] * len(requests)
     if len(outputs) != len(requests):
         return [Output(error=f"the method gave {len(outputs)} outputs for {len(requests)} requests")] * len(requests)

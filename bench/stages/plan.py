@@ -65,6 +65,11 @@ class ImageList:
         """Return the number of images in each shard."""
         return [len(self.shard(s)) for s in range(self.shards)]
 
+    def items(self, number: int) -> list[str]:
+        """Return what the images of one shard are called, for messages: their items, or else their subjects."""
+        rows = self.shard(number)
+        return [str(name) for name in rows["item"].where(rows["item"] != "", rows["subject"]).unique()]
+
     def table(self, name: str) -> ShardTable:
         """Return a table of the folder."""
         return shard_table(self.folder, name)
@@ -118,7 +123,11 @@ class Job:
     def with_shard_size(self, size: int) -> Job:
         """Return the same job in shards of `size` items."""
         execution = self.spec.execution.model_copy(update={"shard_size": size})
-        return replace(self, spec=self.spec.model_copy(update={"execution": execution}))
+        return self.with_spec(self.spec.model_copy(update={"execution": execution}))
+
+    def with_spec(self, spec: RunSpec) -> Job:
+        """Return the same job with a spec whose execution is another."""
+        return replace(self, spec=spec)
 
     def photo_images(self) -> ImageList:
         """Return the dataset's photos as images to extract from."""
@@ -202,7 +211,7 @@ def load(folder: Path) -> Job:
     if MASK in json.dumps(dump):
         raise UserError(f"{folder}/run.json keeps no secret: give it to the method by the environment")
     spec = specs.recorded(dump)
-    photos, samples = read_table(folder / "photos.parquet"), read_planned(folder)
+    photos, samples = _as_listed(read_table(folder / "photos.parquet")), read_planned(folder)
     # A run that was begun before there were conditions is the default.
     conditions = record.get("conditions")
     if conditions is not None and content_of(samples) != conditions:
@@ -220,6 +229,13 @@ def load(folder: Path) -> Job:
         photos_folder=folder.parent / record["gallery"],
     )
     return job.with_shard_size(record["shard_size"])
+
+
+def _as_listed(photos: pd.DataFrame) -> pd.DataFrame:
+    """Return a run's table of photos without what extraction found in files that are fine."""
+    is_listed = photos["status"].isin(list(PhotoStatus))
+    status, reason = photos["status"].where(is_listed, str(PhotoStatus.OK)), photos["reason"].where(is_listed, "")
+    return photos.assign(status=status, reason=reason)
 
 
 def _items(photos: pd.DataFrame) -> pd.DataFrame:

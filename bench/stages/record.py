@@ -132,7 +132,9 @@ def photos_found(job: Job) -> pd.DataFrame:
     return photos.assign(**{name: photos[name].where(~is_read, found[name]) for name in ("status", "reason")})
 
 
-def add_stage(path: Path, spec: RunSpec, stage: str, made: int, cost: provenance.Cost) -> None:
+def add_stage(
+    path: Path, spec: RunSpec, stage: str, made: int, cost: provenance.Cost, device: Mapping[str, Any]
+) -> None:
     """Add how a stage was made to the record of a folder.
 
     Args:
@@ -141,15 +143,16 @@ def add_stage(path: Path, spec: RunSpec, stage: str, made: int, cost: provenance
         stage: its name.
         made: shards that it made; where it found everything there, no entry is added.
         cost: time and memory.
+        device: that made it (`bench.provenance.device`).
     """
     if not made and stage not in REPEATED:
         return
     current = read_json(path) if path.exists() else {"stages": []}
     kept = [old for old in current["stages"] if stage not in REPEATED or old["stage"] != stage]
-    write_json(path, current | {"stages": [*kept, _entry(spec, stage, made, cost)]})
+    write_json(path, current | {"stages": [*kept, _entry(spec, stage, made, cost, device)]})
 
 
-def _entry(spec: RunSpec, stage: str, made: int, cost: provenance.Cost) -> dict[str, Any]:
+def _entry(spec: RunSpec, stage: str, made: int, cost: provenance.Cost, device: Mapping[str, Any]) -> dict[str, Any]:
     execution = spec.execution
     return {
         "stage": stage,
@@ -159,7 +162,7 @@ def _entry(spec: RunSpec, stage: str, made: int, cost: provenance.Cost) -> dict[
         "peak_memory": cost.peak_memory,
         "workers": execution.workers,
         "threads": execution.threads,
-        "device": provenance.device(execution.device),
+        "device": device,
         "parts": {name: _part(group, part) for name, (group, part) in parts_of(spec, stage).items()},
         "command": provenance.command(sys.argv),
         "environment": provenance.environment(),

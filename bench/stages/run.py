@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import shutil
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import provenance
 from bench.conditions.cells import FOLDER
 from bench.conditions.planned import TABLE, Planned
 from bench.console import say
 from bench.data.removal import NOTE
 from bench.devices import AUTO, usable_device, why_not_cuda
 from bench.errors import UserError
+from bench.execution.engine import WORK, Stage
+from bench.execution.engines import make
+from bench.execution.work import Task
 from bench.provenance import measured
 from bench.report.ending import headline
 from bench.report.run import write_report
-from bench.spec import RunSpec, recognisers_needed
-from bench.stages.extract import extract
-from bench.stages.generate import generate
+from bench.spec import RunSpec
+from bench.stages.extract import extraction
 from bench.stages.integrity import check_folder, check_samples, check_tables
 from bench.stages.log import LOG
 from bench.stages.networks import Networks
 from bench.stages.plan import ImageList, Job, plan
 from bench.stages.record import PHOTOS, RUN, SCORES, STAGES, add_headline, add_stage, begin, write_photos
 from bench.stages.retry import forget_failures
-from bench.stages.score import population_names, score, wanted
-from bench.stages.tables import feature_table, is_pairwise, read_features
+from bench.stages.score import score, wanted
+from bench.stages.tables import feature_table, read_features
+from bench.stages.tasks import extract, generate, photos, recorded_device, reference_set, references
 from bench.store import locked, read_json, sweep, write_json
 
 
@@ -59,11 +64,13 @@ def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
 
 
 def on_device(spec: RunSpec) -> RunSpec:
-    """Return the spec with the device that it means on this machine.
+    """Return the spec with the device that it means on this machine; as it is where other machines do the work.
 
     Raises:
         UserError: the device cannot be used.
     """
+    if spec.execution.engine != "local":
+        return spec
     asked = spec.execution.device
     device = usable_device(asked)
     if asked == AUTO:
@@ -83,26 +90,24 @@ def _stages(job: Job, stages: Sequence[str]) -> None:
     for stage in stages:
         with measured() as cost:
             made = work[stage](job)
-        add_stage(job.folder / RUN, job.spec, stage, made, cost)
+        add_stage(job.folder / RUN, job.spec, stage, made, cost, _device(job.spec, Stage(job.folder, stage)))
     if "report" not in stages and (job.folder / "report").exists() and (job.folder / SCORES).exists():
         # What was declared now may forbid what the page shows.
         write_report(job.folder)
 
 
 def _generate(job: Job) -> int:
-    extract_photos(job, recognisers_needed(job.needs), Networks(job.spec))
+    extract_photos(job, references(job, Networks(job.spec)))
     if job.spec.execution.retry == "errors":
         forget_failures(job)
-    return generate(job)
+    return make(generate(job, Networks(job.spec)), job.spec.execution)
 
 
 def _extract(job: Job) -> int:
-    extractors = job.spec.evaluator.all_extractors
     networks = Networks(job.spec)
-    extract_photos(job, [name for name, part in extractors.items() if not is_pairwise(part)], networks)
+    extract_photos(job, photos(job, networks))
     extract_reference_set(job, networks)
-    what = f"extract {job.folder.name}"
-    return extract(job.sample_images(), job.spec, list(extractors), what, networks, job.photo_images())
+    return make(extract(job, networks), job.spec.execution)
 
 
 def _score(job: Job) -> int:
@@ -117,32 +122,46 @@ def _report(job: Job) -> int:
 
 
 def photo_embeddings(spec: RunSpec, images: ImageList, recogniser: str) -> NDArray[np.float32]:
-    """Return (n, d) embeddings of a dataset's photos, extracted where they are missing; NaN without a face."""
-    _extract_shared(images, spec, [recogniser], f"extract photos of {spec.dataset.label}", Networks(spec))
+    """Return (n, d) embeddings of a dataset's photos, extracted where they are missing; NaN without a face.
+
+    No run is begun yet from which another process could rebuild its work: this one does it.
+    """
+    alone = spec.execution.model_copy(update={"engine": "local", "workers": 1, "devices": AUTO, "shard_minutes": None})
+    spec = on_device(spec.model_copy(update={"execution": alone}))
+    task = extraction(Stage(images.folder, "photos"), images, spec, [recogniser], Networks(spec))
+    _extract_shared(images, task, spec)
     return read_features(feature_table(images, spec, recogniser), images.shards)
 
 
-def extract_photos(job: Job, names: Sequence[str], networks: Networks) -> None:
+def extract_photos(job: Job, task: Task) -> None:
     """Extract faces and features of the dataset's photos, which every run on them shares."""
-    _extract_shared(job.photo_images(), job.spec, names, f"extract photos of {job.spec.dataset.label}", networks)
+    _extract_shared(job.photo_images(), task, job.spec)
     write_photos(job)
 
 
 def extract_reference_set(job: Job, networks: Networks) -> None:
     """Extract what distances between distributions read of the protocol's reference set, if it has one."""
     if (images := job.reference_set()) is not None:
-        _extract_shared(images, job.spec, population_names(job), "extract the reference set", networks)
+        _extract_shared(images, reference_set(job, networks), job.spec)
 
 
-def _extract_shared(images: ImageList, spec: RunSpec, names: Sequence[str], what: str, networks: Networks) -> None:
-    with locked(images.folder):
-        sweep(images.folder)
-        if (images.folder / NOTE).exists():
-            _empty(images.folder)
+def _extract_shared(images: ImageList, task: Task, spec: RunSpec) -> None:
+    folder = images.folder
+    with locked(folder):
+        sweep(folder)
+        if (folder / NOTE).exists():
+            _empty(folder)
         check_tables(images)
         with measured() as cost:
-            made = extract(images, spec, names, what, networks)
-        add_stage(images.folder / STAGES, spec, "extract", made, cost)
+            made = make(task, spec.execution)
+        add_stage(folder / STAGES, spec, "extract", made, cost, _device(spec, task.stage))
+
+
+def _device(spec: RunSpec, stage: Stage) -> Mapping[str, Any]:
+    """Return the device that made a stage: this process's, or what another machine recorded of its own."""
+    if spec.execution.engine == "local":
+        return provenance.device(spec.execution.device)
+    return recorded_device(stage) or provenance.device("cpu")
 
 
 def _begin(job: Job, rows: Planned, stages: Sequence[str]) -> bool:
@@ -171,7 +190,7 @@ def _empty(folder: Path) -> None:
     """Delete all results; `run.json` goes first, so that a half-emptied folder is not taken for a run."""
     for name in (RUN, PHOTOS, STAGES, TABLE, "error.json"):
         (folder / name).unlink(missing_ok=True)
-    for name in ("tables", "samples", FOLDER, "scores", "report", LOG):
+    for name in ("tables", "samples", FOLDER, "scores", "report", LOG, WORK):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / NOTE).unlink(missing_ok=True)
 

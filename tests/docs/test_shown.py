@@ -23,6 +23,8 @@ UNCHECKED = {
     "git clone": "opens the network",
     "pip install hydra-joblib-launcher": "a package of others",
     "pip uninstall": "takes a package away",
+    "uv pip install": "not everybody has uv",
+    "docker": "test_dockerfile.py reads the file without Docker",
     "python make_list.py": "a script that the page shows; tests/e2e/test_endings.py runs it",
     "python3 -m venv": "makes an environment",
     "source": "a command of the shell",

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
+from bench.report.compare import compare
 from bench.report.figures import DIFFERENCES
 from bench.report.frames import load_run
 from bench.report.grids import GRID
@@ -51,7 +52,7 @@ def page_of(folder):
 
 def written(tmp_path, **options):
     run = load_run(scored(tmp_path / "run", **options))
-    write_run_page(run, [score_table(run)], [], run.folder / "report")
+    write_run_page(run, score_table(run), [], run.folder / "report")
     return run, page_of(run.folder / "report")
 
 
@@ -72,7 +73,7 @@ def test_a_page_names_nothing_outside_its_folder(tmp_path):
 def test_hostile_texts_stay_texts(name):
     table = Table(name, [Column(name, name, name, "higher")], [[Cell(name, 1.0, Mark.BEST, name)]], [name])
     records = {"runs": [name], "note": name, "samples": {}}
-    page = Page(name, name, [(name, name)], [Notice(name, name)], [], [table], [], records, [])
+    page = Page(name, name, name, [(name, name)], [Notice(name, name)], tables=[table], samples=records)
     html = render(page).decode()
     reader = Reader(html)
     plain = [
@@ -155,8 +156,9 @@ def test_the_strictest_licence(stated, bound):
 
 
 def test_what_runs_share_is_said_once(tmp_path):
-    runs = {name: load_run(scored(tmp_path / name, name)) for name in ("one", "two")}
-    write_comparison_page(runs, [], ["one warning"], [], tmp_path / "out")
+    comparison = compare([scored(tmp_path / name, name, warnings=["one warning"]) for name in ("one", "two")])
+    runs = comparison.runs
+    write_comparison_page(comparison, [], [], tmp_path / "out")
     page = page_of(tmp_path / "out")
     titles = [facts.title for facts in provenance(runs)]
     assert titles.count("Versions and machine") == 1

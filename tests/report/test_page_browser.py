@@ -8,7 +8,9 @@ import pytest
 from bench.exchange.bundle import read_files
 from bench.exchange.export import bundle
 from bench.exchange.leaderboard import write_leaderboard
+from bench.report.compare import compare
 from bench.report.frames import load_run
+from bench.report.model import Cell, Column, Table
 from bench.report.page import write_comparison_page, write_run_page
 from bench.report.page.render import Page, render
 from bench.report.page.samples import status_of
@@ -42,12 +44,9 @@ def pages(tmp_path_factory):
     }
     loaded = {name: load_run(folder) for name, folder in runs.items()}
     for name, run in loaded.items():
-        write_run_page(run, [score_table(run)], [], run.folder / "report")
+        write_run_page(run, score_table(run), [], run.folder / "report")
         shutil.copytree(run.folder / "report", place / name)
-    both = {name: loaded[name] for name in ("run", "other")}
-    write_comparison_page(
-        {run.method: run for run in both.values()}, [score_table(loaded["run"])], ["careful"], [], place / "compare"
-    )
+    write_comparison_page(compare([runs["run"], runs["other"]]), [], [], place / "compare")
     files = bundle(loaded["hostile"])
     (work / "x.zip").write_bytes(files)
     for name, data in read_files(work / "x.zip").items():
@@ -204,24 +203,117 @@ def test_tables_sort_by_value_and_what_has_none_stays_last(browser, pages):
     from selenium.webdriver.common.keys import Keys
 
     browser.open(pages / "run/index.html")
+    browser.js("document.querySelector('#numbers details:last-of-type').open = true")
+    every = "const every = [...document.querySelectorAll('#numbers table.sortable')].at(-1);"
     get = (
-        "return [...document.querySelectorAll('table.sortable tbody tr')].map((r) => r.cells[3].dataset.value ?? null)"
+        every + "return [...every.tBodies].map((b) => [...b.querySelectorAll('tr:not(.heading)')]"
+        ".map((r) => r.cells[2].dataset.value ?? null))"
     )
     for expected in ("descending", "ascending"):
-        browser.js("document.querySelectorAll('table.sortable thead button')[3].focus()")
+        browser.js(every + "every.querySelectorAll('thead button')[2].focus()")
         browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
         state = browser.js(
-            "return document.querySelectorAll('table.sortable thead tr:last-child th')[3].getAttribute('aria-sort')"
+            every + "return every.querySelectorAll('thead tr:last-child th')[2].getAttribute('aria-sort')"
         )
         assert state == expected
-        found = browser.js(get)
-        numbers = [float(text) for text in found if text is not None]
-        assert numbers == sorted(numbers, reverse=expected == "descending")
-        assert None not in found[: len(numbers)]
-    browser.js("document.querySelectorAll('table.sortable thead button')[0].click()")
-    names = browser.texts("table.sortable tbody th")
-    assert names == sorted(names, key=str.casefold)
+        for found in browser.js(get):
+            numbers = [float(text) for text in found if text is not None]
+            assert numbers == sorted(numbers, reverse=expected == "descending")
+            assert None not in found[: len(numbers)]
     assert browser.js("return document.querySelectorAll('[aria-sort]').length") == 1
+
+
+def wide(methods):
+    """A table of few numbers with intervals under many methods."""
+    names = [f"method_with_a_name_{k}" for k in range(methods)]
+    cells = [Cell(value=-0.123, low=-0.456, high=0.789, note="why") for _ in names]
+    columns = [Column("number", numeric=False), *(Column(name, note="control, not ranked") for name in names)]
+    return Table("wide", columns, [[Cell("verification, FNMR at FMR 1e-1"), *cells]] * 3, headings={0: "By a judge"})
+
+
+@pytest.mark.parametrize("methods", [4, 12])
+def test_an_overview_fits_a_page_and_shows_every_value_on_a_phone(browser, tmp_path, methods):
+    (tmp_path / "index.html").write_bytes(render(Page("kind", "title", overview=[wide(methods)])))
+    beyond = (
+        "return [...document.querySelectorAll('td, td *')].filter((n) => n.getBoundingClientRect().right > innerWidth)"
+        ".length + [...document.querySelectorAll('.scroll')].filter((n) => n.scrollWidth > n.clientWidth).length"
+    )
+    for width, height in SIZES:
+        browser.open(tmp_path / "index.html", width=width, height=height)
+        assert browser.js(beyond) == 0
+    labels = browser.js("return [...document.querySelectorAll('td')].map((n) => n.dataset.label)")
+    assert labels[:2] == ["method_with_a_name_0", "method_with_a_name_1"]
+
+
+CONTRAST = """
+const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+const linear = (c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+const light = ([r, g, b]) => [r, g, b].map((c) => linear(c / 255))
+  .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+const behind = (node) => {
+  for (let n = node; n; n = n.parentElement) {
+    const found = channels(getComputedStyle(n).backgroundColor);
+    if (found.length < 4 || found[3] === 1) return found;
+  }
+  return [255, 255, 255];
+};
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+const bad = [];
+while (walker.nextNode()) {
+  const node = walker.currentNode.parentElement;
+  if (!walker.currentNode.textContent.trim() || !node.checkVisibility()) continue;
+  if (node.closest("script, style, :disabled")) continue;
+  const [a, b] = [light(channels(getComputedStyle(node).color)), light(behind(node))];
+  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (ratio < 4.5) bad.push(`${walker.currentNode.textContent.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
+}
+return bad;
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("name", ["run", "compare", "leaderboard"])
+def test_every_text_has_the_contrast_that_wcag_aa_asks_for(browser, pages, name, dark):
+    browser.open(pages / name / "index.html", dark=dark)
+    browser.js("for (const part of document.querySelectorAll('details')) part.open = true")
+    assert browser.js(CONTRAST) == []
+    browser.js("document.querySelector('h1').style.color = getComputedStyle(document.body).backgroundColor")
+    assert len(browser.js(CONTRAST)) == 1
+
+
+def test_headings_are_in_order_and_everything_that_acts_takes_the_keyboard(browser, pages):
+    for name in ("run", "compare"):
+        browser.open(pages / name / "index.html")
+        levels = browser.js("return [...document.querySelectorAll('h1, h2, h3')].map((n) => Number(n.tagName[1]))")
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        acting = "document.querySelectorAll('button, select, input, summary, a, .scroll')"
+        assert browser.js(f"return [...{acting}].filter((n) => n.tabIndex < 0)") == []
+        ids = browser.js("return [...document.querySelectorAll('[id]')].map((n) => n.id)")
+        assert len(ids) == len(set(ids))
+
+
+def test_the_first_screen_of_a_run_shows_how_good_how_sure_and_what_it_looks_like(browser, pages):
+    browser.open(pages / "run/index.html")
+    top = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom"
+    for selector in (".lead", ".tiles .value", ".strip .shot"):
+        assert browser.js(top, selector) < 900
+    assert "ID similarity is" in browser.texts(".lead")[0]
+    parts = browser.js("return [...document.querySelectorAll('main > section')].map((n) => n.id)")
+    assert parts == ["overview", "numbers", "images", "provenance"]
+
+
+def test_one_item_is_shown_by_every_method(browser, pages):
+    browser.open(pages / "compare/index.html")
+    assert browser.js("return document.querySelectorAll('#item .methods > ul > li').length") == 2
+    assert browser.js("return document.querySelectorAll('#item .methods li li').length") == 10
+    put(browser, "which", 3)
+    [alt] = browser.js("return [...document.querySelectorAll('#item figure img')].map((n) => n.alt)")
+    assert alt == "reference of item 00003"
+    browser.js("document.querySelectorAll('#item .pager button')[1].click()")
+    assert browser.js("return document.getElementById('which').value") == "4"
+    browser.js("document.querySelector('#item .methods button').click()")
+    assert browser.js("return document.querySelector('dialog').open")
 
 
 def test_every_control_has_a_name(browser, pages):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from bench.errors import UserError
-from bench.images import ChangedImageError
 from bench.spec import from_mapping
 from bench.stages import integrity
 from bench.stages.networks import Networks
 from bench.stages.plan import plan
 from bench.stages.run import extract_photos, photo_embeddings, run_stages
+from bench.stages.tasks import photos
 from bench.store import checksum_file, read_json, write_json
 from tests.e2e.commands import assert_same
 from tests.guard import world
@@ -103,8 +103,8 @@ def test_a_photo_that_changes_after_planning_is_not_measured_under_its_old_finge
     job, _ = plan(spec_in(tmp_path), photo_embeddings)
     first, *_, last = job.photos["path"]
     shutil.copy(first, last)
-    with pytest.raises(ChangedImageError, match=r"is not the image that it was when the run was planned; run the same"):
-        extract_photos(job, list(job.spec.evaluator.recognisers), Networks(job.spec))
+    with pytest.raises(UserError, match=r"is not the image that it was when the run was planned; run the same"):
+        extract_photos(job, photos(job, Networks(job.spec)))
     assert not list(job.photos_folder.rglob("*.parquet"))
 
 

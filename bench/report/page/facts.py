@@ -67,6 +67,11 @@ def _failures(label: str, run: Run) -> Iterator[Notice]:
     failed = sum(status.is_failure for status in statuses)
     if not tried:
         yield Notice(f"{label}:", "no sample could be tried; there is nothing to measure.", alarm=True)
+    elif failed == tried:
+        text = (
+            f"none of its {tried} samples has a face, so that no similarity, distance or figure of them can be shown."
+        )
+        yield Notice(f"{label}:", text, alarm=True)
     elif failed / tried > 0.01:
         share = f"{failed} of {tried} samples ({failed / tried:.0%}) have no face to measure."
         advice = "Numbers over detected samples hide this; read those with failures as 0, too."

@@ -175,6 +175,33 @@
     draw();
   };
 
+  // One item by all methods: its reference, and a row of samples per method.
+  const byItem = document.getElementById("item");
+  const drawItem = (which) => {
+    const picked = document.getElementById("which");
+    picked.value = String(which);
+    const step = (by, text) => make("button", { type: "button", class: "button", disabled: !(which + by in items), click: () => drawItem(which + by) }, text);
+    byItem.querySelector(".pager").replaceChildren(step(-1, "Previous"), step(1, "Next"));
+    const own = samples.item.flatMap((item, at) => (item === which ? [at] : []));
+    const value = (at) => (scored.length ? figure(data.columns[by.value].values[at]) : "");
+    const one = (at) => make("li", {},
+      make("button", { type: "button", "aria-label": `details of ${label(at)}`, click: () => open(at) }, shots(at).sample),
+      make("span", {}, value(at)));
+    const row = (run, at) => make("li", {}, make("h3", {}, name(run)),
+      make("ul", {}, ...own.filter((sample) => samples.run[sample] === at).map(one)));
+    const reference = shot(items[which].reference, `reference of ${items[which].name}`, "no reference image");
+    byItem.querySelector(".methods").replaceChildren(
+      make("figure", {}, reference, make("figcaption", {}, "reference")), make("ul", {}, ...data.runs.map(row)));
+  };
+  const startItem = () => {
+    const picked = document.getElementById("which");
+    picked.append(...items.map((item, at) => make("option", { value: at }, item.name)));
+    picked.addEventListener("input", () => drawItem(Number(picked.value)));
+    by.addEventListener("input", () => drawItem(Number(picked.value)));
+    byItem.hidden = false;
+    drawItem(0);
+  };
+
   // One sample in full; the arrow keys go through what the filters found.
   const dialog = document.querySelector("dialog");
   let shown = 0;
@@ -215,4 +242,5 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
   filter();
+  if (byItem) startItem();
 })();

@@ -19,6 +19,8 @@ from bench.version import __version__
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from bench.report.page.strip import Shot
+
 HERE = Path(__file__).parent
 
 
@@ -33,11 +35,12 @@ class Notice:
 
 @dataclass(frozen=True)
 class Tile:
-    """One of the few numbers at the top: what it is, its value, and its interval or counts."""
+    """One of the few numbers at the top: what it is, its value, its interval and counts, what its judge is."""
 
     label: str
     value: str
     detail: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,22 +59,32 @@ class Page:
     Attributes:
         kind: what sort of page ("Report of a run").
         title: its heading.
+        lead: how good and how sure, in a sentence; "" for none.
         summary: terms and texts under the heading.
-        notices: see `Notice`.
+        notices: see `Notice`; alarms come before everything else.
         tiles: see `Tile`.
-        tables: in their order.
+        strip: heading -> samples below it (`bench.report.page.strip`).
+        overview: tables before the figures.
+        missing: numbers that the overview leaves out because no run has them, with the reason.
         figures: files in the folder of the page.
+        tables: after the figures, in their order.
+        every: tables that are folded away: all numbers.
         samples: what `bench.report.page.samples` makes; None for a page without samples.
         facts: the provenance.
     """
 
     kind: str
     title: str
+    lead: str = ""
     summary: list[tuple[str, str]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     tiles: list[Tile] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    strip: list[tuple[str, list[Shot]]] = field(default_factory=list)
+    overview: list[Table] = field(default_factory=list)
+    missing: list[tuple[str, str]] = field(default_factory=list)
     figures: list[Written] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    every: list[Table] = field(default_factory=list)
     samples: dict[str, Any] | None = None
     facts: list[Facts] = field(default_factory=list)
 
@@ -143,9 +156,10 @@ def _breakable(text: str) -> str:
 def _parts(page: Page) -> list[tuple[str, str]]:
     """Return the sections that the page has: id and heading."""
     has = [
-        ("overview", "Overview", page.notices or page.tiles),
-        ("numbers", "Numbers", page.tables),
+        ("overview", "Overview", page.notices or page.tiles or page.overview),
         ("figures", "Figures", page.figures),
+        ("numbers", "Numbers", page.tables or page.every),
+        ("item", "By item", page.samples and len(page.samples["runs"]) > 1),
         ("images", "Samples", page.samples),
         ("provenance", "Provenance", page.facts),
     ]

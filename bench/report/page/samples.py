@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ WORDS = {
 """What a reader calls a status."""
 
 
-def samples(runs: Mapping[str, Run], folder: Path | None) -> dict[str, Any]:
+def samples(runs: Mapping[str, Run], folder: Path | None, keep: Collection[str] = ()) -> dict[str, Any]:
     """Return what the script of the page is given.
 
     Args:
         runs: label -> run.
         folder: of the page; thumbnails are written below it. None: no images.
+        keep: items that are never left out.
 
     Returns:
         note: what is left out.
@@ -44,7 +45,7 @@ def samples(runs: Mapping[str, Run], folder: Path | None) -> dict[str, Any]:
         samples: run, item, index, status, reason (numbers), image, seed, a list each.
         columns: title, variant and values of each per-sample number, and whether it is a similarity.
     """
-    items, note = shown(runs)
+    items, note = shown(runs, keep=keep)
     frame = concat(runs, items)
     photos = _references(runs, items)
     there = _thumbnails(runs, frame, photos, folder) if folder else set()
@@ -95,10 +96,11 @@ def status_of(status: SampleStatus) -> dict[str, Any]:
     }
 
 
-def shown(runs: Mapping[str, Run], limit: int = LIMIT) -> tuple[list[str], str]:
+def shown(runs: Mapping[str, Run], limit: int = LIMIT, keep: Collection[str] = ()) -> tuple[list[str], str]:
     """Return the items that fit on a page, in the list's order, and what the reader must know where they are not all.
 
-    Where there are too many samples, the items with the lowest mean similarity (a failure counts as 0) are taken.
+    Where there are too many samples, the items with the lowest mean similarity (a failure counts as 0) are taken, and
+    those to keep.
     """
     means = pd.concat([_worth(run) for run in runs.values()]).groupby(level=0, sort=False).agg(["mean", "sum", "size"])
     if int(means["size"].sum()) <= limit:
@@ -106,7 +108,7 @@ def shown(runs: Mapping[str, Run], limit: int = LIMIT) -> tuple[list[str], str]:
     worst = means.sort_values("mean", kind="stable")
     kept = set(worst.index[: max(1, int((worst["size"].cumsum() <= limit).sum()))])
     note = f"The {len(kept)} items with the lowest mean similarity of {len(means)} are shown; the tables count all."
-    return [item for item in means.index if item in kept], note
+    return [item for item in means.index if item in kept or item in keep], note
 
 
 def _worth(run: Run) -> pd.Series:
