@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(prog="python -m bench paper", description=USAGE, formatter_class=form)
     parser.add_argument("--run", action="store_true", help="run what is missing")
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="overrides")
-    options = parser.parse_intermixed_args(list(argv))
+    options = parser.parse_args(argv)
     others, overrides = split_words(options.words)
     if others:
         raise UserError(f"{others[0]!r} is not an override: write KEY=VALUE")

@@ -53,10 +53,7 @@ class Item:
 
 
 FIGURE_ALONE = "The paper shows a figure without numbers."
-TRAINED = (
-    "train networks that differ in it, give each run a label (method.model=FOLDER method.label=NAME), and put the runs "
-    "next to each other with `python -m bench compare`"
-)
+TRAINED = "train networks that differ in it, run each with method.model=FOLDER method.label=NAME, and compare the runs"
 
 CONTENTS = (
     Item(

@@ -113,16 +113,18 @@ def _missing(item: Item, parts: Sequence[Part], overrides: Sequence[str]) -> str
     if parts:
         return ""
     if item.experiment:
-        return f"This command makes it: {command(item.experiment, overrides)}"
-    return f"No experiment makes it. By hand: {item.by_hand}."
+        return command(item.experiment, overrides)
+    return f"No experiment makes it: {item.by_hand}."
 
 
 def checklist(sections: Sequence[Section]) -> Table:
-    """Return a row per table and figure: whether it is there, for which runs, and what makes it."""
-    columns = [Column(name, numeric=False) for name in ("of the paper", "about", "here", "published", "to do")]
+    """Return a row per table and figure: whether it is there, and of which runs or by which command."""
+    columns = [Column(name, numeric=False) for name in ("of the paper", "about", "state", "ours", "published")]
     rows = []
     for section in sections:
-        here = "; ".join(part.heading for part in section.parts) or "missing"
+        state = "missing" if section.missing else "there"
+        ours = "; ".join(part.heading for part in section.parts)
         known = "numbers" if section.published else "no number"
-        rows.append([Cell(text) for text in (section.number, section.title, here, known, section.missing)])
+        texts = (section.number, section.title, state, ours or section.missing, known)
+        rows.append([Cell(text) for text in texts])
     return Table("What is there, and what is missing", columns, rows)
