@@ -18,6 +18,7 @@ from bench.report.compare import compare
 from bench.report.frames import load_run
 from bench.stages.score import in_range
 from tests.e2e.small import bench, make_people, record
+from tests.plugin.packages import on_path, write_package
 from tests.shared import ROOT
 
 
@@ -198,19 +199,17 @@ def test_a_value_outside_of_the_declared_range_is_an_error_of_the_metric(capsys)
     assert "warning: broken.rate: error of the metric: 1.5" in capsys.readouterr().err
 
 
-def test_a_broken_package_is_named_and_the_others_go_on(people, tmp_path, monkeypatch, capsys):
-    from bench import registry
-    from bench.cli.run import _options
-
-    known = {**registry.BUILT_IN["methods"], "broken": "bench.no_such_module:Method"}
-    monkeypatch.setattr(registry, "targets", lambda group: known if group == "methods" else registry.BUILT_IN[group])
-    _options.cache_clear()
-    assert bench("generate", "method=copy", f"dataset.root={people}", f"out={tmp_path}") == 0
-    said = "method broken (bench.no_such_module:Method) cannot be imported: ModuleNotFoundError"
-    assert capsys.readouterr().err.count(said) == 1
-    # It is registered, but no YAML configures it.
-    assert bench("generate", "method=broken", f"dataset.root={people}", f"out={tmp_path}") == 2
-    assert "is installed, but has no configuration: write DIR/method/broken.yaml" in capsys.readouterr().err
+def test_a_broken_package_is_named_and_the_others_go_on(people, tmp_path, capsys):
+    (tmp_path / "site").mkdir()
+    write_package(tmp_path / "site", "broken-one", "[bench.methods]\nbroken = bench.no_such_module:Method\n")
+    given = (f"dataset.root={people}", f"out={tmp_path / 'runs'}")
+    with on_path(tmp_path / "site", "broken_one"):
+        assert bench("generate", "method=copy", *given) == 0
+        said = "method 'broken' (bench.no_such_module:Method of broken-one 1.0) cannot be imported: ModuleNotFoundError"
+        assert capsys.readouterr().err.count(said) == 1
+        # It is registered, but no YAML configures it.
+        assert bench("generate", "method=broken", *given) == 2
+        assert "has no configuration: write DIR/method/broken.yaml" in capsys.readouterr().err
 
 
 def test_labels_keep_runs_of_one_method_apart(people, tmp_path, capsys):
