@@ -159,7 +159,7 @@ def test_an_exception_in_a_method_is_in_the_log(people, tmp_path, monkeypatch, c
 def test_an_unexpected_error_is_one_line_that_names_the_traceback(people, tmp_path, monkeypatch, capsys):
     from bench.stages import run
 
-    def broken(job):
+    def broken(*_):
         raise ZeroDivisionError("of ours")
 
     monkeypatch.setattr(run, "generate", broken)
