@@ -12,6 +12,7 @@ from typing import Any
 from bench.console import Parser, say, show, table
 from bench.errors import UserError
 from bench.report import figures
+from bench.report.along import along
 from bench.report.compare import Comparison, newest
 from bench.report.compare import compare as compare_runs
 from bench.report.model import Cell, Mark
@@ -33,6 +34,8 @@ def main(argv: Sequence[str]) -> int:
     results = []
     for comparison, place in zip(comparisons, places, strict=True):
         write_comparison(comparison, place)
+        if arguments.along:
+            write_tables(place / "along", along(comparison, arguments.along))
         results.append(_plain(comparison, place))
         if not arguments.json:
             _show(comparison, place)
@@ -52,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     parser.add_argument("--to", type=Path, help="folder to write to (default: OUT/compare/DATASET)")
+    parser.add_argument("--along", metavar="OPTION", help="also a table of runs of one method by an option of it")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -12,6 +12,7 @@ from bench.experiment import Experiment
 from bench.identity import IDENTITY, RECORDED, Spec
 from bench.metrics.protocol import Number
 from bench.paper.runs import apart, curves, finished
+from bench.report.along import difference, difference_cells
 from bench.report.compare import Comparison, compare
 from bench.report.figures import Drawing
 from bench.report.frames import of_number
@@ -74,7 +75,7 @@ def table_of(comparison: Comparison, labels: dict[int, str]) -> Table:
         for averaged, label in labels.items():
             score = scores[label]
             apart_ = difference(comparison, number, label, labels[1]) if averaged > 1 else None
-            cells = [measured(score), *_difference_cells(apart_)]
+            cells = [measured(score), *difference_cells(apart_)]
             counts = [count(score["n"]), count(score["n_failed"])]
             rows.append([count(averaged), Cell(str(recogniser)), *cells, *counts])
     notes = [
@@ -82,28 +83,6 @@ def table_of(comparison: Comparison, labels: dict[int, str]) -> Table:
         "Differences are paired by item, with 95 % intervals clustered by subject.",
     ]
     return Table("Averaging embeddings of one person", columns, rows, notes)
-
-
-def difference(comparison: Comparison, number: Number, run: str, base: str) -> dict[str, Any] | None:
-    """Return the row of the paired difference of a run to another one, run minus base; None where there is none."""
-    for row in of_number(comparison.differences, number).to_dict("records"):
-        if {row["a"], row["b"]} == {run, base}:
-            found = {str(name): value for name, value in row.items()}
-            return found if row["a"] == run else _turned(found)
-    return None
-
-
-def _turned(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
-
-
-def _difference_cells(row: dict[str, Any] | None) -> list[Cell]:
-    if row is None:
-        return [Cell(""), Cell("")]
-    return [
-        measured({**row, "value": row["difference"]}),
-        measured({"value": row["p_holm"], "low": None, "high": None}),
-    ]
 
 
 def drawing(table: Table) -> Drawing:

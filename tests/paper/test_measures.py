@@ -9,12 +9,12 @@ import pytest
 from bench.conditions.vectors import path
 from bench.metrics.protocol import Number
 from bench.mini.world import EXPRESSION, sample_identities, sample_scenes
-from bench.paper.averaging import difference
 from bench.paper.components import by_components, table_of, to_full
 from bench.paper.control import asked_of
 from bench.paper.interpolation import Seen, lines_of, measured, unevenness
 from bench.paper.interpolation import table_of as interpolation_table
 from bench.paper.neighbours import Queries, distributions, shares, to_input
+from bench.report.along import difference
 from bench.report.compare import Comparison
 from tests.metrics.world import by_hand
 
