@@ -24,7 +24,6 @@ UNCHECKED = {
     "pip install hydra-joblib-launcher": "a package of others",
     "pip uninstall": "takes a package away",
     "uv pip install": "not everybody has uv",
-    "docker": "test_dockerfile.py reads the file without Docker",
     "python make_list.py": "a script that the page shows; tests/e2e/test_endings.py runs it",
     "python3 -m venv": "makes an environment",
     "source": "a command of the shell",
@@ -46,7 +45,7 @@ MADE = {
     r"bench/mini/world/__pycache__": "python -m bench run",
 }
 """Path in the checkout that exists only after a command -> the beginning of that command, which a page shows."""
-YOURS = {"conf/conditions/tired.yaml", "conf/dataset/NAME.yaml"}
+YOURS = {"conf/dataset/NAME.yaml"}
 """Paths that a page asks the reader to write."""
 
 CONFIGURED = ("identities", "faceset", "recognition")
