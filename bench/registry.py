@@ -50,6 +50,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "mini": "bench.data.mini:Mini",
         "synth500": "bench.data.synth500:Synth500",
     },
+    "engines": {
+        "local": "bench.execution.engines:local",
+        "manual": "bench.execution.engines:manual",
+        "ray": "bench.execution.engines:ray",
+        "slurm": "bench.execution.engines:slurm",
+    },
     "detectors": {
         "retinaface": "bench.faces.detection:RetinaFace",
         "scrfd": "bench.faces.detection:Scrfd",

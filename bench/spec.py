@@ -206,6 +206,13 @@ class Evaluator(Spec):
         return {**self.recognisers, **self.extractors}
 
 
+def _registered_engine(name: str) -> str:
+    known = registry.entries("engines")
+    if name not in known:
+        raise ValueError(f"allowed: {', '.join(sorted(known))}")
+    return name
+
+
 Gpu = Annotated[str, Field(pattern=r"^cuda:[0-9]+$")]
 
 
@@ -214,7 +221,7 @@ class Execution(Spec):
 
     Attributes:
         engine: what starts the processes: "local" (this machine), "slurm" (arrays of jobs), "ray" (tasks of a cluster),
-            "manual" (the user, by `python -m bench work`).
+            "manual" (the user, by `python -m bench work`), or the engine of another package.
         device: "cpu", "cuda", "cuda:1"; "auto": a GPU where torch and ONNX Runtime can use one, else the CPU.
         devices: the GPUs of a machine that its processes share out, one each; "auto": all of them.
         workers: processes.
@@ -230,7 +237,7 @@ class Execution(Spec):
         retry: which samples that exist are made again: "none", or those with "errors", that the method failed to make.
     """
 
-    engine: Annotated[Literal["local", "slurm", "ray", "manual"], RECORDED] = "local"
+    engine: Annotated[str, AfterValidator(_registered_engine), RECORDED] = "local"
     device: Annotated[str, RECORDED] = "cpu"
     devices: Annotated[Literal["auto"] | Annotated[tuple[Gpu, ...], Field(min_length=1)], RECORDED] = "auto"
     workers: Annotated[int, Field(ge=1), RECORDED] = 1

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 
+from bench import registry
 from bench.console import say
 from bench.devices import gpus
 from bench.errors import UserError
-from bench.execution.engine import Engine, Stage, command
+from bench.execution.engine import Command, Engine, Stage, command
 from bench.execution.here import Here
 from bench.execution.manual import Manual
 from bench.execution.processes import Local
@@ -21,6 +22,10 @@ from bench.spec import Execution
 
 WITH_PARENT = "--end-with-stdin"
 """Option of the verb `work`: its process ends when its standard input does."""
+
+
+Build = Callable[[Task, Execution, Sequence[str]], Engine]
+"""(task, execution, GPUs that its processes share out) -> an engine: what is registered by a name."""
 
 
 def make(task: Task, execution: Execution) -> int:
@@ -40,18 +45,47 @@ def make(task: Task, execution: Execution) -> int:
 
 
 def engine_of(task: Task, execution: Execution) -> Engine:
-    """Return the engine that makes the shards of a stage."""
-    devices = devices_of(execution)
-    if execution.engine == "manual":
-        return Manual(execution.workers)
-    if execution.engine == "slurm":
-        return Slurm(execution.sbatch, partial(_command, execution, devices, ()))
-    if execution.engine == "ray":
-        gpus_of_task = 0 if execution.device == "cpu" else 1
-        return Ray(execution.address, gpus_of_task, partial(_command, execution, devices, (WITH_PARENT,)))
+    """Return the engine that makes the shards of a stage.
+
+    Raises:
+        UserError: it is not registered, or cannot be imported.
+    """
+    build: Build = registry.get("engines", execution.engine)
+    return build(task, execution, devices_of(execution))
+
+
+def manual(task: Task, execution: Execution, devices: Sequence[str]) -> Engine:
+    """Return the engine that leaves processes to the user."""
+    return Manual(execution.workers)
+
+
+def slurm(task: Task, execution: Execution, devices: Sequence[str]) -> Engine:
+    """Return the engine of arrays of jobs."""
+    return Slurm(execution.sbatch, command_of(execution, devices))
+
+
+def ray(task: Task, execution: Execution, devices: Sequence[str]) -> Engine:
+    """Return the engine of a Ray cluster's tasks."""
+    gpus_of_task = 0 if execution.device == "cpu" else 1
+    return Ray(execution.address, gpus_of_task, command_of(execution, devices, WITH_PARENT))
+
+
+def local(task: Task, execution: Execution, devices: Sequence[str]) -> Engine:
+    """Return the engine of this machine: this process where one is enough, else processes of its own."""
     if execution.shard_minutes is None and min(execution.workers, len(task.missing())) == 1:
         return Here(task, execution.threads)
-    return Local(_places(execution, devices), partial(_command, execution, devices, (WITH_PARENT,)))
+    return Local(_places(execution, devices), command_of(execution, devices, WITH_PARENT))
+
+
+def command_of(execution: Execution, devices: Sequence[str], *options: str) -> Command:
+    """Return the function from a part of a stage to the command that makes it.
+
+    Args:
+        execution: whose limit of time the processes keep.
+        devices: GPUs of which each process claims one; none: it takes its device as it finds it.
+        options: further ones of the verb `work`.
+    """
+    return partial(_command, execution, devices, options)
 
 
 def _command(

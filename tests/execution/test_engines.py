@@ -8,13 +8,16 @@ import time
 from functools import partial
 
 import pytest
+from pydantic import ValidationError
 
 from bench.errors import UserError, WorkFailedError
+from bench.execution.engines import engine_of
 from bench.execution.processes import Local
 from bench.execution.shards import run_shards
 from bench.execution.slurm import Slurm
 from bench.spec import Execution
 from tests.execution import toy
+from tests.plugin.packages import on_path, write_package
 from tests.shared import ROOT
 
 
@@ -40,6 +43,35 @@ def test_whatever_befalls_some_shards_all_others_are_made_once(name, tmp_path, s
     if name == "slurm":
         assert "--wait --parsable --requeue" in sbatch.read_text()
         assert "--partition=cpu --exclusive" in sbatch.read_text()
+
+
+ENGINE = """
+import subprocess
+
+from tests.execution import toy
+
+
+class OneAfterTheOther:
+    def attempt(self, stage, parts):
+        for part in parts:
+            subprocess.run(toy.command(stage, part, with_parent=False), check=False)
+
+
+def build(task, execution, devices):
+    return OneAfterTheOther()
+"""
+
+
+def test_an_engine_of_another_package(tmp_path):
+    (tmp_path / "site").mkdir()
+    write_package(tmp_path / "site", "slow-engine", "[bench.engines]\nslow = slow_engine:build\n", ENGINE)
+    task = toy.task(toy.stage(tmp_path / "run", s_0="kill-once"))
+    with on_path(tmp_path / "site", "slow_engine"):
+        execution = Execution(engine="slow")
+        run_shards(task, engine_of(task, execution), execution)
+    assert task.missing() == []
+    with pytest.raises(ValidationError, match="allowed: local, manual, ray, slurm"):
+        Execution(engine="slow")
 
 
 @pytest.mark.parametrize("kind", ["raise", "user"])
