@@ -6,14 +6,16 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import registry, resources
+from bench import provenance, registry, resources
 from bench.metrics import declared
 from bench.report import golden
 
 
 def forget():
     """Let the next question look at the installed packages again."""
-    caches = (registry.entries, registry.find, resources._conf_folder, declared.metric, golden.spread)
+    caches = (
+        registry.entries, registry.find, resources._conf_folder, provenance.environment, declared.metric, golden.spread,
+    )  # fmt: skip
     for known in caches:
         known.cache_clear()
     importlib.invalidate_caches()
