@@ -65,7 +65,10 @@ def test_what_is_there_is_not_fetched_again(world):
 
 def test_a_registered_name_without_files_is_no_mistake(world, monkeypatch):
     world.serve("a.onnx", ONNX)
-    monkeypatch.setattr(registry, "targets", lambda group: {"copy": "x:Y"} if group == "methods" else {"scrfd": "x:Y"})
+    known = {"methods": "copy", "detectors": "scrfd"}
+    monkeypatch.setattr(
+        registry, "entries", lambda group: {known[group]: registry.Entry("x:Y")} if group in known else {}
+    )
     assert world.fetch("method=copy").stdout == f"all 0 files are in {world.root}\n"
     assert world.fetch("detector=scrfd").returncode == 2
 
