@@ -89,7 +89,7 @@ def test_a_method_that_gives_too_few_or_too_many_images_gives_none(tmp_path):
     requests = [Request(Reference("a", "A"), k, 1, "") for k in range(2)]
     for number in (1, 3):
         method = SimpleNamespace(generate=lambda _, number=number: [image] * number)
-        found = generate._ask(method, requests, tmp_path)
+        found = generate.ask(method, requests, tmp_path)
         assert [output.error for output in found] == [f"the method gave {number} outputs for 2 requests"] * 2
 
 
