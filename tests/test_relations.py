@@ -53,7 +53,9 @@ def test_the_groups_above_are_the_whole_table():
 
 
 def test_every_method_that_we_ship_is_there():
-    assert set(registry.BUILT_IN["methods"]) - set(TABLE.methods) == set(UNDECLARED)
+    # Tests register methods of their own.
+    ours = {name for name, target in registry.BUILT_IN["methods"].items() if target.startswith("baselines.")}
+    assert ours - set(TABLE.methods) == set(UNDECLARED)
 
 
 @pytest.mark.parametrize("method", EXPECTED)

@@ -165,9 +165,9 @@ def test_features_of_references_are_those_of_their_copies(swept):
 
 
 def test_workers_and_shards_change_no_bit(swept, tmp_path):
-    people = "dataset.subjects=4"
-    measured(people, "execution.shard_size=1", f"out={tmp_path / 'one'}")
-    bench("run", people, "execution.shard_size=3", "execution.workers=2", f"out={tmp_path / 'two'}")
+    few = ("dataset.subjects=3", "protocol.samples_per_item=2")
+    measured(*few, "execution.shard_size=1", f"out={tmp_path / 'one'}")
+    bench("run", *few, "execution.shard_size=2", "execution.workers=2", f"out={tmp_path / 'two'}")
     assert_same(*(run_folder(tmp_path / name, "arc2face") for name in ("one", "two")))
 
 
