@@ -13,11 +13,11 @@ from bench.errors import UserError, unknown
 from bench.report.runs import runs
 from bench.spec import GROUPS
 
-KINDS = ("methods", "datasets", "conditions", "extractors", "recognisers", "metrics", "runs")
+KINDS = ("methods", "datasets", "conditions", "extractors", "recognisers", "metrics", "engines", "experiments", "runs")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print a table (or `--json`) of methods, datasets, conditions, extractors, recognisers, metrics or runs."""
+    """Print a table (or `--json`) of methods, datasets and other parts, or of runs."""
     parser = Parser(prog="python -m bench ls", description=main.__doc__)
     parser.add_argument("kind", nargs="?", default="runs", help=", ".join(KINDS))
     parser.add_argument("--for", dest="method", help="of recognisers: what this method knows of each")
@@ -79,6 +79,8 @@ def registered(kind: str) -> list[dict[str, Any]]:
             for group in groups
             for name, entry in sorted(registry.entries(group).items())
         ]
+    if kind in ("engines", "experiments"):
+        return [{"name": name, **_origin(entry)} for name, entry in sorted(registry.entries(kind).items())]
     if kind == "metrics":
         return [_metric(name, entry) for name, entry in sorted(registry.entries(kind).items())]
     group = next(name for name, table in GROUPS.items() if table == kind)

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from pydantic import ValidationError
 
+from bench.__main__ import main
 from bench.errors import UserError, WorkFailedError
 from bench.execution.engines import engine_of
 from bench.execution.processes import Local
@@ -62,13 +63,15 @@ def build(task, execution, devices):
 """
 
 
-def test_an_engine_of_another_package(tmp_path):
+def test_an_engine_of_another_package(tmp_path, capsys):
     (tmp_path / "site").mkdir()
     write_package(tmp_path / "site", "slow-engine", "[bench.engines]\nslow = slow_engine:build\n", ENGINE)
     task = toy.task(toy.stage(tmp_path / "run", s_0="kill-once"))
     with on_path(tmp_path / "site", "slow_engine"):
         execution = Execution(engine="slow")
         run_shards(task, engine_of(task, execution), execution)
+        assert main(["ls", "engines"]) == 0
+        assert "slow_engine:build" in capsys.readouterr().out
     assert task.missing() == []
     with pytest.raises(ValidationError, match="allowed: local, manual, ray, slurm"):
         Execution(engine="slow")
