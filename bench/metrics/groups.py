@@ -34,15 +34,8 @@ def labels_of(evaluation: Evaluation) -> dict[str, NDArray[np.object_]]:
 
 
 def within(eligibility: Eligibility, group: Mask) -> Eligibility:
-    """The standing of a group's samples; all others are ineligible."""
-    return replace(
-        eligibility,
-        valid=eligibility.valid & group,
-        failed=eligibility.failed & group,
-        unavailable=eligibility.unavailable & group,
-        ineligible=eligibility.ineligible | ~group,
-        note="",
-    )
+    """Return the eligibility of a group's samples; all others are ineligible, and the note on them goes."""
+    return replace(eligibility.among(group), note="")
 
 
 def compute(evaluation: Evaluation) -> Result:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,13 +61,7 @@ def _prompted(
     """Return the eligibility with the samples of a prompt that has no embedding made ineligible."""
     column = evaluation.samples.get("prompt_id", pd.Series(None, index=evaluation.samples.index, dtype=object))
     known = column.isin(list(texts)).to_numpy(dtype=bool)
-    return replace(
-        eligibility,
-        valid=eligibility.valid & known,
-        failed=eligibility.failed & known,
-        unavailable=eligibility.unavailable & known,
-        ineligible=eligibility.ineligible | ~known,
-    )
+    return eligibility.among(known)
 
 
 def compute(evaluation: Evaluation) -> Result:

@@ -111,13 +111,7 @@ def recompute(tables: Tables) -> Recomputed:
 def _only_with_targets(eligibility: Eligibility, known: Mask) -> Eligibility:
     """Return the eligibility with the samples of items without a target made ineligible."""
     some = np.append(known, False)[eligibility.item]
-    return replace(
-        eligibility,
-        valid=eligibility.valid & some,
-        failed=eligibility.failed & some,
-        unavailable=eligibility.unavailable & some,
-        ineligible=eligibility.ineligible | ~some,
-    )
+    return eligibility.among(some)
 
 
 METRIC = Metric(

@@ -81,7 +81,8 @@ def _error(
 ) -> tuple[list[Score], pd.DataFrame]:
     """Return the scores of one error by one extractor, and its mean per item."""
     features = _flame(evaluation.features[number.variant])
-    eligibility = asked_for(eligibility_of(evaluation, features), np.isfinite(wanted[:, part]).all(axis=1))
+    is_asked = np.isfinite(wanted[:, part]).all(axis=1)
+    eligibility = eligibility_of(evaluation, features).among(is_asked)
     valid = np.flatnonzero(eligibility.valid)
     achieved, target = features.samples[valid].astype(np.float64), wanted[valid]
     targets = np.unique(target[:, part], axis=0, return_inverse=True)[1].ravel()
@@ -96,21 +97,10 @@ def _error(
 
 
 def _flame(features: Features) -> Features:
-    """Return features as they are; of another length than FLAME's there is none."""
+    """Return features as they are; NaN where their length is not that of FLAME's parameters."""
     if features.samples.shape[1] == DIMENSION:
         return features
     return replace(features, samples=np.full((len(features.samples), DIMENSION), np.nan, np.float32))
-
-
-def asked_for(eligibility: Eligibility, is_asked: Any) -> Eligibility:
-    """Return the eligibility with the samples of which nothing was asked made ineligible."""
-    return replace(
-        eligibility,
-        valid=eligibility.valid & is_asked,
-        failed=eligibility.failed & is_asked,
-        unavailable=eligibility.unavailable & is_asked,
-        ineligible=eligibility.ineligible | ~is_asked,
-    )
 
 
 def _scores(

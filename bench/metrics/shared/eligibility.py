@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,16 @@ class Eligibility:
     def trial(self) -> Mask:
         """(n_samples,) valid or failed: the trials of a rate."""
         return self.valid | self.failed
+
+    def among(self, kept: Mask) -> Eligibility:
+        """Return the same with the samples outside `kept`, (n_samples,), made ineligible."""
+        return replace(
+            self,
+            valid=self.valid & kept,
+            failed=self.failed & kept,
+            unavailable=self.unavailable & kept,
+            ineligible=self.ineligible | ~kept,
+        )
 
     def counts(self) -> dict[str, Any]:
         """Return `n_failed` and `n_unavailable` of a score."""

@@ -57,15 +57,9 @@ def mean_by(position: Rows, values: Floats, size: int) -> Floats:
 
 
 def with_targets(evaluation: Evaluation, features: Features, eligibility: Eligibility) -> Eligibility:
-    """`who`, with the samples whose subject has no usable target made ineligible, and their items noted."""
+    """Return the eligibility with the samples of subjects without a usable target made ineligible, and a note."""
     known = {name for name, _ in _owners(evaluation, features)}
     some = np.array([name in known for name in subjects(evaluation.samples)], dtype=bool)
     without = len(set(eligibility.item[eligibility.trial & ~some]))
-    return replace(
-        eligibility,
-        valid=eligibility.valid & some,
-        failed=eligibility.failed & some,
-        unavailable=eligibility.unavailable & some,
-        ineligible=eligibility.ineligible | ~some,
-        note=notes(eligibility.note, f"{without} items have no usable target" if without else ""),
-    )
+    lost = f"{without} items have no usable target" if without else ""
+    return replace(eligibility.among(some), note=notes(eligibility.note, lost))
