@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.console import table
 from bench.metrics.protocol import Number
-from bench.report.frames import Run, load_run, of_number
+from bench.report.frames import Run, headline, load_run, of_number
 from bench.report.numbers import label, tiles
 from bench.status import SampleStatus
 
@@ -49,10 +49,15 @@ def of_samples(samples: pd.DataFrame, name: str) -> Ending:
     return _ending([f"{made} of {len(samples)} samples made", *_failures(samples)], samples, name)
 
 
-def headline(folder: Path) -> dict[str, float]:
+def numbers_on_top(folder: Path) -> dict[str, float]:
     """Return the numbers on top of a run's page by what a reader calls them."""
     run = load_run(folder)
-    return {_name(number): float(of_number(run.scores, number)["value"].iloc[0]) for number in tiles(run.scores)}
+    return {_name(number): float(of_number(run.scores, number)["value"].iloc[0]) for number in _shown(run)}
+
+
+def _shown(run: Run) -> list[Number]:
+    """Return the numbers on top of the run's page, the headline judge's first."""
+    return tiles(run.scores, headline([run]))
 
 
 def _name(number: Number) -> str:
@@ -60,7 +65,7 @@ def _name(number: Number) -> str:
 
 
 def _numbers(run: Run) -> list[dict[str, Any]]:
-    numbers = [(number, of_number(run.scores, number).iloc[0]) for number in tiles(run.scores)]
+    numbers = [(number, of_number(run.scores, number).iloc[0]) for number in _shown(run)]
     return [
         {
             "number": _name(number),
@@ -106,7 +111,7 @@ def _ending(lines: list[str], samples: pd.DataFrame, name: str) -> Ending:
 
 
 def _lost(statuses: list[SampleStatus]) -> str:
-    """Return why there is no sample to measure, in words.
+    """Return in words why not one sample could be measured.
 
     >>> _lost([SampleStatus.NO_FACE, SampleStatus.UNAVAILABLE])
     '1 sample failed, 1 is unavailable'

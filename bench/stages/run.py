@@ -22,7 +22,7 @@ from bench.execution.engine import WORK, Stage
 from bench.execution.engines import make
 from bench.execution.work import Task
 from bench.provenance import measured
-from bench.report.ending import headline
+from bench.report.ending import numbers_on_top
 from bench.report.run import write_report
 from bench.spec import RunSpec
 from bench.stages.extract import extraction
@@ -112,7 +112,7 @@ def _extract(job: Job) -> int:
 
 def _score(job: Job) -> int:
     score(job)
-    add_headline(job.folder / RUN, headline(job.folder))
+    add_headline(job.folder / RUN, numbers_on_top(job.folder))
     return job.shards
 
 
