@@ -24,7 +24,9 @@ def of_run(run: Run) -> str:
     recogniser = judge or next(iter(run.recognisers), None)
     said = None if recogniser is None else _similarity(run, Number(SIMILARITY, recogniser, MEAN))
     if said is None:
-        return f"{failed} of {tried} samples of {run.label} have no face to measure; there is no ID similarity."
+        return (
+            f"{failed} of {tried} samples of {run.label} have no face to measure, so that ID similarity has no value."
+        )
     whose = f"{recogniser}, which is independent of the method" if judge else f"{recogniser}; no judge is independent"
     return f"ID similarity is {said} under {whose}. {failed} of {tried} samples have no face to measure."
 

@@ -91,7 +91,7 @@ class Page:
 
 def render(page: Page) -> bytes:
     """Return the page as UTF-8 HTML."""
-    return filled("page.html", page=page, parts=_parts(page))
+    return filled("page.html", title=page.title, page=page, parts=_parts(page))
 
 
 def filled(template: str, **values: Any) -> bytes:
