@@ -19,6 +19,15 @@ ROLES = {"arcface": "recognition", "adaface": "recognition"} | {
     name: name for name in ("lpips", "flame", "inception", "dinov2", "clip", *JUDGES)
 }
 """Name of each network of the world -> its role."""
+BEYOND_DOUBT = {
+    "n_faces": 1,
+    "roll": 0.0,
+    "det_configured": True,
+    "scales_read": 3,
+    "scales_agree": 3,
+    "disagreement": 0.02,
+}
+"""What the search for a face records where all scales agree on one upright face."""
 TINY = {"arcface": 16, "adaface": 12, "flame": 56, "inception": 10, "dinov2": 14, "clip": 9, **JUDGES}
 """Name of each network that answers with features -> their length."""
 OF_WHOLE_IMAGES = ("sscd", "clip_text", "aesthetic")
@@ -85,12 +94,7 @@ def _references(owner: NDArray[Any]) -> pd.DataFrame:
             "subject": np.array([f"subject {s:05d}" for s in owner], dtype=object),
             "status": "ok",
             "gender": np.where(owner % 2, "m", "f"),
-            "n_faces": 1,
-            "roll": 0.0,
-            "det_configured": True,
-            "scales_read": 3,
-            "scales_agree": 3,
-            "disagreement": 0.02,
+            **BEYOND_DOUBT,
         }
     )
 

@@ -9,21 +9,14 @@ import pytest
 from bench.metrics.detection_agreement import METRIC, compute
 from bench.metrics.protocol import Evaluation
 from bench.metrics.shared.example import example
+from bench.testing.world import BEYOND_DOUBT
 
 
 def faces(subject, **columns):
     """A table of found faces, all of them beyond doubt unless a column says otherwise."""
-    fine = {
-        "n_faces": 1,
-        "roll": 0.0,
-        "det_configured": True,
-        "scales_read": 3,
-        "scales_agree": 3,
-        "disagreement": 0.02,
-    }
     item = [f"item {name}" for name in subject]
     frame = pd.DataFrame({"item": item, "subject": subject, "status": "ok"})
-    return frame.assign(index=0, **{**fine, **columns})
+    return frame.assign(index=0, **{**BEYOND_DOUBT, **columns})
 
 
 def evaluation(samples, references=None):

@@ -73,6 +73,18 @@ def write_flux(root: Path) -> Path:
     return root
 
 
+def flux_options(gold: dict) -> dict:
+    """The options that a golden case gives to every method on FLUX.1."""
+    return {
+        "height": 8 * int(gold["height_latent"]),
+        "width": 8 * int(gold["width_latent"]),
+        "steps": int(gold["num_inference_steps"]),
+        "guidance_scale": float(gold["guidance_scale"]),
+        "text_length": 24,
+        "batch": 2,
+    }
+
+
 def write_t5(folder: Path, width: int) -> None:
     """T5's encoder in two shards, its embedding under one name, as FLUX.1-dev has it."""
     from transformers import T5Config, T5EncoderModel

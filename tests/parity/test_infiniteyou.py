@@ -37,17 +37,11 @@ def paths(tmp_path_factory):
 
 def options(gold, paths, **more):
     given = {
-        "height": 8 * int(gold["height_latent"]),
-        "width": 8 * int(gold["width_latent"]),
-        "steps": int(gold["num_inference_steps"]),
-        "guidance_scale": float(gold["guidance_scale"]),
         "controlnet_scale": float(gold["controlnet_conditioning_scale"]),
         "control_start": float(gold["control_guidance_start"]),
         "control_end": float(gold["control_guidance_end"]),
-        "text_length": 24,
-        "batch": 2,
     }
-    return InfiniteYouOptions(**{**paths, **given, **more})
+    return InfiniteYouOptions(**{**paths, **new.flux_options(gold), **given, **more})
 
 
 @pytest.fixture(scope="module")

@@ -36,16 +36,10 @@ def paths(tmp_path_factory):
 
 def options(gold, paths, **more):
     given = {
-        "height": 8 * int(gold["height_latent"]),
-        "width": 8 * int(gold["width_latent"]),
-        "steps": int(gold["num_inference_steps"]),
         "start_step": int(gold["start_step"]),
         "id_weight": float(gold["id_weight"]),
-        "guidance_scale": float(gold["guidance_scale"]),
-        "text_length": 24,
-        "batch": 2,
     }
-    return PuLIDFluxOptions(**{**paths, **given, **more})
+    return PuLIDFluxOptions(**{**paths, **new.flux_options(gold), **given, **more})
 
 
 @pytest.fixture(scope="module")

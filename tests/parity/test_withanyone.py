@@ -35,16 +35,10 @@ def paths(tmp_path_factory):
 
 def options(gold, paths, **more):
     given = {
-        "height": 8 * int(gold["height_latent"]),
-        "width": 8 * int(gold["width_latent"]),
-        "steps": int(gold["num_inference_steps"]),
-        "guidance_scale": float(gold["guidance_scale"]),
         "id_weight": float(gold["id_weight"]),
         "siglip_weight": float(gold["siglip_weight"]),
-        "text_length": 24,
-        "batch": 2,
     }
-    return WithAnyoneOptions(**{**paths, **given, **more})
+    return WithAnyoneOptions(**{**paths, **new.flux_options(gold), **given, **more})
 
 
 @pytest.fixture(scope="module")
