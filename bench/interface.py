@@ -19,7 +19,7 @@ from bench.report.frames import Run, load_run
 if TYPE_CHECKING:
     from bench.spec import RunSpec
 
-Picture = NDArray[np.uint8] | Path | str
+ImageOrPath = NDArray[np.uint8] | Path | str
 """An image: (H, W, 3) uint8 RGB, or the path of a file."""
 GIVEN = ".inputs"
 """Folder below `out` for the images that `evaluate` was given, by their content."""
@@ -52,8 +52,8 @@ def run(config: Sequence[str] | Mapping[str, Any] = ()) -> Run:
 
 
 def evaluate(
-    images: Mapping[str, Sequence[Picture]] | Sequence[Sequence[Picture]],
-    references: Mapping[str, Picture] | Sequence[Picture],
+    images: Mapping[str, Sequence[ImageOrPath]] | Sequence[Sequence[ImageOrPath]],
+    references: Mapping[str, ImageOrPath] | Sequence[ImageOrPath],
     *,
     name: str = "images",
     relations: Mapping[str, str] | None = None,
@@ -132,7 +132,7 @@ def _check_items(photos: Mapping[str, Any], samples: Mapping[str, Sequence[Any]]
     if odd:
         raise UserError(f"images and references must have the same items; only one of them has {', '.join(odd[:5])}")
     if not photos or not any(len(one) for one in samples.values()):
-        raise UserError("there is no image to evaluate; give one or more per reference")
+        raise UserError("no image to evaluate; give one or more per reference")
     unfit = [item for item in photos if not _NAME.fullmatch(item) or item.endswith((".", " "))]
     if unfit:
         raise UserError(
@@ -141,7 +141,7 @@ def _check_items(photos: Mapping[str, Any], samples: Mapping[str, Sequence[Any]]
         )
 
 
-def _png(picture: Picture) -> bytes:
+def _png(image: ImageOrPath) -> bytes:
     """Return an image as the bytes of a PNG file.
 
     Raises:
@@ -150,9 +150,9 @@ def _png(picture: Picture) -> bytes:
     from bench.images import ImageError, encode_png, read_image
 
     try:
-        return encode_png(picture if isinstance(picture, np.ndarray) else read_image(Path(picture)), {})
+        return encode_png(image if isinstance(image, np.ndarray) else read_image(Path(image)), {})
     except ImageError as error:
-        raise UserError(f"{picture}: {error}") from error
+        raise UserError(f"{image}: {error}") from error
     except ValueError as error:
         raise UserError(f"an array given as an image must be (H, W, 3) uint8 RGB: {error}") from error
 

@@ -1,7 +1,7 @@
 """The lock of a folder: one process works on it at a time, wherever the disk may be mounted.
 
 The kernel's lock (flock) ends with its process, however that ends. Some network disks do not have it: there, a file
-that names its holder stands in, and one that a dead process of this machine left behind is taken away. Some grant it
+that names its holder takes its place, and one that a dead process of this machine left behind is deleted. Some grant it
 to everybody: then work is done twice, with the same results, and a message says so.
 """
 
@@ -88,7 +88,7 @@ def _named(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _soft(folder: Path) -> Iterator[None]:
-    """Hold the file that stands in for the kernel's lock."""
+    """Hold the file that takes the place of the kernel's lock."""
     path = folder / SOFT
     has_waited = False
     while not _create(path):

@@ -159,7 +159,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a name stands for.
+    """What is registered by a name.
 
     Attributes:
         target: "module:attribute".
@@ -224,7 +224,7 @@ def faults(package: Package) -> list[str]:
 
 
 def get(group: str, name: str) -> Any:
-    """Return the object that a name stands for, imported now.
+    """Return the object of a name, imported now.
 
     Raises:
         UserError: no such name (the message has the nearest valid one), or its module cannot be imported.
@@ -248,7 +248,7 @@ def _broken(group: str, name: str, entry: Entry, error: Exception) -> str:
 
 @lru_cache(maxsize=1024)
 def find(group: str, name: str) -> Any | None:
-    """Return the object that a name stands for; None where there is none, or (told once) in a broken package."""
+    """Return the object of a name; None where it is unknown or its package is broken, which is said once."""
     if name not in entries(group):
         return None
     try:
@@ -259,5 +259,5 @@ def find(group: str, name: str) -> Any | None:
 
 
 def parts(group: str) -> dict[str, Any]:
-    """Return every object of a group that can be imported, by name; the others are told once."""
+    """Return every object of a group that can be imported, by name; the others are named once in a warning."""
     return {name: part for name in sorted(entries(group)) if (part := find(group, name)) is not None}

@@ -48,7 +48,7 @@ def conf_folders() -> list[Path]:
 
 @lru_cache(maxsize=64)
 def _conf_folder(point: EntryPoint) -> Path | None:
-    """Return the folder that "package:folder" stands for, without importing the package; None, told once, for none."""
+    """Return the folder of "package:folder" without importing the package; None and a warning where it is missing."""
     package, _, name = point.value.partition(":")
     spec = find_spec(package)
     places = [Path(place) / name for place in (spec.submodule_search_locations or ())] if spec else []

@@ -297,7 +297,7 @@ def _plain_errors() -> Iterator[None]:
 
     try:
         yield
-    # A tag such as !!python/object in a file of the user's is no value.
+    # A user's file may hold a tag such as !!python/object, which must not be run.
     except YAMLError as error:
         raise UserError(f"a YAML file cannot be read: {' '.join(str(error).split())}") from error
     except (HydraException, OmegaConfBaseException) as error:

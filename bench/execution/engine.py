@@ -92,7 +92,7 @@ def parse_part(text: str, shards: int) -> list[int]:
     if of_many := re.fullmatch(r"([0-9]+)/([0-9]+)", text):
         part, parts = int(of_many[1]), int(of_many[2])
         if not 1 <= part <= parts:
-            raise UserError(f"there is no part {text}: I/N goes from 1/{parts} to {parts}/{parts}")
+            raise UserError(f"part {text} does not exist: I/N goes from 1/{parts} to {parts}/{parts}")
         return list(range(part - 1, shards, parts))
     if not re.fullmatch(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*", text):
         raise UserError(f"{text!r} names no shards; allowed: a part such as 3/32, or numbers such as 0-7,12")
@@ -107,7 +107,7 @@ def _span(text: str) -> range:
 
 def _checked(named: list[int], shards: int) -> list[int]:
     if unknown := [number for number in named if number >= shards]:
-        raise UserError(f"there is no shard {unknown[0]}; the stage has shards 0 to {shards - 1}")
+        raise UserError(f"shard {unknown[0]} does not exist; the stage has shards 0 to {shards - 1}")
     return named
 
 

@@ -1,6 +1,6 @@
 """Shards of other work than a run's stages, on this machine: in this process, or in several that each load once.
 
-A process gets its set-up pickled: there is no folder of a run from which it could rebuild it, as engines need.
+A process gets its set-up pickled. Engines need the folder of a run to rebuild it from, and this work has none.
 """
 
 from __future__ import annotations

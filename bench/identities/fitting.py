@@ -165,7 +165,7 @@ def load(folder: Path) -> tuple[Pca, Floats | None, dict[str, Any]]:
     """Return the components, the root of the covariance within subjects, and the record of a fit.
 
     Raises:
-        UserError: there is no fit, or its file is damaged.
+        UserError: the fit is missing, or its file is damaged.
     """
     if not (folder / FILE).is_file():
         raise UserError(f"no {FILE} in {folder}; make it with `python -m bench identities fit`")
@@ -184,7 +184,7 @@ def from_files(folder: Path) -> Blocks:
     Next to `NAME.npy` there may be `NAME.subjects.npy`, (n,) whole numbers; without it each image is a subject.
 
     Raises:
-        UserError: there is no such file.
+        UserError: the file is missing.
     """
     files = sorted(path for path in folder.glob("*.npy") if not path.name.endswith(".subjects.npy"))
     if not files:

@@ -65,7 +65,7 @@ def gather(blocks: Iterable[NDArray[np.floating]]) -> Moments:
     try:
         found = reduce(Moments.__add__, parts)
     except TypeError as error:
-        raise UserError("there is no embedding to fit on") from error
+        raise UserError("no embedding to fit on") from error
     except ValueError as error:
         raise UserError(f"embeddings of different lengths cannot be fitted together: {error}") from error
     if found.n < 2:

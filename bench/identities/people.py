@@ -60,7 +60,7 @@ def sample(source: Path, options: SampleOptions, folder: Path) -> Identities:
         folder: where to: `identities.json`, `centres.npy`, and `within.npy` where images follow a covariance.
 
     Raises:
-        UserError: there is no fit, or fewer distinct candidates than people.
+        UserError: the fit is missing, or has fewer distinct candidates than people.
     """
     pca, root, fitted = fitting.load(source)
     drawn = 3 * options.people if options.candidates is None else options.candidates

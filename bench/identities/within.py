@@ -37,7 +37,7 @@ def vary(centre: Floats, noise: Floats, within: Within, root: Floats | None = No
         root: (d, d) with root.T @ root the covariance within people; only `covariance` reads it.
 
     Raises:
-        UserError: the law is `covariance` and there is no `root`.
+        UserError: the law is `covariance` and `root` is missing.
 
     >>> turned = vary(np.array([1.0, 0.0]), np.array([[5.0, 2.0]]), Within(law="angular", amount=60))
     >>> turned.round(6).tolist()

@@ -59,7 +59,7 @@ class Line(NamedTuple):
         subject: of the item.
         rows: (n,) rows of the samples, in the order of the path.
         share: (n,) place, 0 to 1.
-        similarity: (n, 2) similarity to both ends; NaN where there is no face.
+        similarity: (n, 2) similarity to both ends; NaN for an image without a face.
         vectors: (n, 2) that of the vectors.
     """
 
@@ -239,15 +239,15 @@ def images(name: str, job: Job, lines: list[Line], samples: pd.DataFrame) -> Dra
 def run(spec: RunSpec, plan: InterpolationPlan) -> Path:
     """Run the experiment, or go on where it was stopped, and return the folder of its report."""
     parts: list[Seen] = []
-    pictures: list[Drawing] = []
+    strips: list[Drawing] = []
     for name, changes in plan.runs.items():
         job = finished(spec, _named(spec, name, changes))
         evaluation = assemble(job)
         found = seen(name, job, evaluation)
         parts += found
-        pictures += [images(name, job, one.lines, evaluation.samples) for one in found[:1]]
+        strips += [images(name, job, one.lines, evaluation.samples) for one in found[:1]]
     folder = folder_of(spec.out, "fig10", spec.dataset.label)
-    figures = drawn([*pictures, *map(drawing, parts)], folder)
+    figures = drawn([*strips, *map(drawing, parts)], folder)
     tables = [table_of(parts, spec.protocol.seed)]
     title = "Interpolation between people"
     finding = Finding("fig10", title, spec.dataset.label, spec.method.shown, spec.profile, tables, figures)

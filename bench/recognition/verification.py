@@ -134,7 +134,7 @@ def tar_at_far(distance: Floats, same: Flags, far: float) -> TarAtFar:
     rejected.
 
     Raises:
-        UserError: there is no genuine or no impostor pair.
+        UserError: genuine or impostor pairs are missing.
     """
     scores = 1 - distance / 2
     genuine, impostors = scores[same], np.sort(scores[~same])[::-1]

@@ -75,7 +75,7 @@ def rebuilt(stage: Stage, device: str | None) -> tuple[Task, RunSpec]:
         device: that this process uses; None: the run's.
 
     Raises:
-        UserError: there is no such stage or run, or the device cannot be used; or as `load`.
+        UserError: the stage or the run is unknown, or the device cannot be used; or as `load`.
     """
     if stage.name not in TASKS:
         raise unknown("stage", stage.name, TASKS)

@@ -94,7 +94,7 @@ def answers_odd_data(metric: Metric, world: World, case: str) -> None:
 
 
 def has_no_number_for_nothing(metric: Metric, world: World) -> None:
-    """Assert that there is no number, least of all a 0, where nothing was asked of the method."""
+    """Assert that no score has a value, least of all 0, where nothing was asked of the method."""
     for case in EMPTY:
         scores = of_samples(metric, checked(metric, ODD_DATA[case](world)))
         assert [score.number for score in scores if score.value is not None] == [], case
@@ -190,7 +190,7 @@ def missing_feature_is_a_failure_with_a_note(metric: Metric, world: World) -> No
     assert [score.number for score in scores if score.n_failed != 2] == []
     for variant in {score.number.variant for score in scores}:
         own = [score for score in scores if score.number.variant == variant]
-        # A failure that is among the n of a rate is no surprise to a reader.
+        # A rate counts failures among its n, so that its note need not name them.
         assert any(score.note or score.n == len(given.samples) for score in own), variant
 
 

@@ -45,8 +45,8 @@ def test_any_scheduler_makes_what_one_process_makes(world, capfd):
     [
         (("nowhere", "generate", "1/2"), "is not the folder of a run"),
         (("RUN", "generat", "1/2"), "unknown stage 'generat'; did you mean 'generate'?"),
-        (("RUN", "generate", "3/2"), "there is no part 3/2"),
-        (("RUN", "generate", "7"), "there is no shard 7; the stage has shards 0 to 2"),
+        (("RUN", "generate", "3/2"), "part 3/2 does not exist"),
+        (("RUN", "generate", "7"), "shard 7 does not exist; the stage has shards 0 to 2"),
         (("RUN", "generate", "all"), "names no shards; allowed: a part such as 3/32"),
     ],
 )

@@ -1,6 +1,7 @@
 """The package's parts keep what the benchmark relies on."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,5 +14,5 @@ write_photos(Path(PHOTOS.name), ["anna_day_1.png", "anna_night_2.png", "ben_day_
 
 
 @pytest.mark.parametrize("contract", contracts("idbench-example", {"flat": {"root": PHOTOS.name}}))
-def test_contract(contract):
+def test_contract(contract: Callable[[], None]) -> None:
     contract()
