@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench import registry
+from bench.testing import method_contract
 from tests.baselines import tiny_edit
 from tests.e2e.commands import run_folder, tables
 from tests.e2e.small import bench, make_people
@@ -17,6 +19,12 @@ from tests.shared import needs
 pytestmark = [pytest.mark.slow, needs(formula.FOLDER / "vec2face.npz"), needs(VOCABULARY)]
 
 SMALL = {"width": 64, "height": 64, "steps": 2}
+
+
+def edit(pipeline, model, guidance_scale):
+    return {"pipeline": pipeline, "model": model, "guidance_scale": guidance_scale} | SMALL
+
+
 METHODS = {
     "vec2face": lambda root: models.write_vec2face(root) | {"upscale": 1},
     "consistentid": lambda root: models.write_consistentid(root, 4) | SMALL,
@@ -24,9 +32,9 @@ METHODS = {
     "infiniteyou_aes": lambda root: models.write_infiniteyou(root) | SMALL,
     "infiniteyou_sim": lambda root: models.write_infiniteyou(root) | SMALL | {"control": "keypoints"},
     "withanyone": lambda root: models.write_withanyone(root) | SMALL,
-    "flux2_klein": lambda root: {"model": tiny_edit.klein(root)} | SMALL,
-    "flux_kontext": lambda root: {"model": tiny_edit.kontext(root)} | SMALL,
-    "qwen_image_edit_plus": lambda root: {"model": tiny_edit.qwen(root)} | SMALL,
+    "flux2_klein": lambda root: edit("flux2_klein", tiny_edit.klein(root), 1.0),
+    "flux_kontext": lambda root: edit("flux_kontext", tiny_edit.kontext(root), 3.5),
+    "qwen_image_edit_plus": lambda root: edit("qwen_image_edit_plus", tiny_edit.qwen(root), 4.0),
 }
 READ_SEVERAL = ("vec2face", "infiniteyou_aes", "infiniteyou_sim", "flux2_klein", "qwen_image_edit_plus")
 
@@ -53,10 +61,21 @@ def run(name, given, people, out, *more):
     return samples
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_run_to_a_report(name, people, tmp_path):
-    given = METHODS[name](tmp_path / "weights")
-    given |= {} if "model" in given else {"recogniser": "arcface"}
+@pytest.fixture(scope="module", params=METHODS)
+def method(request, tmp_path_factory):
+    """(name, options of a tiny checkpoint)."""
+    return request.param, METHODS[request.param](tmp_path_factory.mktemp("weights") / "root")
+
+
+def test_contract(method):
+    name, given = method
+    for check in method_contract(registry.get("methods", name), given).values():
+        check()
+
+
+def test_run_to_a_report(method, people, tmp_path):
+    name, given = method
+    given = given | ({} if "model" in given else {"recogniser": "arcface"})
     several = ["dataset.references_per_item=2"] if name in READ_SEVERAL else []
     samples = run(name, given, people, tmp_path / "runs", *several)
     assert samples["sha256"].nunique() == 4

@@ -13,7 +13,7 @@ from bench.conditions.asked import ASKED, LENGTH
 from bench.metrics.functional.arrays import Floats
 from bench.metrics.functional.flame import DIMENSION
 from bench.metrics.protocol import Evaluation, Features, Number, Result, Score, Statistic
-from bench.metrics.shared.eligibility import Eligibility, eligibility_of, subjects
+from bench.metrics.shared.eligibility import Eligibility, eligibility_of, finite, subjects
 from bench.metrics.shared.scores import absent, concat, item_values, mean_score, notes, plain
 from bench.studies.control import Control, Measure, control, shuffled
 
@@ -81,7 +81,7 @@ def _error(
 ) -> tuple[list[Score], pd.DataFrame]:
     """Return the scores of one error by one extractor, and its mean per item."""
     features = _flame(evaluation.features[number.variant])
-    is_asked = np.isfinite(wanted[:, part]).all(axis=1)
+    is_asked = finite(wanted[:, part])
     eligibility = eligibility_of(evaluation, features).among(is_asked)
     valid = np.flatnonzero(eligibility.valid)
     achieved, target = features.samples[valid].astype(np.float64), wanted[valid]
