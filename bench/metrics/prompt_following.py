@@ -68,6 +68,7 @@ def compute(evaluation: Evaluation) -> Result:
     """Return the mean cosine of images with their own prompts, and next to it with all other prompts.
 
     >>> from bench.metrics.shared.example import example, numbers
+    >>> from dataclasses import replace
     >>> given = example()
     >>> given = replace(
     ...     given,
