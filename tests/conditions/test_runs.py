@@ -6,6 +6,7 @@ samples is what the method makes alone from what the sample's row says, put toge
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,14 +93,26 @@ def killed(world, case, out):
     process.wait()
 
 
-def test_killed_and_resumed_in_other_shards_by_several_workers_in_another_order(run, world, tmp_path):
-    case, calm = run
-    killed(world, case, tmp_path)
-    assert not (run_folder(tmp_path, "arc2face") / "tables" / "samples" / "00002.parquet").exists()
-    resumed = generated(world, case, tmp_path, "execution.workers=2", "execution.order=reversed")
+def test_killed_and_resumed_in_other_shards_by_several_workers_in_another_order(world, tmp_path):
+    calm = generated(world, "two prompts", tmp_path / "calm")
+    killed(world, "two prompts", tmp_path / "killed")
+    assert not (run_folder(tmp_path / "killed", "arc2face") / "tables" / "samples" / "00002.parquet").exists()
+    resumed = generated(world, "two prompts", tmp_path / "killed", "execution.workers=2", "execution.order=reversed")
     assert resumed.name == calm.name
     assert_same(resumed, calm)
     assert load(resumed).shards == 3
+
+
+def test_shards_that_are_missing_are_made_in_another_order(run, world, tmp_path):
+    case, calm = run
+    folder = generated(world, case, tmp_path, "execution.shard_size=1")
+    rows = pd.read_parquet(folder / "tables" / "samples" / "00001.parquet")
+    for name in rows["item"].unique():
+        shutil.rmtree(folder / "samples" / name)
+    for number in (0, 1):
+        (folder / "tables" / "samples" / f"{number:05d}.parquet").unlink()
+    assert_same(generated(world, case, tmp_path, "execution.order=reversed"), calm)
+    assert load(folder).shards == 3
 
 
 def embeddings(job):
