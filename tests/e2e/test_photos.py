@@ -6,6 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 
+from bench.__main__ import main
 from tests.e2e.commands import (
     ON_PHOTOS,
     PHOTOS,
@@ -17,7 +18,7 @@ from tests.e2e.commands import (
     run_folder,
     tables,
 )
-from tests.shared import needs
+from tests.shared import SHARED, needs
 
 pytestmark = [needs(PHOTOS), pytest.mark.slow]
 METHODS = ("copy", "shuffle", "real")
@@ -53,9 +54,9 @@ def test_the_intervals_do_not_overlap(swept):
     assert high["shuffle"] < low["real"] < high["real"] < low["copy"]
 
 
-def test_compare_without_arguments_finds_the_three_and_tells_them_apart(swept):
-    done = bench("compare", "--out", swept, "--json")
-    [found] = json.loads(done.stdout)
+def test_compare_without_arguments_finds_the_three_and_tells_them_apart(swept, capsys):
+    assert main(["compare", "--out", str(swept), "--json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)
     assert set(found["runs"]) == set(METHODS)
     rows = [r for r in found["differences"] if r["metric"] == "id_similarity" and r["statistic"] == "mean_detected"]
     assert len(rows) == 3
@@ -66,12 +67,13 @@ def test_compare_without_arguments_finds_the_three_and_tells_them_apart(swept):
         assert next(swept.glob(f"compare/*/{name}")).stat().st_size > 0
 
 
-def test_the_stages_one_after_another_give_the_same_files_as_run(swept, tmp_path):
+def test_the_stages_one_after_another_give_the_same_files_as_run(swept, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_SHARED", str(SHARED))
     out = tmp_path / "runs"
     for verb in ("generate", "extract", "score"):
-        bench(verb, *WITH_PHOTOS, "method=shuffle", f"dataset.root={PHOTOS}", f"out={out}")
+        main([verb, *WITH_PHOTOS, "method=shuffle", f"dataset.root={PHOTOS}", f"out={out}"])
     folder, other = run_folder(out, "shuffle"), run_folder(swept, "shuffle")
-    bench("report", folder)
+    assert main(["report", str(folder)]) == 0
     assert_same(folder, other)
     for path in sorted((other / "report").iterdir()):
         if path.is_file() and path.suffix != ".pdf" and path.name != "index.html":  # it tells command and time
@@ -80,7 +82,7 @@ def test_the_stages_one_after_another_give_the_same_files_as_run(swept, tmp_path
 
 def test_shards_order_and_workers_change_nothing(swept, tmp_path):
     out, options = tmp_path / "runs", ("execution.shard_size=1", "execution.order=shuffled", "execution.workers=2")
-    bench("run", *WITH_PHOTOS, *options, "method=shuffle", f"dataset.root={PHOTOS}", f"out={out}")
+    measured(*ON_PHOTOS, *options, "method=shuffle", f"out={out}")
     assert_same(run_folder(out, "shuffle"), run_folder(swept, "shuffle"))
 
 
@@ -156,7 +158,7 @@ def test_a_run_that_a_person_was_removed_from_is_made_anew(swept, tmp_path):
     """Removal leaves tables with gaps; nothing may be read from them by position."""
     out = tmp_path / "runs"
     shutil.copytree(swept, out)
-    bench("data", "remove", "lowe", "--runs", out)
+    assert main(["data", "remove", "lowe", "--runs", str(out)]) == 0
     folder = run_folder(out, "copy")
     assert not (folder / "samples" / "lowe").exists()
     assert "lowe" not in set(tables(folder)["tables/samples"]["subject"])
