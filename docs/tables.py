@@ -1,16 +1,20 @@
-"""Write the tables of metrics in README.md and docs/metrics/README.md: python docs/tables.py."""
+"""Write the tables of metrics and of relations in README.md and docs: python docs/tables.py."""
 
 from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
-from bench import registry
+from bench import registry, relations
 from bench.metrics.protocol import Metric
 
 ROOT = Path(__file__).resolve().parents[1]
 BETTER = {True: "higher", False: "lower", None: "—"}
+RELATIONS: tuple[relations.Relation, ...] = get_args(relations.Relation)
 METRICS = [registry.get("metrics", name) for name in sorted(registry.BUILT_IN["metrics"])]
 
 
@@ -42,6 +46,35 @@ def measured(metric: Metric) -> str:
     return words.partition(": ")[2] or words
 
 
+def of_relations() -> str:
+    """Return the table of docs/evaluators/relations.md: what each method knows of each recogniser, as it is derived.
+
+    Every recogniser is in one cell of a method's line. "the others" are those that no other cell of the line has.
+    """
+    known = relations.table()
+    shipped = sorted(name for name in registry.BUILT_IN["methods"] if name in known.methods)
+    lines = [_row("method", *RELATIONS), "|---" * (1 + len(RELATIONS)) + "|"]
+    for method in shipped:
+        related = {name: known.of(method, name) for name in sorted(known.recognisers)}
+        lines.append(_row(f"`{method}`", *(_related(related, relation) for relation in RELATIONS)))
+    return "\n".join(lines) + "\n"
+
+
+def _related(related: Mapping[str, relations.Relation], relation: relations.Relation) -> str:
+    """Return the recognisers of one relation; those of the method's most frequent relation are "the others".
+
+    >>> _related({"a": "none", "b": "none", "c": "conditioned"}, "none")
+    'the others'
+    >>> _related({"a": "none", "b": "none", "c": "conditioned"}, "conditioned")
+    '`c`'
+    """
+    counts = Counter(related.values())
+    names = [f"`{name}`" for name, found in related.items() if found == relation]
+    if len(counts) == 1:
+        return "all" if names else ""
+    return "the others" if relation == counts.most_common(1)[0][0] else ", ".join(names)
+
+
 def _roles(metric: Metric) -> str:
     return ", ".join(metric.needs)
 
@@ -50,11 +83,15 @@ def _row(*cells: str) -> str:
     return f"| {' | '.join(cell or '—' for cell in cells)} |"
 
 
-PAGES = {ROOT / "README.md": of_readme, ROOT / "docs" / "metrics" / "README.md": of_page}
+PAGES = {
+    ROOT / "README.md": of_readme,
+    ROOT / "docs" / "metrics" / "README.md": of_page,
+    ROOT / "docs" / "evaluators" / "relations.md": of_relations,
+}
 
 
 def updated(page: Path) -> str:
-    """Return the text of a page with its table of metrics as it should be."""
+    """Return the text of a page with its generated table as it should be."""
     table = PAGES[page]()
     header = re.escape(table.partition("\n")[0])
     return re.sub(rf"^{header}\n(\|.*\n)*", lambda _: table, page.read_text("utf-8"), flags=re.MULTILINE)

@@ -14,6 +14,7 @@ from pydantic import Field
 from bench.errors import UserError
 from bench.experiment import Experiment
 from bench.identity import RECORDED, Spec
+from bench.metrics.copying_sscd import COPY
 from bench.metrics.functional.arrays import Floats
 from bench.metrics.functional.similarity import alike
 from bench.metrics.protocol import Evaluation
@@ -91,6 +92,15 @@ def to_input(evaluation: Evaluation, recogniser: str) -> Floats:
     return alike(features.samples, rows, features.references, item_rows(evaluation), features.distance)
 
 
+def copy_scores(evaluation: Evaluation) -> dict[str, Floats]:
+    """Return, by what a reader calls it, the (n_samples,) copy score of each sample and its own input; NaN without one.
+
+    A face near the bank's may be a copied face or a copied image. Nothing where no network of copies ran.
+    """
+    networks = evaluation.of_role("sscd", evaluation.features)
+    return {f"samples to their input, copy score of {name}": to_input(evaluation, name) for name in networks}
+
+
 def rendered_bank(spec: RunSpec, plan: NearestPlan, base: Path) -> Bank:
     """Return a bank of people whom the embedded networks learned from, drawn anew."""
     # The seed is that of the people in the recipes of the embedded networks (bench/mini/train/data.py).
@@ -104,20 +114,22 @@ def rendered_bank(spec: RunSpec, plan: NearestPlan, base: Path) -> Bank:
         return add(bank, features, names, [f"train {person}" for person in people])
 
 
-def distributions(found: Mapping[str, Floats], own: Floats) -> Table:
+def distributions(found: Mapping[str, Floats], own: Floats, copies: Mapping[str, Floats]) -> Table:
     """Return a row per kind of face: the distribution of its similarity to the nearest row of the bank.
 
     Args:
         found: name -> (n,) similarity to the nearest; NaN without a face.
         own: (n_samples,) similarity of the samples to their inputs.
+        copies: further rows: name -> (n_samples,) copy score (`copy_scores`).
     """
-    numbers = {**{f"{name} to the bank": values for name, values in found.items()}, "samples to their input": own}
+    to_bank = {f"{name} to the bank": values for name, values in found.items()}
+    numbers = {**to_bank, "samples to their input": own, **copies}
     heads = {"mean": "mean", "q50": "median", "q95": "95 %", "q99": "99 %", "q999": "99.9 %", "max": "largest"}
     columns = [
         Column("similarity of", numeric=False),
         *map(Column, heads.values()),
         Column("n"),
-        Column("without a face"),
+        Column("without one", note="no face, or no image for a copy score"),
     ]
     rows = []
     for name, values in numbers.items():
@@ -126,6 +138,8 @@ def distributions(found: Mapping[str, Floats], own: Floats) -> Table:
         cells = [Cell(value=shown[key]) for key in heads]
         rows.append([Cell(name), *cells, count(len(values) - lost), count(lost)])
     notes = ["Unseen faces reach about the same mean as samples: only a tail above theirs says that faces were copied."]
+    if copies:
+        notes.append(f"A copy score compares whole images; from {COPY} on its authors call an image a copy.")
     return Table("Nearest face of the bank", columns, rows, notes)
 
 
@@ -179,7 +193,7 @@ def run(spec: RunSpec, plan: NearestPlan) -> Path:
     limits = thresholds(evaluation, plan.recogniser)
     levels = {float(level): limit.value for level, limit in limits.items()}
     size = sum(bank.rows for bank in banks)
-    tables = [distributions(found, own), shares(found, queries, levels, size)]
+    tables = [distributions(found, own, copy_scores(evaluation)), shares(found, queries, levels, size)]
     figures = drawn([drawing(found, own)], folder)
     title = "Nearest faces of the training set"
     notes = (

@@ -13,7 +13,7 @@ from bench.paper.components import by_components, table_of, to_full
 from bench.paper.control import asked_of
 from bench.paper.interpolation import Seen, lines_of, measured, unevenness
 from bench.paper.interpolation import table_of as interpolation_table
-from bench.paper.neighbours import Queries, distributions, shares, to_input
+from bench.paper.neighbours import Queries, copy_scores, distributions, shares, to_input
 from bench.report.along import difference
 from bench.report.compare import Comparison
 from tests.metrics.world import by_hand
@@ -109,7 +109,7 @@ def test_the_distribution_of_a_copy_has_its_tail():
     own = to_input(by_hand(samples, PEOPLE), "net")
     assert own.tolist() == pytest.approx([0.5**0.5, 1, np.nan], nan_ok=True)
     found = {"samples": np.array([0.3, 0.99, np.nan])}
-    rows = distributions(found, own).rows
+    rows = distributions(found, own, {}).rows
     assert [row[0].text for row in rows] == ["samples to the bank", "samples to their input"]
     assert [rows[0][place].value for place in (1, 6, 7, 8)] == [pytest.approx(0.645), 0.99, 2, 1]
     queries = [Queries("samples", np.empty((3, 3), np.float32), np.array(["A", "A", "B"], object))]
@@ -117,6 +117,16 @@ def test_the_distribution_of_a_copy_has_its_tail():
     assert [cell.value for cell in table.rows[0][1:4]] == [0.1, 0.5, 0.5]
     assert table.rows[0][4].value == pytest.approx(1 - 0.9**10)
     assert [cell.value for cell in table.rows[1][1:4]] == [0.001, None, None]
+
+
+def test_the_copy_score_is_shown_where_a_network_of_copies_ran():
+    samples = [("a", 0, "ok", A + B), ("b", 0, "no_face", B), ("c", 0, "undecodable", None)]
+    copies = copy_scores(by_hand(samples, PEOPLE, role="sscd"))
+    table = distributions({}, np.full(3, np.nan), copies)
+    assert table.rows[1][0].text == "samples to their input, copy score of sscd"
+    assert [table.rows[1][place].value for place in (6, 7, 8)] == [1, 2, 1]
+    assert "0.75" in table.notes[-1]
+    assert copy_scores(by_hand(samples, PEOPLE)) == {}
 
 
 def test_what_a_rendered_face_was_asked_for():

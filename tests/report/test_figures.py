@@ -39,6 +39,19 @@ def test_the_tradeoff_shows_every_point_with_its_interval(four):
         np.testing.assert_allclose(vertical[0][:, 1], [y["low"], y["high"]])
 
 
+def test_identity_is_drawn_against_prompt_following(four):
+    """The metric's declaration has a better side, so that its trade-off is drawn under the chief recogniser."""
+    chief = four.headline or next(iter(next(iter(four.runs.values())).recognisers))
+    number = Number("prompt_following", "clip_text", "mean_images")
+    drawn = next(one for one in figures.of_comparison(four) if one.parts == (chief, *number[:2]))
+    assert drawn.kind == figures.TRADEOFF
+    for name, run in four.runs.items():
+        row = of_number(run.scores, number).iloc[0]
+        assert drawn.data.set_index("method").loc[name, ["x", "x_low", "x_high"]].tolist() == [
+            row["value"], row["low"], row["high"],
+        ]  # fmt: skip
+
+
 def test_the_forest_is_the_table_of_differences(four):
     drawn = figures._drawn(four, ID)
     rows = of_number(four.differences, ID)
