@@ -9,10 +9,9 @@ from bench.cli.check import main as check
 from bench.cli.compare import main as compare
 from bench.metrics import declared
 from bench.metrics.protocol import Number
-from bench.report import golden
+from bench.report import golden, overview
 from bench.report.compare import compare as compare_runs
 from bench.report.frames import of_number
-from bench.report import overview
 from bench.report.run import write_report
 from tests.guard.scored import scored
 from tests.plugin.packages import forget, on_path, write_package
