@@ -103,7 +103,8 @@ def test_runs_given_twice_are_refused(tmp_path):
         compare([folder, folder])
 
 
-def test_figures_of_an_earlier_comparison_do_not_stay(tmp_path):
+def test_figures_of_an_earlier_comparison_do_not_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.report.figures.main_numbers", lambda scores: [])
     first = [run(tmp_path / name, name, k / 10) for k, name in enumerate("ab")]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "identities-a-x.png").write_bytes(b"")
@@ -115,7 +116,8 @@ def test_figures_of_an_earlier_comparison_do_not_stay(tmp_path):
     assert (tmp_path / "out" / "differences.csv").exists()
 
 
-def test_hostile_names_do_no_harm_in_any_table(tmp_path):
+def test_hostile_names_do_no_harm_in_any_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.report.figures.of_comparison", lambda comparison: [])
     name = 'a<script>|b\n& "c" $x_{1}\\'
     comparison = compare([run(tmp_path / "a", name, 0.0), run(tmp_path / "b", "two", 0.1)])
     write_comparison(comparison, tmp_path / "out")
@@ -139,6 +141,7 @@ def places(monkeypatch):
     """The folders that `compare` writes to; nothing is drawn."""
     found = []
     monkeypatch.setattr("bench.cli.compare.write_comparison", lambda comparison, out: found.append(out))
+    monkeypatch.setattr("bench.report.figures.over_datasets", lambda comparisons: None)
     return found
 
 
