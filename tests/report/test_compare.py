@@ -1,5 +1,7 @@
 """Comparison from tables alone: what must agree, what is paired, and by which unit."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from bench.errors import UserError
 from bench.metrics.protocol import Number
 from bench.report.compare import compare
 from bench.report.frames import headline, load_run
+from bench.report.page import write_comparison_page
 from bench.report.ranking import ranking
 from bench.report.writers import write_comparison
 from bench.store import read_table, write_json, write_table
@@ -95,6 +98,18 @@ def test_another_number_of_groups_gives_no_test(tmp_path):
 def test_runs_under_different_protocols_are_refused_by_field(tmp_path):
     with pytest.raises(UserError, match=r"differ in protocol\.name \('p' and 'q'\)"):
         compare([run(tmp_path / "a", "one", 0), run(tmp_path / "b", "two", 0, protocol="q")])
+
+
+def test_different_conditions_are_one_line(tmp_path):
+    folders = [run(tmp_path / name, name, k / 10) for k, name in enumerate("abc")]
+    scores = folders[2] / "scores/scores.json"
+    facts = {"name": "interpolation", "samples": 30, "content": "4" * 64}
+    write_json(scores, {**json.loads(scores.read_text()), "conditions": facts})
+    [line] = [one for one in compare(folders).warnings if "conditions" in one]
+    assert line.endswith("(default: a, b; interpolation 44444444: c)")
+    write_comparison_page(compare(folders), [], [], tmp_path / "out")
+    assert line in (tmp_path / "out/index.html").read_text()
+    assert not any("conditions" in one for one in compare(folders[:2]).warnings)
 
 
 def test_runs_given_twice_are_refused(tmp_path):
