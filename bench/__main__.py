@@ -27,6 +27,7 @@ VERBS = {
     "compare": ("bench.cli.compare:main", "put runs side by side, with paired differences"),
     "paper": ("bench.cli.paper:main", "put every table and figure of the paper on one page"),
     "export": ("bench.cli.export:main", "write a run as a bundle for others: numbers, no people"),
+    "push": ("bench.cli.push:main", "send a run's bundle to a dataset of the Hugging Face Hub"),
     "contribute": ("bench.cli.contribute:main", "fill the empty slots of the paper's Table 1"),
     "leaderboard": ("bench.cli.leaderboard:main", "check bundles of many people and put them on one page"),
     "check": ("bench.cli.check:main", "hold a run against a golden file; for CI"),

@@ -132,6 +132,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "within_similarity": "bench.metrics.within_similarity:METRIC",
         "yaw_similarity": "bench.metrics.yaw_similarity:METRIC",
     },
+    "trackers": {
+        "mlflow": "bench.tracking:MLFLOW",
+        "tensorboard": "bench.tracking:TENSORBOARD",
+        "wandb": "bench.tracking:WANDB",
+    },
 }
 """group -> name -> "module:attribute"; other packages add to each group by its entry points `bench.<group>`."""
 

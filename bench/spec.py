@@ -206,11 +206,16 @@ class Evaluator(Spec):
         return {**self.recognisers, **self.extractors}
 
 
-def _registered_engine(name: str) -> str:
-    known = registry.entries("engines")
-    if name not in known:
-        raise ValueError(f"allowed: {', '.join(sorted(known))}")
-    return name
+def _registered(group: str) -> AfterValidator:
+    """Return what refuses a name that a group of the registry lacks."""
+
+    def checked(name: str) -> str:
+        known = registry.entries(group)
+        if name not in known:
+            raise ValueError(f"allowed: {', '.join(sorted(known))}")
+        return name
+
+    return AfterValidator(checked)
 
 
 Gpu = Annotated[str, Field(pattern=r"^cuda:[0-9]+$")]
@@ -237,7 +242,7 @@ class Execution(Spec):
         retry: which samples that exist are made again: "none", or those with "errors", that the method failed to make.
     """
 
-    engine: Annotated[str, AfterValidator(_registered_engine), RECORDED] = "local"
+    engine: Annotated[str, _registered("engines"), RECORDED] = "local"
     device: Annotated[str, RECORDED] = "cpu"
     devices: Annotated[Literal["auto"] | Annotated[tuple[Gpu, ...], Field(min_length=1)], RECORDED] = "auto"
     workers: Annotated[int, Field(ge=1), RECORDED] = 1
@@ -269,6 +274,7 @@ class RunSpec(Spec):
         profile: the profile that the run was asked for by.
         out: folder of all runs.
         weights_dir: where `fetch` puts weights.
+        tracker: of experiments, to which a scored run's numbers go; None: to none.
     """
 
     method: Annotated[MethodSpec, IDENTITY]
@@ -280,6 +286,7 @@ class RunSpec(Spec):
     profile: Annotated[str, RECORDED] = ""
     out: Annotated[Path, RECORDED] = Path("runs")
     weights_dir: Annotated[Path, RECORDED] = Path("weights")
+    tracker: Annotated[Annotated[str, _registered("trackers")] | None, RECORDED] = None
 
 
 def resolve(config: Any) -> RunSpec:

@@ -3,11 +3,21 @@
 Files with slow tests are handed out first: one that starts last leaves the other worker idle.
 """
 
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 import bench.__main__  # noqa: F401  sets it where the caller has not
+
+
+def _not_flushed(handle: int) -> None:
+    """Leave bytes to the system: the files of a test outlive no power cut."""
+
+
+os.fsync = _not_flushed
+os.environ["MATPLOTLIBRC"] = str(Path(__file__).with_name("matplotlibrc"))
 
 # A broken promise then shows the values that it compared.
 pytest.register_assert_rewrite("bench.testing")

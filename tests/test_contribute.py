@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from bench.__main__ import main
 from bench.cli import contribute
+from bench.cli.configured import composed
 from bench.cli.run import spec_of
 from bench.errors import UserError
+from bench.images import write_png
 from bench.report.published import published
 from bench.store import write_json
 
@@ -64,6 +69,25 @@ def test_what_fails_leaves_its_slot_and_the_others_go_on(tmp_path, monkeypatch, 
     assert ran.count("run") == 2
     assert ran.count("export") == 2
     assert capsys.readouterr().err.count("failed:") == 20
+
+
+def test_lists_are_made_and_recognisers_are_tested_on_request(tmp_path):
+    every = contribute.slots(tmp_path / "none")
+    assert "recognition" not in [arguments[0] for arguments in contribute.commands(every, tmp_path, tmp_path / "to")]
+    found = contribute.commands(every, tmp_path, tmp_path / "to", tmp_path / "pairs")
+    verbs = [arguments[0] for arguments in found]
+    assert verbs.index("recognition") < verbs.index("run")
+    tested = next(arguments for arguments in found if arguments[0] == "recognition")
+    assert tested[-1] == "recognition.recognisers=[arcface,adaface_ir101_ms1mv3,adaface_ir18_vggface2]"
+    composed("recognition", tested[2:])
+    lists = [arguments for arguments in found if arguments[0] == "data"]
+    assert [Path(arguments[-1]).name for arguments in lists] == ["synth500.csv", "agedb.csv"]
+    for arguments in lists:
+        root = tmp_path / arguments[1]
+        write_png(np.zeros((8, 8, 3), np.uint8), root / "1_Ann_30_f.png", {})
+        at = arguments.index("--root") + 1
+        assert main([*arguments[:at], str(root), *arguments[at + 1 :], "--count", "1"]) == 0
+        assert pd.read_csv(arguments[-1])["sha256"].str.len().eq(64).all()
 
 
 def test_without_any_run_it_says_so(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ def all_specs() -> list[type[BaseModel]]:
     parts = [
         registry.get(group, name).Options
         for group in registry.BUILT_IN
-        if group not in ("metrics", "engines")
+        if group not in ("metrics", "engines", "trackers")
         for name in sorted(registry.entries(group))
     ]
     return own + parts

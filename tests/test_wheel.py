@@ -45,6 +45,8 @@ def test_it_carries_the_root_folders_and_nothing_of_the_tests(installed):
     assert (installed / "bench/conf/config.yaml").exists()
     assert (installed / "bench/data_lists/README.md").exists()
     assert (installed / "baselines/protocol.py").exists()
+    assert (installed / "bench/mini/world").exists()
+    assert not (installed / "bench/mini/train").exists()
     stored = {path.relative_to(ROOT) for path in (ROOT / "bench/mini/weights").rglob("*") if path.is_file()}
     assert {path.relative_to(installed) for path in (installed / "bench/mini/weights").rglob("*.*")} == stored
     assert {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")} == {"bench", "baselines"}

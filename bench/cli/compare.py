@@ -11,13 +11,13 @@ from typing import Any
 
 from bench.console import Parser, say, show, table
 from bench.errors import UserError
-from bench.report import figures
+from bench.report import figures, overview
 from bench.report.along import along
 from bench.report.compare import Comparison, newest
 from bench.report.compare import compare as compare_runs
-from bench.report.model import Cell, Mark
-from bench.report.paper import overview, paper_table
-from bench.report.tables import turned, written
+from bench.report.model import Cell, Mark, Table
+from bench.report.paper import paper_table
+from bench.report.tables import written
 from bench.report.writers import write_comparison, write_tables
 
 STARS = {Mark.BEST: " **", Mark.SECOND: " *"}
@@ -81,13 +81,24 @@ def names(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _show(comparison: Comparison, out: Path) -> None:
-    """Print the overview turned: a line per number, a column per run."""
-    found = turned(overview(comparison))
-    lines = [{c.title: _starred(cell) for c, cell in zip(found.columns, row, strict=True)} for row in found.rows]
-    show(f"{out.name}: {len(comparison.items)} items\n{table(lines)}\n")
+    """Print the overview, and the numbers that no run has."""
+    found = overview.of_comparison(comparison)
+    show(f"{out.name}: {len(comparison.items)} items\n{table(_lines(found.table))}\n")
+    for line in found.unmeasured:
+        say(line)
     for warning in comparison.warnings:
         say(f"warning: {warning}")
     say(f"written to {out}")
+
+
+def _lines(found: Table) -> list[dict[str, str]]:
+    """Return the rows of a table by the titles of its columns; a heading is a row of its own."""
+    titles = [column.title for column in found.columns]
+    lines: list[dict[str, str]] = []
+    for heading, rows in found.sections():
+        lines.append(dict.fromkeys(titles, "") | {titles[0]: heading})
+        lines += [dict(zip(titles, map(_starred, row), strict=True)) for row in rows]
+    return lines
 
 
 def _starred(cell: Cell) -> str:

@@ -20,6 +20,8 @@ METHODS = (
 """The paper's methods, in the order of its Table 1."""
 CONTROLS = ("copy", "shuffle", "real")
 PROTOCOL = "arc2face_eccv24"
+LISTS = {"synth500": "synth500", "agedb": "agedb400"}
+"""Dataset -> the command of `data` that makes its list."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,13 @@ class Slot:
 def main(argv: Sequence[str]) -> int:
     """Show the slots of the paper's Table 1 that no run here fills, and the commands that fill them; --go runs these.
 
-    The numbers need the official weights and a GPU. Nothing is uploaded: at the end there is a bundle per run, without
-    people, that you can give to the project.
+    The numbers need the official weights and a GPU. Nothing is uploaded: at the end there are the list of each dataset
+    (names, sizes and sha256 of its photos) and a bundle per run, without people, that you can give to the project.
     """
     options = _parser().parse_args(argv)
     every = slots(options.out)
     show(_shown(every))
-    todo = commands(every, options.out, options.to)
+    todo = commands(every, options.out, options.to, options.pairs)
     if not options.go:
         show("\nThese commands fill the empty slots and make the bundles (--go runs them):")
         show("\n".join(map(_line, todo)))
@@ -58,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m bench contribute", description=main.__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     parser.add_argument("--to", type=Path, default=Path("contribution"), help="folder of the bundles (contribution)")
+    parser.add_argument("--pairs", type=Path, metavar="DIR", help="verification sets, to test each recogniser on first")
     parser.add_argument("--go", action="store_true", help="run the commands")
     return parser
 
@@ -96,16 +99,41 @@ def _shown(every: Sequence[Slot]) -> str:
     return table(list(lines.values()))
 
 
-def commands(every: Sequence[Slot], out: Path, to: Path) -> list[list[str]]:
-    """Return the arguments of `python -m bench` that fill the empty slots, compare the runs and make their bundles."""
-    found: list[list[str]] = []
+def commands(every: Sequence[Slot], out: Path, to: Path, pairs: Path | None = None) -> list[list[str]]:
+    """Return the arguments of `python -m bench` that fill the empty slots, and make lists, comparison and bundles.
+
+    Args:
+        every: slot of Table 1.
+        out: folder of all runs.
+        to: folder of lists and bundles.
+        pairs: folder of verification sets on which each recogniser is tested before any run; None: not at all.
+    """
+    found = _tests(pairs) if pairs else []
     for dataset in dict.fromkeys(slot.dataset for slot in every):
         empty = [slot.method for slot in every if slot.dataset == dataset and slot.folder is None]
         if empty:
             found += [["fetch", "profile=paper", f"dataset={dataset}", f"method={method}"] for method in empty]
             sweep = f"method={','.join(empty)}"
             found.append(["run", "-m", "profile=paper", f"dataset={dataset}", sweep, f"out={out}"])
+        found.append(_list(dataset, to))
     return [*found, ["compare", "--out", str(out)], *_exports(every, to)]
+
+
+def _tests(pairs: Path) -> list[list[str]]:
+    """Return the commands that get the evaluator's networks and test its recognisers."""
+    from bench.cli.run import spec_of
+
+    names = ",".join(spec_of(["profile=paper"]).evaluator.recognisers)
+    settings = [f"recognition.pairs={pairs}", f"recognition.recognisers=[{names}]"]
+    return [["fetch", "profile=paper"], ["recognition", "test", "profile=paper", *settings]]
+
+
+def _list(dataset: str, to: Path) -> list[str]:
+    """Return the command that writes the names, sizes and sha256 of a dataset's photos."""
+    from bench.assets import weights_folder
+
+    root = weights_folder() / "datasets" / dataset
+    return ["data", LISTS[dataset], "--root", str(root), "--out", str(to / f"{dataset}.csv")]
 
 
 def _exports(every: Sequence[Slot], to: Path) -> list[list[str]]:
@@ -125,7 +153,7 @@ def _run(todo: Sequence[Sequence[str]], out: Path, to: Path) -> int:
     Raises:
         UserError: no slot is filled at the end.
     """
-    failed = [arguments for arguments in todo if arguments[0] in ("fetch", "run") and not _succeeds(arguments)]
+    failed = [arguments for arguments in todo if arguments[0] != "export" and not _succeeds(arguments)]
     exports = _exports(slots(out), to)
     if not exports:
         raise UserError(f"no slot is filled; see the messages above, and `python -m bench ls runs --out {out}`")

@@ -13,7 +13,9 @@ from bench.errors import UserError, unknown
 from bench.report.runs import runs
 from bench.spec import GROUPS
 
-KINDS = ("methods", "datasets", "conditions", "extractors", "recognisers", "metrics", "engines", "experiments", "runs")
+LISTED = ("engines", "experiments", "trackers")
+"""Kinds of which there is a name and a package to show."""
+KINDS = ("methods", "datasets", "conditions", "extractors", "recognisers", "metrics", *LISTED, "runs")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -79,7 +81,7 @@ def registered(kind: str) -> list[dict[str, Any]]:
             for group in groups
             for name, entry in sorted(registry.entries(group).items())
         ]
-    if kind in ("engines", "experiments"):
+    if kind in LISTED:
         return [{"name": name, **_origin(entry)} for name, entry in sorted(registry.entries(kind).items())]
     if kind == "metrics":
         return [_metric(name, entry) for name, entry in sorted(registry.entries(kind).items())]

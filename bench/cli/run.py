@@ -356,4 +356,4 @@ def known_keys() -> list[str]:
         groups += [(group, part.Options) for part in registry.parts(table).values()]
     keys = [f"{prefix}.{field}" for prefix, model in groups for field in model.model_fields]
     keys += [f"{group}.{field}" for group, fields in OUTER.items() for field in fields]
-    return sorted({*keys, *GROUPS, "out", "profile", "protocol", "evaluator", "execution", "experiment"})
+    return sorted({*keys, *GROUPS, "out", "profile", "protocol", "evaluator", "execution", "experiment", "tracker"})

@@ -22,13 +22,13 @@ from bench.hashing import sha256_bytes
 from bench.metrics import declared
 from bench.metrics.protocol import REPLICATE, Number
 from bench.metrics.shared.scores import notes
+from bench.report.cells import COUNTS, MARKED, column_cells, counts
 from bench.report.differences import differences
 from bench.report.frames import MUST_AGREE, SIMILARITY, Run, headline, of_number
 from bench.report.model import Cell, Column, Mark, Table
 from bench.report.numbers import better, headlines, tiles, words
 from bench.report.page.facts import flat
 from bench.report.page.render import Facts, Notice, Page, render
-from bench.report.paper import COUNTS, MARKED, column_cells, counts
 from bench.store import write_atomic
 
 CLAIMED: dict[State, str] = {

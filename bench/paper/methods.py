@@ -13,14 +13,16 @@ from bench.experiment import Experiment
 from bench.identity import RECORDED, Spec
 from bench.metrics.protocol import Number
 from bench.paper.runs import finished
+from bench.report import overview
+from bench.report.cells import MARKED, column_cells, counts
 from bench.report.compare import Comparison, compare
 from bench.report.figures import SIMILARITIES, Drawing, similarity
 from bench.report.frames import SIMILARITY, load_run
 from bench.report.model import Cell, Column, Table
 from bench.report.numbers import relation_note
-from bench.report.paper import MARKED, column_cells, counts, overview, paper_table
+from bench.report.paper import paper_table
 from bench.report.results import WORK, Finding, drawn, folder_of, write_finding
-from bench.report.tables import simple, turned
+from bench.report.tables import simple
 from bench.spec import RunSpec
 from bench.studies.user_study.make import STUDY, make
 from bench.studies.user_study.records import Plan, Rules, Texts
@@ -75,7 +77,7 @@ def table1(spec: RunSpec, plan: MethodsPlan) -> Path:
     """Run the methods, or go on where they were stopped, and return the folder of Table 1."""
     comparison = compare(folders(spec, plan))
     finding = _finding(spec, "table1", "Methods compared", comparison)
-    finding.tables.extend([paper_table(comparison), turned(overview(comparison))])
+    finding.tables.extend([paper_table(comparison), overview.of_comparison(comparison).noted])
     return write_finding(folder_of(spec.out, "table1", spec.dataset.label), finding)
 
 

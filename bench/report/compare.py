@@ -139,9 +139,23 @@ def _warnings(runs: Mapping[str, Run], items: Sequence[str]) -> list[str]:
         seen = {value for run in runs.values() for value in _made_with(run, field)}
         if len(seen) > 1:
             warnings.append(f"the runs were made with different execution.{field}: {', '.join(sorted(seen))}")
+    warnings += _conditions(runs)
     if not headline(list(runs.values())):
         warnings.append("no recogniser of the panel is independent of all these methods: there is no headline number")
     return warnings
+
+
+def _conditions(runs: Mapping[str, Run]) -> list[str]:
+    """Return a line where the samples of some runs were made from other conditions than those of others."""
+    made: dict[str, list[str]] = {}
+    for label, run in runs.items():
+        facts = run.comparable.get("conditions")
+        name = f"{facts['name']} {facts['content'][:8]}" if facts else "default"
+        made.setdefault(name, []).append(label)
+    if len(made) < 2:
+        return []
+    which = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in made.items())
+    return [f"the runs were made under different conditions, so that more than the method differs ({which})"]
 
 
 def _made_with(run: Run, field: str) -> set[str]:

@@ -1,18 +1,18 @@
-"""The table that a page shows first: headline numbers in a reader's words, those of the independent judge on top."""
+"""The first table of a run and of a comparison: headline numbers, those of the independent judge on top."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from bench.metrics.protocol import Number
+from bench.report.cells import COUNTS, MARKED, caption, column_cells, counts
 from bench.report.compare import Comparison
 from bench.report.frames import Run, headline, of_number
 from bench.report.model import Cell, Column, Table, count, measured
 from bench.report.numbers import better, headlines, label, relation_note
-from bench.report.paper import MARKED, caption, column_cells, counts, overview
 from bench.report.ranking import NOT_RANKED
 from bench.report.tables import ARROWS
 
@@ -22,15 +22,28 @@ INTERVALS = "Intervals: 95 %, by subject. Arrows point to the better side."
 
 @dataclass(frozen=True)
 class Overview:
-    """The first table of a page.
+    """The headline numbers.
 
     Attributes:
-        table: a row per number, or a row per method where there are more methods than numbers.
+        table: a row per number.
         missing: numbers that no run has, each with the reason.
     """
 
     table: Table
     missing: list[tuple[str, str]]
+
+    @property
+    def unmeasured(self) -> list[str]:
+        """A line for each reason why numbers are missing."""
+        names: dict[str, list[str]] = {}
+        for name, reason in self.missing:
+            names.setdefault(reason, []).append(name)
+        return [f"not measured: {'; '.join(missing)} ({reason})" for reason, missing in names.items()]
+
+    @property
+    def noted(self) -> Table:
+        """The table with the missing numbers below it, for a file that folds nothing away."""
+        return replace(self.table, notes=[*self.table.notes, *self.unmeasured])
 
 
 def of_run(run: Run) -> Overview:
@@ -49,17 +62,14 @@ def _run_row(run: Run, number: Number) -> list[Cell]:
 
 
 def of_comparison(comparison: Comparison) -> Overview:
-    """Return the headline numbers of several runs, with marks.
+    """Return the headline numbers of several runs, with intervals, the marks of `ranking`, and the counts of samples.
 
-    Methods are columns where there are more numbers than methods, so that the table fits a page.
+    A number is a row, a run is a column.
     """
     sections, missing = _sections(comparison.scores, comparison.headline)
-    shown = [number for numbers in sections.values() for number in numbers]
-    if len(shown) <= len(comparison.runs):
-        return Overview(overview(comparison), [])
     columns = [Column("number", numeric=False), *map(_method_column, comparison.runs.items())]
-    rows = {number: _row(comparison, number) for number in shown}
-    table = _table(caption(comparison), columns, sections, rows, [MARKED])
+    rows = {number: _row(comparison, number) for numbers in sections.values() for number in numbers}
+    table = _table(caption(comparison), columns, sections, rows, [MARKED, *comparison.warnings])
     return Overview(_with_counts(table, comparison.runs), missing)
 
 
@@ -130,7 +140,6 @@ def _table(
 def _with_counts(table: Table, runs: Mapping[str, Run]) -> Table:
     """Return the table with the numbers of samples at its end."""
     cells = [counts(name, run) for name, run in runs.items()]
-    words = ("samples", "failed", "unavailable")
-    rows = [[Cell(word), *(own[place + 1] for own in cells)] for place, word in enumerate(words)]
+    rows = [[Cell(column.title), *(own[place] for own in cells)] for place, column in enumerate(COUNTS) if place]
     headings = {**table.headings, len(table.rows): "Samples"}
     return Table(table.title, table.columns, [*table.rows, *rows], table.notes, headings)

@@ -1,90 +1,16 @@
-"""The tables of a comparison: the paper's Table 1, and the overview of all headline numbers."""
+"""The paper's Table 1 with our numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.metrics import declared
 from bench.metrics.protocol import Number
-from bench.metrics.shared.scores import notes
 from bench.report import published
+from bench.report.cells import MARKED, caption, column_cells, counts, dataset
 from bench.report.compare import Comparison
-from bench.report.frames import SIMILARITY, Run, of_number
-from bench.report.model import Cell, Column, Mark, Table, count, measured
-from bench.report.numbers import better, headlines, relation_note, variants, words
-from bench.report.ranking import NOT_RANKED, Compared, Ranking, ranking
-from bench.status import SampleStatus
-
-COUNTS = [Column("method", numeric=False), *(Column(word, group="samples") for word in ("n", "failed", "unavailable"))]
-
-
-def overview(comparison: Comparison) -> Table:
-    """Return a row per run: the headline numbers that the metrics declare, with intervals, and the counts of samples.
-
-    Marks are those of `bench.report.ranking.ranking`.
-    """
-    shown = headlines(comparison.scores)
-    columns = [*COUNTS, *(_overview_column(comparison, number) for number in shown)]
-    cells = [column_cells(comparison, number) for number in shown]
-    rows = [[*counts(name, run), *(column[name] for column in cells)] for name, run in comparison.runs.items()]
-    return Table(caption(comparison), columns, rows, _notes(comparison))
-
-
-def _overview_column(comparison: Comparison, number: Number) -> Column:
-    return Column(
-        ", ".join(filter(None, (number.variant, words(number)))),
-        group=declared.title(number.metric),
-        note=relation_note(comparison.scores, number.variant, comparison.headline),
-        better=better(comparison.scores, number),
-    )
-
-
-def counts(name: str, run: Run) -> list[Cell]:
-    """Return the cells of `COUNTS`: a run's name, and how many samples are trials, failed, are unavailable."""
-    states = [SampleStatus(status) for status in run.samples["status"]]
-    trials = sum(status.is_trial for status in states)
-    failed = sum(status.is_failure for status in states)
-    unavailable = states.count(SampleStatus.UNAVAILABLE)
-    note = NOT_RANKED if run.is_control else ""
-    return [Cell(name, note=note), count(trials), count(failed), count(unavailable)]
-
-
-def column_cells(comparison: Compared, number: Number) -> dict[str, Cell]:
-    """Return the cells of a column, by run, with the marks of `bench.report.ranking.ranking`."""
-    ranked = ranking(comparison, number)
-    return {name: _cell(name, run, number, ranked) for name, run in comparison.runs.items()}
-
-
-def _cell(name: str, run: Run, number: Number, ranked: Ranking) -> Cell:
-    rows = of_number(run.scores, number)
-    if rows.empty:
-        return Cell(note="not measured")
-    row = rows.iloc[0]
-    # The name of a control carries its note already.
-    own = "" if run.is_control else ranked.notes.get(name, "")
-    given = str(row["note"])
-    note = given if own in given else notes(own, given)
-    return measured(row.to_dict(), mark=ranked.marks.get(name, Mark.NONE), note=note)
-
-
-def caption(comparison: Comparison) -> str:
-    """Return dataset, number of items and protocol."""
-    run = next(iter(comparison.runs.values()))
-    size = len(comparison.items)
-    return f"{_dataset(comparison)}, {size} item{'s' * (size != 1)}, {run.comparable['protocol']['name']}"
-
-
-MARKED = (
-    "Best and second best generator of a column: significantly better than every other one (paired by subject, Holm, "
-    "5 %). No mark: the data do not show a difference. Intervals: 95 %, by subject."
-)
-
-
-def _notes(comparison: Comparison) -> list[str]:
-    return [MARKED, *comparison.warnings]
-
-
-# The paper's Table 1
+from bench.report.frames import SIMILARITY
+from bench.report.model import Cell, Column, Mark, Table
+from bench.report.numbers import better, relation_note, variants
 
 PAPER = {number.metric: heading for heading, number in published.METRICS.items()}
 """Our metric -> its heading in the paper."""
@@ -109,7 +35,7 @@ def paper_table(*comparisons: Comparison) -> Table:
     cells = [column_cells(comparison, number) for comparison, number in heads]
     cells += [column for comparison in comparisons for column in _count_cells(comparison)]
     title = f"As in the paper's Table 1: {'; '.join(map(caption, comparisons))}"
-    lines = list(dict.fromkeys(line for comparison in comparisons for line in _notes(comparison)))
+    lines = list(dict.fromkeys(line for comparison in comparisons for line in [MARKED, *comparison.warnings]))
     parts = {
         "": _measured(comparisons, cells, controls=False),
         "Controls (not ranked)": _measured(comparisons, cells, controls=True),
@@ -143,14 +69,14 @@ def _paper_column(comparison: Comparison, number: Number, *, alone: bool) -> Col
     """Return the heading of a column: over several datasets their names, else the recogniser of ID similarity."""
     recogniser = number.variant if number.metric == SIMILARITY else ""
     heading = PAPER[number.metric]
-    name = recogniser if alone else _dataset(comparison)
+    name = recogniser if alone else dataset(comparison)
     group = heading if alone else ", ".join(filter(None, (heading, recogniser)))
     note = relation_note(comparison.scores, number.variant, comparison.headline)
     return Column(name or heading, group if name else "", note, better(comparison.scores, number))
 
 
 def _count_columns(comparison: Comparison, *, alone: bool) -> list[Column]:
-    group = "samples" if alone else f"samples, {_dataset(comparison)}"
+    group = "samples" if alone else f"samples, {dataset(comparison)}"
     return [Column(name, group) for name in ("n", "failed")]
 
 
@@ -158,10 +84,6 @@ def _count_cells(comparison: Comparison) -> list[dict[str, Cell]]:
     """Return the cells of the two columns of counts, by run."""
     found = {name: counts(name, run) for name, run in comparison.runs.items()}
     return [{name: cells[place] for name, cells in found.items()} for place in (1, 2)]
-
-
-def _dataset(comparison: Comparison) -> str:
-    return str(next(iter(comparison.runs.values())).record["dataset"])
 
 
 def _measured(

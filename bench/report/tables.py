@@ -91,14 +91,20 @@ def simple(header: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
 
 
 def turned(table: Table) -> Table:
-    """Return the table with its rows as columns: for few rows of many numbers. Groups and directions join the names."""
-    heads = [" ".join(filter(None, (c.group, c.title, ARROWS[c.better]))) for c in table.columns]
-    columns = [Column("", numeric=False), *(Column(shown(row[0]), note=row[0].note) for row in table.rows)]
+    """Return the table with its rows as columns, under the headings of the rows: for many columns of few numbers.
+
+    >>> found = turned(simple(["number", "a", "b"], [["FID", "1", "2"]]))
+    >>> [column.title for column in found.columns], [[shown(cell) for cell in row] for row in found.rows]
+    (['', 'FID'], [['a', '1'], ['b', '2']])
+    """
+    groups = [heading for heading, rows in table.sections() for _ in rows]
+    columns = [Column(shown(row[0]), group) for group, row in zip(groups, table.rows, strict=True)]
     rows = [
-        [Cell(heads[at], note=table.columns[at].note), *(row[at] for row in table.rows)]
-        for at in range(1, len(table.columns))
+        [Cell(column.title, note=column.note), *(row[at] for row in table.rows)]
+        for at, column in enumerate(table.columns)
+        if at
     ]
-    return Table(table.title, columns, rows, table.notes)
+    return Table(table.title, [Column("", numeric=False), *columns], rows, table.notes)
 
 
 def grouped(table: Table) -> Table:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from bench.csvs import csv_for_people
-from bench.report import figures, tables
+from bench.report import figures, overview, tables
 from bench.report.compare import Comparison
 from bench.report.model import Table
 from bench.report.page import write_comparison_page
-from bench.report.paper import overview, paper_table
+from bench.report.paper import paper_table
 from bench.report.published import published_table
 from bench.store import write_atomic, write_table
 
@@ -21,7 +21,7 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
     for name, frame in (("scores", comparison.scores), ("differences", comparison.differences)):
         write_frame(out / name, frame)
     table1 = paper_table(comparison)
-    write_tables(out / "table", tables.turned(overview(comparison)))
+    write_tables(out / "table", overview.of_comparison(comparison).noted)
     write_tables(out / "table1", table1)
     write_tables(out / "published", published_table(), published_table("arc2face_table2"))
     figures.clear(out, (figures.SIMILARITIES, figures.TRADEOFF, figures.DIFFERENCES, figures.IDENTITIES))

@@ -23,6 +23,7 @@ from bench.execution.engines import make
 from bench.execution.work import Task
 from bench.provenance import measured
 from bench.report.ending import numbers_on_top
+from bench.report.frames import load_run
 from bench.report.run import write_report
 from bench.spec import RunSpec
 from bench.stages.extract import extraction
@@ -36,6 +37,7 @@ from bench.stages.score import score, wanted
 from bench.stages.tables import feature_table, read_features
 from bench.stages.tasks import extract, generate, photos, recorded_device, reference_set, references
 from bench.store import locked, read_json, sweep, write_json
+from bench.tracking import track, tracker
 
 
 def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
@@ -48,6 +50,8 @@ def run_stages(spec: RunSpec, stages: Sequence[str]) -> Job:
     if "score" in stages and spec.protocol.metrics:
         # Refuses what cannot be computed before hours of work rather than after.
         wanted(spec)
+    if "score" in stages and spec.tracker:
+        tracker(spec.tracker)
     with locked(job.folder):
         sweep(job.folder)
         if not _begin(job, rows, stages):
@@ -113,6 +117,9 @@ def _extract(job: Job) -> int:
 def _score(job: Job) -> int:
     score(job)
     add_headline(job.folder / RUN, numbers_on_top(job.folder))
+    if job.spec.tracker:
+        config = job.spec.model_dump(mode="json")
+        track(job.spec.tracker, job.folder, job.spec.out, config, load_run(job.folder).scores)
     return job.shards
 
 

@@ -17,6 +17,7 @@ from bench.status import SampleStatus, ViewStatus
 from tests.docs import shown
 from tests.docs.shown import PAGES, commands, links, name_of, paths
 from tests.guard import world
+from tests.report.world import write_run
 from tests.shared import ROOT
 
 UNCHECKED = {
@@ -201,13 +202,6 @@ def test_every_setting_exists(page):
     assert [key for key in keys if key not in known and not key.startswith(("evaluator.", "method.card."))] == []
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Two scored runs on one dataset, in the folder of their runs."""
-    folder = tmp_path_factory.mktemp("shown")
-    return [world.run(world.light(folder, folder / "runs", method)) for method in ("copy", "shuffle")]
-
-
 def tree():
     """The paths of the run folder that the page on architecture draws."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -215,25 +209,25 @@ def tree():
     return [line.split()[0] for line in block.splitlines()]
 
 
-def test_the_run_folder_is_as_it_is_drawn(runs):
+def test_the_run_folder_is_as_it_is_drawn(tmp_path):
+    run = world.run(world.light(tmp_path, tmp_path / "runs", "copy"))
     # Only recognisers measure here, no report is written, and the default's conditions have no vectors.
     absent = ("tables/landmarks", "tables/pairs", "report", "conditions/")
     drawn = [path for path in tree() if not path.startswith(absent)]
     assert len(drawn) >= 8
-    assert [path for path in drawn if not any(runs[0].glob(re.sub(r"<[^>]*>|…", "*", path.rstrip("/"))))] == []
-    assert any(runs[0].parent.glob("photos-*"))
+    assert [path for path in drawn if not any(run.glob(re.sub(r"<[^>]*>|…", "*", path.rstrip("/"))))] == []
+    assert any(run.parent.glob("photos-*"))
 
 
-def test_compare_writes_where_the_pages_say(runs, monkeypatch, capsys):
+def test_compare_writes_where_the_pages_say(tmp_path, monkeypatch, capsys):
     """README, tutorial and leaderboard name files in runs/compare/<dataset>/."""
     monkeypatch.setattr("bench.report.figures.of_comparison", lambda comparison: [])
-    out = runs[0].parents[1]
-    assert main(["compare", "--out", str(out)]) == 0
+    runs = [write_run(tmp_path / name, name, items=2, metrics=["id_similarity"]) for name in ("copy", "shuffle")]
+    assert main(["compare", *map(str, runs), "--out", str(tmp_path)]) == 0
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
     named = {path for text in texts for path in re.findall(r"runs/compare/(?:mini|<dataset>)/([\w.]+)", text)}
     assert {"index.html", "table"} <= named
-    folder = out / "compare" / runs[0].parent.name
-    assert [name for name in named if not any(folder.glob(f"{name}*"))] == []
+    assert [name for name in named if not any((tmp_path / "compare/mini").glob(f"{name}*"))] == []
 
 
 def test_every_room_is_on_the_plan():

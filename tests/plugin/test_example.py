@@ -117,9 +117,9 @@ def test_its_group_column_survives(folders):
 def test_compare(folders, runs, capsys):
     place = runs / "compared"
     assert main(["compare", *map(str, folders), "--to", str(place)]) == 0
-    assert "mean brightness brightness, mean ↑" in capsys.readouterr().out
-    assert "| mean brightness brightness, mean ↑ |" in (place / "table.md").read_text()
-    assert r"mean brightness brightness, mean $\uparrow$" in (place / "table.tex").read_text()
+    assert "mean brightness (brightness) ↑" in capsys.readouterr().out
+    assert "| mean brightness (brightness) ↑ |" in (place / "table.md").read_text()
+    assert r"mean brightness (brightness) $\uparrow$" in (place / "table.tex").read_text()
     assert "mean_brightness,brightness,mean_detected," in (place / "differences.csv").read_text()
     assert "colour diversity" in (place / "index.html").read_text()
     assert (place / "differences-colour_diversity-colours.png").exists()

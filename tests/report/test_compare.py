@@ -1,5 +1,7 @@
 """Comparison from tables alone: what must agree, what is paired, and by which unit."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from bench.errors import UserError
 from bench.metrics.protocol import Number
 from bench.report.compare import compare
 from bench.report.frames import headline, load_run
-from bench.report.paper import overview
+from bench.report.page import write_comparison_page
 from bench.report.ranking import ranking
 from bench.report.writers import write_comparison
 from bench.store import read_table, write_json, write_table
@@ -98,13 +100,26 @@ def test_runs_under_different_protocols_are_refused_by_field(tmp_path):
         compare([run(tmp_path / "a", "one", 0), run(tmp_path / "b", "two", 0, protocol="q")])
 
 
+def test_different_conditions_are_one_line(tmp_path):
+    folders = [run(tmp_path / name, name, k / 10) for k, name in enumerate("abc")]
+    scores = folders[2] / "scores/scores.json"
+    facts = {"name": "interpolation", "samples": 30, "content": "4" * 64}
+    write_json(scores, {**json.loads(scores.read_text()), "conditions": facts})
+    [line] = [one for one in compare(folders).warnings if "conditions" in one]
+    assert line.endswith("(default: a, b; interpolation 44444444: c)")
+    write_comparison_page(compare(folders), [], [], tmp_path / "out")
+    assert line in (tmp_path / "out/index.html").read_text()
+    assert not any("conditions" in one for one in compare(folders[:2]).warnings)
+
+
 def test_runs_given_twice_are_refused(tmp_path):
     folder = run(tmp_path / "a", "one", 0.0)
     with pytest.raises(UserError, match="twice"):
         compare([folder, folder])
 
 
-def test_figures_of_an_earlier_comparison_do_not_stay(tmp_path):
+def test_figures_of_an_earlier_comparison_do_not_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.report.figures.main_numbers", lambda scores: [])
     first = [run(tmp_path / name, name, k / 10) for k, name in enumerate("ab")]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "identities-a-x.png").write_bytes(b"")
@@ -116,14 +131,14 @@ def test_figures_of_an_earlier_comparison_do_not_stay(tmp_path):
     assert (tmp_path / "out" / "differences.csv").exists()
 
 
-def test_hostile_names_do_no_harm_in_any_table(tmp_path):
+def test_hostile_names_do_no_harm_in_any_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.report.figures.of_comparison", lambda comparison: [])
     name = 'a<script>|b\n& "c" $x_{1}\\'
     comparison = compare([run(tmp_path / "a", name, 0.0), run(tmp_path / "b", "two", 0.1)])
     write_comparison(comparison, tmp_path / "out")
     for path in (tmp_path / "out").glob("*.md"):
         assert "<script>" not in path.read_text()
-    rows = overview(comparison).rows
-    assert len((tmp_path / "out/table1.md").read_text().split("\n\n")[1].splitlines()) == 2 + len(rows)
+    assert len((tmp_path / "out/table1.md").read_text().split("\n\n")[1].splitlines()) == 2 + len(comparison.runs)
     latex = (tmp_path / "out/table1.tex").read_text()
     assert r"a\textless{}script\textgreater{}\textbar{}b" in latex
     assert r"\$x\_\{1\}\textbackslash{}" in latex
@@ -141,6 +156,7 @@ def places(monkeypatch):
     """The folders that `compare` writes to; nothing is drawn."""
     found = []
     monkeypatch.setattr("bench.cli.compare.write_comparison", lambda comparison, out: found.append(out))
+    monkeypatch.setattr("bench.report.figures.over_datasets", lambda comparisons: None)
     return found
 
 

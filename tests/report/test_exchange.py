@@ -23,11 +23,11 @@ from bench.exchange.verify import verify
 from bench.hashing import sha256_bytes
 from bench.metrics import declared
 from bench.metrics.protocol import Number
+from bench.report.cells import MARKED
 from bench.report.compare import compare
 from bench.report.frames import load_run
 from bench.report.numbers import words
 from bench.report.page.render import render
-from bench.report.paper import MARKED
 from bench.report.ranking import ranking
 from bench.testing.world import evaluation
 from tests.report.runs import ALL, HOSTILE, scored

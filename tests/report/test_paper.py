@@ -9,7 +9,7 @@ import pytest
 from bench.metrics.protocol import Number
 from bench.report.compare import compare
 from bench.report.frames import of_number
-from bench.report.paper import overview, paper_table
+from bench.report.paper import paper_table
 from bench.report.ranking import ranking
 from bench.report.tables import shown, written
 from bench.statistics import jackknife_difference, paired_difference
@@ -147,16 +147,6 @@ def test_headline_and_circular_recognisers_are_told(four):
     notes = {(c.group, c.title): c.note for c in paper_table(four).columns}
     assert notes["ID similarity", "arcface"] == "circular for arc2face"
     assert notes["ID similarity", "adaface"].startswith("headline")
-
-
-def test_the_overview_has_a_row_per_run_and_its_counts(four, half):
-    table = overview(four)
-    assert [row[0].text for row in table.rows] == list(four.runs)
-    assert {len(row) for row in table.rows} == {len(table.columns)}
-    assert column(table, "n", "samples")["copy"].value == 120
-    assert column(table, "arcface, mean", "ID similarity")["arc2face"].mark == "best"
-    told = overview(compare([half, next(iter(four.runs.values())).folder]))
-    assert column(told, "failed", "samples")["half"].value > 40
 
 
 def test_two_datasets_stand_side_by_side(four):

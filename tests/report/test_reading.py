@@ -7,13 +7,14 @@ import pandas as pd
 
 from bench.metrics.protocol import Number
 from bench.report import figures, overview
+from bench.report.compare import compare
 from bench.report.frames import of_number
 from bench.report.numbers import tiles
 from bench.report.page import lead
 from bench.report.page.facts import state_notices
 from bench.report.page.samples import samples, shown
 from bench.report.page.strip import chosen, strip
-from bench.report.page.write import _tiles
+from bench.report.page.write import _tiles, write_comparison_page
 from bench.report.run import score_table
 from bench.report.tables import grouped
 from bench.status import SampleStatus
@@ -82,10 +83,29 @@ def test_the_overview_has_the_judge_on_top_and_folds_what_nothing_has(four):
     assert "10000 are needed" in missing["verification, FNMR at FMR 1e-3 (adaface)"]
 
 
-def test_many_methods_and_few_numbers_keep_methods_as_rows(four):
+def test_the_overview_has_marks_and_counts(four, half):
+    table = overview.of_comparison(four).table
+    assert table.rows[0][1].mark == "best"
+    assert [row[0].text for row in table.rows[-3:]] == ["n", "failed", "unavailable"]
+    assert [cell.value for cell in table.rows[-3][1:]] == [120] * 4
+    other = overview.of_comparison(compare([half, four.runs["copy"].folder]))
+    assert other.table.rows[-2][1].value > 40
+
+
+def test_a_file_says_below_its_table_what_nothing_has(four):
+    found = overview.of_comparison(four)
+    noted = found.noted.notes
+    assert noted[: len(found.table.notes)] == found.table.notes
+    assert len([line for line in noted if line.startswith("not measured: ")]) == 2
+    assert "(adaface); verification, FNMR at FMR 1e-3 (arcface) (276 pairs" in noted[-2]
+
+
+def test_few_numbers_of_many_methods_keep_methods_as_rows_on_a_page(four, tmp_path):
     few = four.scores[(four.scores["metric"] == "fid") & (four.scores["statistic"] == "distance")]
-    found = overview.of_comparison(replace(four, scores=few))
-    assert [row[0].text for row in found.table.rows] == list(four.runs)
+    write_comparison_page(replace(four, scores=few), [], [], tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert '<th scope="row"><bdi>arc2face</bdi>' in page
+    assert '<th scope="row"><bdi>FID (inception) ↓</bdi>' not in page
 
 
 def test_the_overview_of_a_run_has_the_values_of_its_scores(four):

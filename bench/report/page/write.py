@@ -16,7 +16,7 @@ from bench.report.page.facts import private_notice, provenance, state_notices, w
 from bench.report.page.render import Notice, Page, Tile, render
 from bench.report.page.samples import samples
 from bench.report.page.strip import chosen, items, strip
-from bench.report.tables import grouped, shown
+from bench.report.tables import grouped, shown, turned
 from bench.store import write_atomic
 
 
@@ -66,7 +66,7 @@ def write_comparison_page(
     """Write `index.html` and `thumbnails/` of a comparison next to its figures; it shows people: stays local.
 
     Args:
-        comparison: to show; its overview comes first.
+        comparison: to show; its overview comes first, with methods as rows where there are more methods than numbers.
         tables: further ones, after the figures.
         figures: files in `out`.
         out: folder of the page.
@@ -79,7 +79,7 @@ def write_comparison_page(
         lead=lead.of_comparison(comparison),
         summary=summary(runs),
         notices=[*private_notice(runs), *warning_notices(comparison.warnings), *state_notices(runs)],
-        overview=[first.table],
+        overview=[first.table if len(first.table.rows) > len(runs) else turned(first.table)],
         missing=first.missing,
         figures=list(figures),
         tables=list(tables),
