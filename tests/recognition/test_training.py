@@ -10,10 +10,13 @@ from PIL import Image
 from bench.errors import UserError
 from bench.facesets.store import FaceSet, Row, close, write_shard
 from bench.recognition import training
+from bench.recognition.crops import Crops, as_input
+from bench.recognition.job import Job, TrainOptions
 from bench.recognition.pairs import open_pairs, write_list
 from bench.recognition.recipe import Augmentation, Head, Recipe, Schedule, ends_early, parse, rate_at
 from bench.recognition.testing import decisions, embed, evaluate, gate, table
-from bench.recognition.training import Crops, Job, TrainOptions, extractor, train, untrained
+from bench.recognition.trained import extractor, untrained
+from bench.recognition.training import train
 from bench.store import read_json, read_table
 
 HEAD = Head(name="adaface", margin=0.4)
@@ -78,6 +81,28 @@ def test_the_record_says_what_it_is(trained):
     assert (record["images"], record["identities"], record["dropped_identities"]) == (40, 5, 1)
     assert record["trained_on"] == "toy: 41 images of 6 identities by arc2face (from WebFace42M)"
     assert (record["epochs"], record["epoch_rule"], record["looked_at_test_sets"]) == (3, "last", False)
+
+
+def test_the_record_says_what_it_took(trained):
+    record = read_json(trained / "recogniser.json")
+    assert (record["made"], record["threads"], record["device"]["device"]) == (15, 1, "cpu")
+    assert record["seconds"] > 0
+    assert record["peak_memory"]["process"] > 1e8
+    assert record["command"]
+    assert record["environment"]
+
+
+def test_a_numbered_gpu_is_the_one_that_is_taken(monkeypatch):
+    import torch
+
+    taken = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    for device in ("cpu", "cuda", "cuda:1"):
+        training._take(device)
+    assert taken == ["cuda:1"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"execution\.device=cuda:1 is one GPU for 2 processes"):
+        training._take("cuda:1")
 
 
 def test_our_extractor_reads_it(trained, pairs):
@@ -180,8 +205,8 @@ def test_colours(faces):
 
     red = torch.zeros(1, 112, 112, 3, dtype=torch.uint8)
     red[..., 0] = 255
-    assert training.as_input(red, "bgr", "cpu")[0, :, 0, 0].tolist() == [-1, -1, 1]
-    assert training.as_input(red, "rgb", "cpu")[0, :, 0, 0].tolist() == [1, -1, -1]
+    assert as_input(red, "bgr", "cpu")[0, :, 0, 0].tolist() == [-1, -1, 1]
+    assert as_input(red, "rgb", "cpu")[0, :, 0, 0].tolist() == [1, -1, -1]
 
 
 def test_gate():
