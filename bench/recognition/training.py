@@ -160,6 +160,7 @@ def _run(job: Job, crops: Crops, state: State, accelerator: Accelerator, key: st
             state.rows.append(log.row(job, crops, state, accelerator, ended))
             state.losses = []
         if ended or time.monotonic() - saved > job.options.save_every:
+            _check_weights(job, crops, state)
             state.save(job.folder / RESUME, accelerator, key)
             saved = time.monotonic()
     bar.close()
@@ -186,10 +187,7 @@ def _step(job: Job, crops: Crops, state: State, accelerator: Accelerator, images
         loss = state.trainee(as_input(images, recipe.colour, accelerator.device), labels.to(accelerator.device))
     value = float(accelerator.reduce(loss.detach(), "mean"))
     if not math.isfinite(value):
-        raise UserError(
-            f"the loss is {value} at step {state.step} (epoch {state.step // crops.steps}); the checkpoint in "
-            f"{job.folder} is the last good one: lower recipe.rate or set recipe.clip"
-        )
+        raise _diverged(job, crops, state, f"the loss is {value}")
     state.optimiser.zero_grad(set_to_none=True)
     accelerator.backward(loss)
     if recipe.clip is not None:
@@ -197,3 +195,18 @@ def _step(job: Job, crops: Crops, state: State, accelerator: Accelerator, images
     state.optimiser.step()
     state.step += 1
     state.losses.append(value)
+
+
+def _check_weights(job: Job, crops: Crops, state: State) -> None:
+    """Check that a checkpoint would be one to go on from: a loss can be finite whose gradient is not."""
+    import torch
+
+    if not all(bool(torch.isfinite(weight).all()) for weight in state.trainee.parameters()):
+        raise _diverged(job, crops, state, "a weight is not finite")
+
+
+def _diverged(job: Job, crops: Crops, state: State, what: str) -> UserError:
+    kept = f"the last checkpoint, {job.folder / RESUME}, stays" if (job.folder / RESUME).exists() else "none was kept"
+    return UserError(
+        f"{what} at step {state.step} (epoch {state.step // crops.steps}); {kept}: lower recipe.rate or set recipe.clip"
+    )

@@ -167,12 +167,29 @@ def test_loaders_change_nothing(trained, faces, tmp_path):
 
 def test_a_loss_that_is_no_number_stops(faces, tmp_path):
     wild = RECIPE.model_copy(update={"rate": 1e30})
-    with pytest.raises(UserError, match=r"the loss is nan at step \d+ \(epoch 0\).*lower recipe\.rate"):
+    with pytest.raises(UserError, match=r"the loss is nan at step \d+ \(epoch 0\); .*stays: lower recipe\.rate"):
         train(job(tmp_path / "run", faces, wild, save_every=0.0))
     assert (tmp_path / "run/resume.pt").exists()
     assert not (tmp_path / "run/recogniser.json").exists()
     with pytest.raises(UserError, match="training has not ended"):
         extractor(tmp_path / "run")
+
+
+def test_a_network_that_diverged_is_neither_kept_nor_written(faces, tmp_path, monkeypatch):
+    step = training._step
+
+    def spoilt(job, crops, state, *rest):
+        step(job, crops, state, *rest)
+        if state.step == 15:
+            next(state.trainee.parameters()).data.fill_(np.nan)
+
+    monkeypatch.setattr(training, "_step", spoilt)
+    with pytest.raises(UserError, match=r"a weight is not finite at step 15 \(epoch 3\); the last checkpoint, .*resume"):
+        train(job(tmp_path / "run", faces))
+    assert not (tmp_path / "run/recogniser.json").exists()
+    import torch
+
+    assert torch.load(tmp_path / "run/resume.pt", weights_only=True)["step"] == 10
 
 
 def test_a_checkpoint_of_another_training(trained, faces, tmp_path):
