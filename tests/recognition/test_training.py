@@ -184,7 +184,9 @@ def test_a_network_that_diverged_is_neither_kept_nor_written(faces, tmp_path, mo
             next(state.trainee.parameters()).data.fill_(np.nan)
 
     monkeypatch.setattr(training, "_step", spoilt)
-    with pytest.raises(UserError, match=r"a weight is not finite at step 15 \(epoch 3\); the last checkpoint, .*resume"):
+    with pytest.raises(
+        UserError, match=r"a weight is not finite at step 15 \(epoch 3\); the last checkpoint, .*resume"
+    ):
         train(job(tmp_path / "run", faces))
     assert not (tmp_path / "run/recogniser.json").exists()
     import torch
