@@ -4,7 +4,7 @@ import pytest
 
 from bench.cli.configured import composed
 from bench.experiment import run
-from bench.recognition import table2, training
+from bench.recognition import figures, table2, training
 from bench.store import read_table
 
 SMALL = [
@@ -40,6 +40,8 @@ def stopped(name, calls, monkeypatch, module):
 
 @pytest.mark.slow
 def test_stopped_anywhere_it_ends_with_the_same_table(tmp_path, monkeypatch):
+    # Figures take longer than the trainings here, and have tests of their own.
+    monkeypatch.setattr(figures, "write_log", lambda *_: None)
     for name, calls, module in (("_step", 2, training), ("_fit", 1, table2), ("evaluate", 5, table2)):
         with monkeypatch.context() as patch:
             stopped(name, calls, patch, module)
