@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -146,6 +146,27 @@ def measured() -> Iterator[Cost]:
     finally:
         cost.seconds = round(time.perf_counter() - started, 3)
         cost.peak_memory = _peak_memory()
+
+
+def how(cost: Cost, workers: int, threads: int, device: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record says of how this command made something.
+
+    Args:
+        cost: time and memory.
+        workers: processes.
+        threads: of each.
+        device: that made it (`device`).
+    """
+    return {
+        "ended": time.time(),
+        "seconds": cost.seconds,
+        "peak_memory": cost.peak_memory,
+        "workers": workers,
+        "threads": threads,
+        "device": device,
+        "command": command(sys.argv),
+        "environment": environment(),
+    }
 
 
 def _peak_memory() -> dict[str, int]:

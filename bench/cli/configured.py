@@ -69,10 +69,10 @@ def composed(config: str, overrides: Sequence[str]) -> Any:
     register_resolvers()
     try:
         with initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
-            known = list(_keys(compose(config)))
-            return compose(config, overrides=optional(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_unknown_key(str(error), known) or explain(error)) from error
+            try:
+                return compose(config, overrides=optional(overrides))
+            except (HydraException, OmegaConfBaseException) as error:
+                raise UserError(_unknown_key(str(error), config) or explain(error)) from error
     finally:
         GlobalHydra.instance().clear()
 
@@ -88,10 +88,12 @@ def _keys(config: Any, prefix: str = "") -> Iterator[str]:
             yield from _keys(inner, f"{prefix}{key}.")
 
 
-def _unknown_key(message: str, known: Sequence[str]) -> str:
+def _unknown_key(message: str, config: str) -> str:
+    from hydra import compose
+
     if not message.startswith("Could not override"):
         return ""
-    key = message.split("'")[1]
+    key, known = message.split("'")[1], list(_keys(compose(config)))
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known[:40])}")
 
@@ -100,7 +102,8 @@ def _usage(verb: str, config: str, commands: Mapping[str, Command], overrides: S
     from omegaconf import OmegaConf
 
     lines = [f"  {name:<10}{command.text}" for name, command in commands.items()]
-    keys = OmegaConf.to_yaml(OmegaConf.masked_copy(composed(config, overrides), _own(config)))
+    values = composed(config, overrides)
+    keys = OmegaConf.to_yaml(OmegaConf.masked_copy(values, _own(values)))
     return "\n".join(
         [
             f"usage: python -m bench {verb} COMMAND [KEY=VALUE ...]",
@@ -114,10 +117,10 @@ def _usage(verb: str, config: str, commands: Mapping[str, Command], overrides: S
     )
 
 
-def _own(config: str) -> list[str]:
-    """The keys that a config adds to those of a run."""
-    base = set(composed("config", []))
-    return [key for key in composed(config, []) if key not in base]
+def _own(values: Any) -> list[str]:
+    """The keys that a verb's config adds to those of a run."""
+    run = set(composed("config", []))
+    return [key for key in values if key not in run]
 
 
 def options_of(section: Mapping[str, Any], where: str, task: type[Any], options: type[Any]) -> tuple[Any, Any]:

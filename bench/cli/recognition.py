@@ -17,8 +17,8 @@ from bench.identity import RECORDED, Spec
 
 if TYPE_CHECKING:
     from bench.execution.local import Work
+    from bench.recognition.job import Job
     from bench.recognition.testing import Tested
-    from bench.recognition.training import Job
 
 
 SHOWN = ["recogniser", "set", "pairs", "accuracy", "fold_se", "low", "high", "tar@0.01", "note"]
@@ -51,8 +51,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _parsed(config: Any) -> tuple[Any, Task, Any, Any]:
     """The run's spec, the task, how the training is run, and the recipe."""
+    from bench.recognition.job import TrainOptions
     from bench.recognition.recipe import parse
-    from bench.recognition.training import TrainOptions
     from bench.spec import from_mapping, plain
     from bench.stages.run import on_device
 
@@ -65,9 +65,10 @@ def _parsed(config: Any) -> tuple[Any, Task, Any, Any]:
 def _train(config: Any) -> None:
     from bench.execution.local import run_shards
     from bench.facesets.store import FaceSet
+    from bench.recognition.job import Job, job_id
     from bench.recognition.launched import is_main
     from bench.recognition.pairs import find_pairs
-    from bench.recognition.training import RECORD, Job, job_id
+    from bench.recognition.trained import RECORD
 
     spec, task, options, recipe = _parsed(config)
     if task.faces is None:

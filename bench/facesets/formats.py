@@ -21,6 +21,8 @@ Items = Iterator[tuple[int, bytes]]
 """(identity, encoded crop)."""
 SHARD = 4096
 """Images in a shard of an imported set."""
+LARGEST = 2**31 - 1
+"""The largest label; more do not fit into the table of a set."""
 T = TypeVar("T")
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _ROWS = 1000
@@ -151,7 +153,7 @@ def _from_parquet(tables: list[Path]) -> Items:
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(_ROWS, columns=["image", "label"]):
                     for image, label in zip(batch["image"], batch["label"], strict=True):
-                        yield label.as_py(), image["bytes"].as_py()
+                        yield label.as_py(), (image.as_py() or {}).get("bytes")
         except (pa.ArrowException, OSError, KeyError) as error:
             raise UserError(f"{path} is not a Parquet file with `image` and `label`: {error}") from error
 
@@ -160,12 +162,12 @@ def take_in(items: Items, folder: Path, record: dict[str, object]) -> None:
     """Write a set of others as one of ours, without changing a crop; goes on where it was stopped.
 
     Args:
-        items: (label, encoded image); labels may be any whole numbers, in any order.
+        items: (label, encoded image); labels may be any whole numbers from 0, in any order.
         folder: of the new set.
         record: what `faceset.json` says of its origin.
 
     Raises:
-        UserError: an image is not 112 x 112 JPEG or PNG; the message has its number.
+        UserError: an image is not 112 x 112 JPEG or PNG, or its label is out of range; the message has its number.
     """
     with locked(folder):
         if (folder / RECORD).exists():
@@ -186,6 +188,10 @@ def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
 
 
 def _row(number: int, identity: int, data: bytes) -> Row:
+    if not isinstance(identity, int) or not 0 <= identity <= LARGEST:
+        raise UserError(f"image {number} of the set has the label {identity!r}; labels are whole numbers to {LARGEST}")
+    if not isinstance(data, bytes):
+        raise UserError(f"image {number} of the set (identity {identity}) holds no bytes")
     try:
         width, height = header_size(data)
     except ImageError as error:

@@ -30,7 +30,7 @@ from bench.hashing import sha256_bytes
 from bench.identities.people import Identities
 from bench.identity import IDENTITY, RECORDED, Spec, digest, identity, weights
 from bench.images import Image, encode_png
-from bench.provenance import environment, masked
+from bench.provenance import device, how, masked, measured
 from bench.runtime import Runtime
 from bench.spec import Execution, Part, Protocol, RunSpec, detector_id, recognisers_needed
 from bench.stages.generate import AI_GENERATED, ask, is_image
@@ -140,8 +140,11 @@ def make(job: Job) -> FaceSet:
             sweep(job.folder)
             todo = [shard for shard in range(job.shards) if not manifest(job.folder).has(shard)]
             sizes = [sum(job.counts[i] for i in job.identities(shard)) for shard in range(job.shards)]
-            run_shards(partial(_setup, job), todo, sizes, job.execution, f"face set {job.folder.name}")
-            close(job.folder, job.shards, job.record)
+            with measured() as cost:
+                run_shards(partial(_setup, job), todo, sizes, job.execution, f"face set {job.folder.name}")
+            execution = job.execution
+            made = how(cost, execution.workers, execution.threads, device(execution.device))
+            close(job.folder, job.shards, {**job.record, "made": len(todo), **made})
     faces = FaceSet(job.folder)
     if not len(faces):
         raise UserError(f"no image of {job.folder} shows a face: {_reasons(faces)}")
@@ -266,7 +269,6 @@ def generated(spec: RunSpec, people: Identities, options: SetOptions, out: Path,
         "options": options.model_dump(),
         "spec": masked(spec.model_dump(mode="json")),
         "weights": weights(spec.method),
-        "environment": environment(),
     }
     folder = out / f"{label}-{record['id'][:8]}"
     maker = partial(_generator, spec, people.folder, label, folder)

@@ -94,19 +94,19 @@ def images(path: Path) -> Iterator[tuple[int, bytes]]:
         UserError: see `read`; or an identity is not a whole number, an image is empty, or the file holds fewer records
             than its record 0 says.
     """
-    number, wanted = -1, 0
+    number, wanted = -1, 0.0
     for number, record in enumerate(read(path)):
         if len(record.labels) == 2 and not record.payload:
-            wanted = wanted or int(record.labels[1])
+            wanted = wanted or record.labels[1]
             continue
         identity = record.labels[0]
-        if identity < 0 or identity != int(identity):
+        if identity < 0 or not identity.is_integer():
             raise _damaged(path, number, f"has the label {identity:g}, which is not a whole number from 0")
         if not record.payload:
             raise _damaged(path, number, "has no image")
         yield int(identity), record.payload
     if number + 1 < wanted:
-        raise UserError(f"{path} ends after {number + 1} of {wanted} records; get the file again")
+        raise UserError(f"{path} ends after {number + 1} of {wanted:.0f} records; get the file again")
 
 
 def write(folder: Path, items: Iterable[tuple[int, bytes]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from bench import registry
 from bench.errors import UserError
 from bench.extractors.protocol import distance_of
-from bench.recognition import training
+from bench.recognition import trained
 from bench.runtime import Runtime
 from bench.spec import RunSpec
 
@@ -38,8 +38,8 @@ def reader(spec: RunSpec, name: str) -> Reader:
         UserError: neither is there, or it reads another view than aligned crops, or its embeddings are not compared by
             their cosine.
     """
-    if (Path(name) / training.WEIGHTS).is_file():
-        network = training.extractor(Path(name), spec.execution.device)
+    if (Path(name) / trained.WEIGHTS).is_file():
+        network = trained.extractor(Path(name), spec.execution.device)
         return Reader(Path(name).name, network, network.options.batch, network.options.trained_on)
     known = spec.evaluator.recognisers
     if name not in known:

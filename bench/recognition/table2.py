@@ -34,7 +34,8 @@ from bench.facesets.store import FaceSet
 from bench.identities import fitting, people
 from bench.identities.fitting import Block, FitOptions
 from bench.identity import IDENTITY, RECORDED, Spec, digest, identity
-from bench.recognition import training
+from bench.recognition import trained, training
+from bench.recognition.job import Job, TrainOptions, job_id
 from bench.recognition.launched import processes
 from bench.recognition.pairs import Pairs, find_pairs
 from bench.recognition.readers import reader
@@ -42,7 +43,6 @@ from bench.recognition.recipe import Recipe
 from bench.recognition.rendered import Cast, Rendered, most_pairs, write_pairs
 from bench.recognition.report import Outcome, write
 from bench.recognition.testing import decisions, evaluate, table
-from bench.recognition.training import TrainOptions
 from bench.report.results import Finding, folder_of, write_finding
 from bench.runtime import Runtime
 from bench.spec import RunSpec, detector_id
@@ -235,7 +235,7 @@ def _entries(plan: Table2, sets: dict[str, FaceSet], base: Path) -> Iterator[Ent
         yield Entry(UNTRAINED, None, seed, base / "trained" / f"{UNTRAINED}-{recipe}-{seed}")
     for row, faces in sets.items():
         for seed in plan.seeds:
-            key = training.job_id(plan.recipe, _seeded(plan.train, seed), faces)
+            key = job_id(plan.recipe, _seeded(plan.train, seed), faces)
             yield Entry(row, faces.folder, seed, base / "trained" / f"{row}-{seed}-{key[:8]}")
 
 
@@ -245,7 +245,7 @@ def _seeded(options: TrainOptions, seed: int) -> TrainOptions:
 
 def _train_all(spec: RunSpec, plan: Table2, entries: Sequence[Entry], pairs: Sequence[Pairs]) -> None:
     """Trains what is missing; several at once where there are several workers."""
-    todo = [number for number, entry in enumerate(entries) if not (entry.folder / training.RECORD).exists()]
+    todo = [number for number, entry in enumerate(entries) if not (entry.folder / trained.RECORD).exists()]
     sizes = [0 if entry.faces is None else len(FaceSet(entry.faces)) * plan.recipe.epochs for entry in entries]
     run_shards(partial(_trainer, spec, plan, entries, pairs), todo, sizes, spec.execution, "train")
 
@@ -254,13 +254,11 @@ def _trainer(spec: RunSpec, plan: Table2, entries: Sequence[Entry], pairs: Seque
     def one(number: int, _: None, advance: Advance) -> None:
         entry = entries[number]
         if entry.faces is None:
-            training.untrained(plan.recipe, entry.seed, entry.folder)
+            trained.untrained(plan.recipe, entry.seed, entry.folder)
             return
         options = _seeded(plan.train, entry.seed)
         execution = spec.execution
-        training.train(
-            training.Job(entry.folder, entry.faces, plan.recipe, options, pairs, execution.device, execution.threads)
-        )
+        training.train(Job(entry.folder, entry.faces, plan.recipe, options, pairs, execution.device, execution.threads))
         advance(len(FaceSet(entry.faces)) * plan.recipe.epochs)
 
     return Work(one)
@@ -272,8 +270,8 @@ def _tests(entries: Sequence[Entry], pairs: Sequence[Pairs]) -> pd.DataFrame:
     for entry in entries:
         path = entry.folder / "tests.parquet"
         if not path.exists():
-            network = training.extractor(entry.folder)
-            tested = [evaluate(network, one, training.TEST_BATCH) for one in pairs]
+            network = trained.extractor(entry.folder)
+            tested = [evaluate(network, one, trained.TEST_BATCH) for one in pairs]
             write_table(entry.folder / "decisions.parquet", decisions(tested))
             write_table(path, table(tested, entry.seed))
         parts.append(read_table(path).assign(row=entry.row, seed=entry.seed))
@@ -295,7 +293,7 @@ def _logs(entries: Sequence[Entry]) -> dict[tuple[str, int], pd.DataFrame]:
 
 
 def _summary(entry: Entry) -> dict[str, Any]:
-    return {"row": entry.row, "seed": entry.seed, **read_json(entry.folder / training.RECORD)}
+    return {"row": entry.row, "seed": entry.seed, **read_json(entry.folder / trained.RECORD)}
 
 
 EXPERIMENT = Experiment(Table2, run)

@@ -156,16 +156,9 @@ def _entry(spec: RunSpec, stage: str, made: int, cost: provenance.Cost, device: 
     execution = spec.execution
     return {
         "stage": stage,
-        "ended": time.time(),
         "made": made,
-        "seconds": cost.seconds,
-        "peak_memory": cost.peak_memory,
-        "workers": execution.workers,
-        "threads": execution.threads,
-        "device": device,
         "parts": {name: _part(group, part) for name, (group, part) in parts_of(spec, stage).items()},
-        "command": provenance.command(sys.argv),
-        "environment": provenance.environment(),
+        **provenance.how(cost, execution.workers, execution.threads, device),
     }
 
 

@@ -1,6 +1,10 @@
 """Margin heads, the training step of IR-SE-50 and verification accuracy against the official implementations."""
 
 import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,7 +123,8 @@ def test_adaface_head_with_the_whole_batch_as_statistics(head):
     assert loss.item() == pytest.approx(float(head["a1_loss"]), abs=1e-5)
 
 
-# Three SGD steps of the official IR-SE-50
+# Three SGD steps of the official IR-SE-50, by the loop that trains. In single precision: the official results are in
+# double, and a step of theirs takes three times as long. Tolerances are a few times what was measured.
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +132,7 @@ def official():
     return np.load(FOLDER / "fr_train_step.npz")
 
 
-def trainee(golden, dtype):
+def trainee(golden):
     import torch
 
     from bench.extractors.backbones import build
@@ -150,17 +155,95 @@ def trainee(golden, dtype):
     head = AdaFaceHead(512, classes)
     kernel = uniform(salt, "head.kernel", 512 * classes).reshape(512, classes).astype(np.float32)
     head.kernel.data = torch.from_numpy(kernel)
-    found = Trainee(backbone.requires_grad_(True), head).to(dtype)
+    found = Trainee(backbone.requires_grad_(True), head)
     found.backbone.output_layer[1].p = 0.0
-    return found.train()
+    return found.to(memory_format=torch.channels_last)
 
 
-def inputs(golden, step, dtype):
+def job():
+    """A training whose rate falls to a tenth at its third step; with a step to an epoch."""
+    from bench.recognition.job import Job, TrainOptions
+    from bench.recognition.recipe import Head, Recipe, Schedule
+
+    head = Head(name="adaface", margin=0.4)
+    recipe = Recipe(name="", head=head, batch=8, epochs=3, rate=0.01, schedule=Schedule(milestones=(2,)))
+    return Job(Path(), Path(), recipe, TrainOptions())
+
+
+def images(golden, step):
     import torch
 
-    images = np.stack([timg(*arguments) for arguments in golden["image_args"][step]])
-    bgr = torch.from_numpy(images[..., ::-1].transpose(0, 3, 1, 2).copy()).to(dtype)
-    return (bgr / 255 - 0.5) / 0.5, torch.from_numpy(golden["labels"][step])
+    return torch.from_numpy(np.stack([timg(*arguments) for arguments in golden["image_args"][step]]))
+
+
+@dataclass
+class Seen:
+    """What the loop computes on its way: of each step the logits, lengths and statistics; the first gradients."""
+
+    state: Any
+    logits: list[Any] = field(default_factory=list)
+    lengths: list[Any] = field(default_factory=list)
+    statistics: list[tuple[float, float]] = field(default_factory=list)
+    gradients: dict[str, Any] = field(default_factory=dict)
+
+    def watch(self, head, given, logits):
+        self.logits.append(logits.detach())
+        self.lengths.append(given[1].detach())
+        self.statistics.append((head.mean.item(), head.deviation.item()))
+
+
+@pytest.fixture(scope="module")
+def trained(official):
+    import torch
+    from accelerate import Accelerator
+
+    from bench.recognition.checkpoint import State
+    from bench.recognition.network import optimiser
+    from bench.recognition.training import _step
+
+    network, plan = trainee(official), job()
+    seen = Seen(State(network, optimiser(network, plan.recipe.rate, plan.recipe.momentum, plan.recipe.decay)))
+    network.head.register_forward_hook(seen.watch)
+    accelerator = Accelerator(cpu=True)
+    for step, labels in enumerate(official["labels"]):
+        of_step = images(official, step), torch.from_numpy(labels)
+        _step(plan, SimpleNamespace(steps=1), seen.state, accelerator, *of_step)
+        seen.gradients = seen.gradients or {by_official_name(k): p.grad.clone() for k, p in network.named_parameters()}
+    return seen
+
+
+def by_official_name(key):
+    return key.removeprefix("backbone.")
+
+
+def test_what_is_decayed(official):
+    import torch
+
+    from bench.extractors.backbones import build
+    from bench.recognition.heads import AdaFaceHead
+    from bench.recognition.network import Trainee, optimiser
+
+    with torch.device("meta"):
+        network = Trainee(build("ir_se_50").requires_grad_(True), AdaFaceHead(512, int(official["classes"])))
+    names = {id(parameter): by_official_name(name) for name, parameter in network.named_parameters()}
+    decays = {
+        names[id(parameter)]: group["weight_decay"]
+        for group in optimiser(network, 0.1, 0.9, 5e-4).param_groups
+        for parameter in group["params"]
+    }
+    expected = np.where(official["decayed"], 5e-4, 0.0)
+    assert decays == dict(zip(map(str, official["grad0_keys"]), expected, strict=True))
+
+
+@pytest.mark.slow
+def test_three_steps(official, trained):
+    rates = [group["lr"] for group in trained.state.optimiser.param_groups]
+    assert rates == pytest.approx([official["learning_rates"][-1]] * 2)
+    for step, (loss, logits, norms) in enumerate([(5e-5, 1e-4, 5e-5), (5e-4, 5e-3, 1e-3), (1e-2, 5e-2, 1e-2)]):
+        assert trained.state.losses[step] == pytest.approx(float(official[f"step{step}_loss"]), abs=loss)
+        np.testing.assert_allclose(trained.logits[step], official[f"step{step}_logits"], atol=logits)
+        np.testing.assert_allclose(trained.lengths[step], official[f"step{step}_norms"], atol=norms)
+        np.testing.assert_allclose(trained.statistics[step], official[f"step{step}_head_mean_std"], rtol=1e-6)
 
 
 def checks(array):
@@ -169,76 +252,36 @@ def checks(array):
     return np.array([flat.sum(), np.abs(flat).sum(), (flat**2).sum(), (flat * wave).sum(), flat.min(), flat.max()])
 
 
-def trained(golden, dtype):
-    """Losses, logits and lengths of the three steps, the first gradients, and the trainee after them."""
-    import torch
-
-    from bench.recognition.network import optimiser
-
-    found, seen, gradients = trainee(golden, dtype), [], {}
-    sgd = optimiser(found, 0.1, 0.9, 5e-4)
-    for step, rate in enumerate(golden["learning_rates"]):
-        for group in sgd.param_groups:
-            group["lr"] = float(rate)
-        images, labels = inputs(golden, step, dtype)
-        embeddings = found.backbone(images)
-        logits = found.logits(embeddings, labels)
-        loss = torch.nn.functional.cross_entropy(logits, labels)
-        sgd.zero_grad()
-        loss.backward()
-        gradients = gradients or {key: p.grad.clone() for key, p in found.named_parameters()}
-        statistics = (found.head.mean.item(), found.head.deviation.item())
-        seen.append((loss.item(), logits.detach().numpy(), embeddings.detach().norm(dim=1).numpy(), statistics))
-        sgd.step()
-    return found, seen, gradients
-
-
-def fused(found, images):
-    import torch
-
-    found.eval()
-    with torch.inference_mode():
-        both = found.backbone(images) + found.backbone(images.flip(3))
-    return (both / both.norm(dim=1, keepdim=True)).numpy()
-
-
-def by_official_name(key):
-    return key.removeprefix("backbone.")
-
-
-def test_loss_in_single_precision(official):
-    import torch
-
-    found = trainee(official, torch.float32)
-    images, labels = inputs(official, 0, torch.float32)
-    with torch.no_grad():
-        embeddings = found.backbone(images)
-        logits = found.logits(embeddings, labels)
-    loss = torch.nn.functional.cross_entropy(logits, labels).item()
-    assert loss == pytest.approx(float(official["step0_loss"]), abs=5e-5)
-    np.testing.assert_allclose(logits, official["step0_logits"], atol=1e-4)
-    np.testing.assert_allclose(embeddings.norm(dim=1), official["step0_norms"], atol=5e-5)
-    statistics = (found.head.mean.item(), found.head.deviation.item())
-    np.testing.assert_allclose(statistics, official["step0_head_mean_std"], rtol=1e-4)
+def deviation(array, expected):
+    """The largest difference of the six checks, each as a share of its size."""
+    size = np.array([*expected[[1, 1, 2, 1]], *[np.abs(expected[4:]).max()] * 2])
+    return (np.abs(checks(array) - expected) / size).max()
 
 
 @pytest.mark.slow
-def test_training_step_in_double_precision(official):
+def test_gradients_of_the_first_step(official, trained):
+    for key, expected in zip(map(str, official["grad0_keys"]), official["grad0_checks"], strict=True):
+        if expected[1] > 1e-3:
+            assert deviation(trained.gradients[key], expected) < 0.02, key
+        else:
+            np.testing.assert_allclose(checks(trained.gradients[key]), expected, atol=1e-3, err_msg=key)
+    np.testing.assert_allclose(trained.gradients["head.kernel"], official["grad0_head_kernel"], atol=5e-6)
+
+
+@pytest.mark.slow
+def test_network_after_three_steps(official, trained):
     import torch
 
-    found, seen, gradients = trained(official, torch.float64)
-    for step, (loss, logits, norms, statistics) in enumerate(seen):
-        assert loss == pytest.approx(float(official[f"step{step}_loss"]), abs=1e-8)
-        np.testing.assert_allclose(logits, official[f"step{step}_logits"], atol=1e-8)
-        np.testing.assert_allclose(norms, official[f"step{step}_norms"], atol=1e-8)
-        np.testing.assert_allclose(statistics, official[f"step{step}_head_mean_std"], atol=1e-8)
-    named = {by_official_name(key): gradient for key, gradient in gradients.items()}
-    for key, expected in zip(official["grad0_keys"], official["grad0_checks"], strict=True):
-        np.testing.assert_allclose(checks(named[str(key)]), expected, rtol=1e-8, atol=1e-8, err_msg=str(key))
-    np.testing.assert_allclose(named["head.kernel"], official["grad0_head_kernel"], atol=1e-8)
-    state = {by_official_name(key): value for key, value in found.state_dict().items()}
-    for key, expected in zip(official["after_keys"], official["after_checks"], strict=True):
-        np.testing.assert_allclose(checks(state[str(key)]), expected, rtol=1e-8, atol=1e-8, err_msg=str(key))
-    np.testing.assert_allclose(found.head.kernel.detach(), official["after_head_kernel"], atol=1e-8)
-    images = inputs(official, 0, torch.float64)[0][:2]
-    np.testing.assert_allclose(fused(found, images), official["after_eval_flip_fused"], atol=1e-8)
+    from bench.recognition.crops import as_input
+
+    network = trained.state.trainee.eval()
+    state = {by_official_name(key): value.detach() for key, value in network.state_dict().items()}
+    for key, expected in zip(map(str, official["after_keys"]), official["after_checks"], strict=True):
+        limit = 3e-4 if key.endswith("weight") else 2e-3
+        assert deviation(state[key], expected) < limit, key
+    np.testing.assert_allclose(state["head.kernel"], official["after_head_kernel"], atol=2e-6)
+    crops = images(official, 0)[:2]
+    with torch.inference_mode():
+        both = sum(network.backbone(as_input(one, "bgr", "cpu")) for one in (crops, crops.flip(2)))
+    fused = both / both.norm(dim=1, keepdim=True)
+    np.testing.assert_allclose(fused, official["after_eval_flip_fused"], atol=5e-4)

@@ -37,8 +37,8 @@ def work(count, folder):
     """Everything that touches a set of `count` crops; prints the peak memory after each part in MB."""
     from bench.facesets import formats
     from bench.facesets.store import FaceSet, close, write_shard
+    from bench.recognition.crops import Crops
     from bench.recognition.recipe import Head, Recipe
-    from bench.recognition.training import Crops
 
     identities = count // PER_IDENTITY
     shards = -(-identities // PER_SHARD)

@@ -10,10 +10,13 @@ from PIL import Image
 from bench.errors import UserError
 from bench.facesets.store import FaceSet, Row, close, write_shard
 from bench.recognition import training
+from bench.recognition.crops import Crops, as_input
+from bench.recognition.job import Job, TrainOptions
 from bench.recognition.pairs import open_pairs, write_list
 from bench.recognition.recipe import Augmentation, Head, Recipe, Schedule, ends_early, parse, rate_at
 from bench.recognition.testing import decisions, embed, evaluate, gate, table
-from bench.recognition.training import Crops, Job, TrainOptions, extractor, train, untrained
+from bench.recognition.trained import extractor, untrained
+from bench.recognition.training import train
 from bench.store import read_json, read_table
 
 HEAD = Head(name="adaface", margin=0.4)
@@ -80,6 +83,28 @@ def test_the_record_says_what_it_is(trained):
     assert (record["epochs"], record["epoch_rule"], record["looked_at_test_sets"]) == (3, "last", False)
 
 
+def test_the_record_says_what_it_took(trained):
+    record = read_json(trained / "recogniser.json")
+    assert (record["made"], record["threads"], record["device"]["device"]) == (15, 1, "cpu")
+    assert record["seconds"] > 0
+    assert record["peak_memory"]["process"] > 1e8
+    assert record["command"]
+    assert record["environment"]
+
+
+def test_a_numbered_gpu_is_the_one_that_is_taken(monkeypatch):
+    import torch
+
+    taken = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    for device in ("cpu", "cuda", "cuda:1"):
+        training._take(device)
+    assert taken == ["cuda:1"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"execution\.device=cuda:1 is one GPU for 2 processes"):
+        training._take("cuda:1")
+
+
 def test_our_extractor_reads_it(trained, pairs):
     reader = extractor(trained)
     assert reader.options.trained_on.startswith("toy: 41 images")
@@ -142,12 +167,31 @@ def test_loaders_change_nothing(trained, faces, tmp_path):
 
 def test_a_loss_that_is_no_number_stops(faces, tmp_path):
     wild = RECIPE.model_copy(update={"rate": 1e30})
-    with pytest.raises(UserError, match=r"the loss is nan at step \d+ \(epoch 0\).*lower recipe\.rate"):
+    with pytest.raises(UserError, match=r"the loss is nan at step \d+ \(epoch 0\); .*stays: lower recipe\.rate"):
         train(job(tmp_path / "run", faces, wild, save_every=0.0))
     assert (tmp_path / "run/resume.pt").exists()
     assert not (tmp_path / "run/recogniser.json").exists()
     with pytest.raises(UserError, match="training has not ended"):
         extractor(tmp_path / "run")
+
+
+def test_a_network_that_diverged_is_neither_kept_nor_written(faces, tmp_path, monkeypatch):
+    step = training._step
+
+    def spoilt(job, crops, state, *rest):
+        step(job, crops, state, *rest)
+        if state.step == 15:
+            next(state.trainee.parameters()).data.fill_(np.nan)
+
+    monkeypatch.setattr(training, "_step", spoilt)
+    with pytest.raises(
+        UserError, match=r"a weight is not finite at step 15 \(epoch 3\); the last checkpoint, .*resume"
+    ):
+        train(job(tmp_path / "run", faces))
+    assert not (tmp_path / "run/recogniser.json").exists()
+    import torch
+
+    assert torch.load(tmp_path / "run/resume.pt", weights_only=True)["step"] == 10
 
 
 def test_a_checkpoint_of_another_training(trained, faces, tmp_path):
@@ -180,8 +224,8 @@ def test_colours(faces):
 
     red = torch.zeros(1, 112, 112, 3, dtype=torch.uint8)
     red[..., 0] = 255
-    assert training.as_input(red, "bgr", "cpu")[0, :, 0, 0].tolist() == [-1, -1, 1]
-    assert training.as_input(red, "rgb", "cpu")[0, :, 0, 0].tolist() == [1, -1, -1]
+    assert as_input(red, "bgr", "cpu")[0, :, 0, 0].tolist() == [-1, -1, 1]
+    assert as_input(red, "rgb", "cpu")[0, :, 0, 0].tolist() == [1, -1, -1]
 
 
 def test_gate():

@@ -1,9 +1,15 @@
 """The verbs identities, faceset and recognition: one-line errors, help, and a way through."""
 
+import io
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from bench.__main__ import main
+from bench.facesets.recordio import _payload, _put
 from tests.facesets.crops import crop, write
 from tests.recognition.test_pairs import save
 
@@ -43,6 +49,64 @@ def test_errors_are_one_line(capsys, tmp_path, monkeypatch, arguments, message):
     assert code == 2
     assert message in err
     assert len(err.strip().splitlines()) == 1
+
+
+class Hostile:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+def an_oblong(folder):
+    sink = io.BytesIO()
+    Image.new("RGB", (112, 96)).save(sink, "PNG")
+    save(folder / "lfw.bin", [crop(0, 0), sink.getvalue()], [True])
+
+
+def records(folder, labels, cut=None):
+    with (folder / "train.rec").open("wb") as file:
+        for key, label in enumerate(labels):
+            _put(file, _payload(key, (label,), crop(key, 0)))
+    if cut:
+        (folder / "train.rec").write_bytes((folder / "train.rec").read_bytes()[:cut])
+
+
+def a_label(folder, label):
+    pq.write_table(pa.table({"image": [{"bytes": crop(0, 0)}], "label": [label]}), folder / "a.parquet")
+
+
+def one_image_each(folder):
+    write(folder, ((0, 1, 2),), images=1)
+
+
+PAIRS = ["recognition", "test", "recognition.pairs=.", "recognition.sets=[lfw]", "recognition.recognisers=[judge]"]
+IMPORT = ["faceset", "import", "faceset.source=."]
+TRAIN = ["recognition", "train", "recognition.faces=.", "recipe=mini", "recipe.batch=2"]
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (lambda folder: save(folder / "lfw.bin", [crop(0, 0)] * 3, [True]), PAIRS, "lfw.bin: 3 images for 1 labels"),
+        (an_oblong, PAIRS, "image 1 (pair 0) has 112 x 96 pixels; a crop must be square"),
+        (lambda folder: save(folder / "lfw.bin", [Hostile()], [True]), PAIRS, "it asks for builtins.print"),
+        (lambda folder: records(folder, [0.0, 1.0], cut=-9), IMPORT, "train.rec: record 1 is truncated"),
+        (lambda folder: records(folder, [0.0, np.nan]), IMPORT, "record 1 has the label nan"),
+        (lambda folder: records(folder, [0.0, 3e9]), IMPORT, "image 1 of the set has the label 3000000000"),
+        (lambda folder: a_label(folder, -1), IMPORT, "image 0 of the set has the label -1"),
+        (lambda folder: a_label(folder, "ada"), IMPORT, "image 0 of the set has the label 'ada'"),
+        (one_image_each, TRAIN, "0 crops of 0 identities with at least 2: too few"),
+        (one_image_each, ["faceset", "check", "faceset.set=."], "no two crops of one identity"),
+    ],
+)
+def test_bad_files_are_one_line(capsys, tmp_path, monkeypatch, make, arguments, message):
+    make(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, *arguments)
+    errors = [line for line in err.splitlines() if line.startswith("error")]
+    assert (code, len(errors)) == (2, 1), err
+    assert message in errors[0]
+    assert "executed" not in out
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize("verb", ["identities", "faceset", "recognition"])
