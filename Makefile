@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint mutants fuzz clean
+.PHONY: demo test lint mutants kills fuzz clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -26,6 +26,10 @@ test: lint
 # Breaks one line at a time; the tests must notice at least 90 % (docs/mutants.md).
 mutants: $(VENV)/.installed
 	$(BIN)/python -m tests.mutants
+
+# Kills a run 30 times at random instants and compares it with an undisturbed one.
+kills: $(VENV)/.installed
+	$(BIN)/python -m tests.invariance.kill_loop
 
 # 10,000 changed files for each reader of foreign files.
 fuzz: $(VENV)/.installed

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from bench.errors import UserError
 from bench.facesets import recordio
@@ -144,6 +144,12 @@ def _number(text: bytes, path: Path, stem: str) -> int:
     return int(text)
 
 
+def _held(image: dict[str, Any] | None, path: Path) -> bytes:
+    if image is None or image.get("bytes") is None:
+        raise UserError(f"{path}: a row has no image")
+    return bytes(image["bytes"])
+
+
 def _from_parquet(tables: list[Path]) -> Items:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -153,7 +159,7 @@ def _from_parquet(tables: list[Path]) -> Items:
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(_ROWS, columns=["image", "label"]):
                     for image, label in zip(batch["image"], batch["label"], strict=True):
-                        yield label.as_py(), (image.as_py() or {}).get("bytes")
+                        yield label.as_py(), _held(image.as_py(), path)
         except (pa.ArrowException, OSError, KeyError) as error:
             raise UserError(f"{path} is not a Parquet file with `image` and `label`: {error}") from error
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 from bench.__main__ import main
+from bench.cli.run import optional
+from tests.e2e import commands
 from tests.shared import ROOT
 
 CONF = ("--config-dir", str(ROOT / "tests" / "conf"))
@@ -32,6 +34,12 @@ def bench(verb: str, *arguments: object) -> int:
     # Hydra's application takes its arguments from there.
     with patch.object(sys, "argv", list(sys.argv)):
         return main([verb, *kept, *words])
+
+
+def measured(*arguments: object) -> None:
+    """Generate, extract and score with the settings of `bench`, without the command, which costs more than the work."""
+    usual = ("evaluator=mini_rec", "dataset=folder", "protocol.samples_per_item=1")
+    commands.measured(*usual, *optional([str(argument) for argument in arguments]))
 
 
 def record(out: Path, method: str = "*") -> dict:

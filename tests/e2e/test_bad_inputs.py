@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from tests.data.bad_inputs import make_bad_folder
-from tests.e2e.commands import PHOTOS, WITH_PHOTOS, bench, run_folder, tables
-from tests.shared import needs
+from tests.e2e.commands import PHOTOS, run_folder, tables
+from tests.e2e.small import bench
+from tests.shared import SHARED, needs
 
 pytestmark = needs(PHOTOS)
 
@@ -15,12 +16,14 @@ def bad(tmp_path_factory):
     root, out = tmp_path_factory.mktemp("bad") / "photos", tmp_path_factory.mktemp("out") / "runs"
     root.mkdir()
     expected = make_bad_folder(root)
-    done = bench("run", *WITH_PHOTOS, "method=copy", f"dataset.root={root}", f"out={out}")
-    return expected, run_folder(out, "copy"), done
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_SHARED", str(SHARED))
+        assert bench("run", "evaluator=photos", "method=copy", f"dataset.root={root}", f"out={out}") == 0
+    return expected, run_folder(out, "copy")
 
 
 def test_every_photo_is_a_row_with_its_reason(bad):
-    expected, folder, _ = bad
+    expected, folder = bad
     photos = pd.read_parquet(folder / "photos.parquet").set_index("image")
     assert len(expected) >= 20
     for name, what in expected.items():
@@ -35,7 +38,7 @@ def test_every_photo_is_a_row_with_its_reason(bad):
 
 
 def test_good_images_are_scored_and_the_others_have_failed_by_name(bad):
-    expected, folder, _ = bad
+    expected, folder = bad
     samples = tables(folder)["samples.parquet"]
     photos = pd.read_parquet(folder / "photos.parquet").set_index("image")
     for name, what in expected.items():
@@ -49,7 +52,7 @@ def test_good_images_are_scored_and_the_others_have_failed_by_name(bad):
 
 
 def test_the_report_shows_the_counts(bad):
-    _, folder, _ = bad
+    _, folder = bad
     text = (folder / "report" / "scores.md").read_text()
     photos = pd.read_parquet(folder / "photos.parquet")
     assert f"| photo | ok |  | {(photos['status'] == 'ok').sum()} |" in text
@@ -58,6 +61,6 @@ def test_the_report_shows_the_counts(bad):
 
 
 def test_nothing_was_written_outside_the_run(bad):
-    _, folder, _ = bad
+    _, folder = bad
     for path in (folder / "samples").rglob("*"):
         assert path.resolve().is_relative_to(folder.resolve())

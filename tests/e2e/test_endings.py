@@ -17,7 +17,7 @@ from bench.metrics.protocol import Metric, Number, Result, Score, Statistic
 from bench.report.compare import compare
 from bench.report.frames import load_run
 from bench.stages.score import in_range
-from tests.e2e.small import bench, make_people, record
+from tests.e2e.small import bench, make_people, measured, record
 from tests.plugin.packages import on_path, write_package
 from tests.shared import ROOT
 
@@ -133,7 +133,7 @@ def test_failed_samples_are_made_again_on_request_and_others_are_left(people, tm
     # Without being asked to, a run keeps its failures.
     assert bench("generate", *given) == 0
     assert not (folder / "samples" / "s003").exists()
-    assert bench("run", *given, "execution.retry=errors") == 0
+    measured(*given, "execution.retry=errors")
     assert "execution.retry=errors: 1 failed samples are made again" in capsys.readouterr().err
     run = load_run(folder)
     assert list(run.samples["status"]) == ["ok"] * 5
@@ -173,8 +173,7 @@ def test_an_unexpected_error_is_one_line_that_names_the_traceback(people, tmp_pa
 
 def test_asking_for_one_metric_keeps_the_others(people, tmp_path):
     given = ("method=copy", f"dataset.root={people}", f"out={tmp_path}")
-    for verb in ("generate", "extract", "score"):
-        assert bench(verb, *given) == 0
+    measured(*given)
     before = load_run(record(tmp_path)["folder"]).scores
     assert bench("score", *given, "protocol.metrics=[failure_to_acquire]") == 0
     after = load_run(record(tmp_path)["folder"])
@@ -184,8 +183,7 @@ def test_asking_for_one_metric_keeps_the_others(people, tmp_path):
 
 def test_only_the_metrics_that_were_asked_for_are_computed_first(people, tmp_path):
     given = ("method=copy", f"dataset.root={people}", f"out={tmp_path}", "protocol.metrics=[failure_to_acquire]")
-    for verb in ("generate", "extract", "score"):
-        assert bench(verb, *given) == 0
+    measured(*given)
     assert set(load_run(record(tmp_path)["folder"]).scores["metric"]) == {"failure_to_acquire"}
 
 
@@ -215,8 +213,7 @@ def test_a_broken_package_is_named_and_the_others_go_on(people, tmp_path, capsys
 def test_labels_keep_runs_of_one_method_apart(people, tmp_path, capsys):
     out = tmp_path / "runs"
     for label in ("tool one", "tool two"):
-        for verb in ("generate", "extract", "score"):
-            assert bench(verb, f"dataset.root={people}", f"out={out}", "method=copy", f"method.label={label}") == 0
+        measured(f"dataset.root={people}", f"out={out}", "method=copy", f"method.label={label}")
     capsys.readouterr()
     assert main(["ls", "runs", "--json", "--out", str(out)]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -230,8 +227,7 @@ def test_one_run_that_cannot_be_compared_does_not_stop_the_others(people, tmp_pa
     settings = {"one": "[id_similarity]", "two": "[id_similarity,failure_to_acquire]", "odd": "[id_similarity]"}
     for label, metrics in settings.items():
         own = [f"method.label={label}", f"protocol.metrics={metrics}", *(["protocol.seed=7"] if label == "odd" else [])]
-        for verb in ("generate", "extract", "score"):
-            assert bench(verb, f"dataset.root={people}", f"out={out}", "method=copy", *own) == 0
+        measured(f"dataset.root={people}", f"out={out}", "method=copy", *own)
     comparison = compare(sorted(out.glob("folder/*-????????")))
     assert list(comparison.runs) == ["one", "two"]
     assert any("a run is left out" in warning and "protocol.seed" in warning for warning in comparison.warnings)
@@ -260,8 +256,7 @@ def test_the_layout_of_multi_id_bench_as_the_how_to_reads_it(people, tmp_path):
         f"dataset.root={tmp_path / 'cases'}",
         f"dataset.list={tmp_path / 'cases.csv'}",
     )
-    for verb in ("generate", "extract", "score"):
-        assert bench(verb, "method=folder", *words, *same, f"out={tmp_path / 'runs'}") == 0
+    measured("method=folder", *words, *same, f"out={tmp_path / 'runs'}")
     run = load_run(record(tmp_path / "runs")["folder"])
     assert list(run.samples["status"]) == ["ok"] * 5
     assert set(run.photos["role"]) == {"reference", "target"}

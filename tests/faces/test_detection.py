@@ -9,8 +9,8 @@ from PIL import ImageOps
 from pydantic import ValidationError
 
 from bench.errors import UserError
-from bench.faces.detection import RetinaFace, Scrfd, _anchors
-from bench.faces.search import FaceOptions, detect
+from bench.faces.detection import RetinaFace, Scrfd, _anchors, _lay
+from bench.faces.search import FaceOptions, Scale, detect
 from bench.runtime import Runtime
 from tests.faces import toys
 from tests.shared import SHARED, needs
@@ -269,3 +269,14 @@ def test_retinaface_resnet50_loads_the_official_layout(tmp_path):
     ours = single(detector, image).faces
     assert len(ours) == len(theirs) > 10
     np.testing.assert_allclose(sorted(f.score for f in ours), sorted(theirs[:, 4]), atol=1e-6)
+
+
+def test_a_shrunk_image_is_averaged_and_each_axis_has_its_own_scale():
+    stripes = np.repeat(np.array([0, 255, 255, 0] * 2 + [0, 255], np.uint8)[None, :, None], 8, 0).repeat(3, 2)
+    laid = _lay(stripes, Scale(2, 2), 0.25)
+    assert laid.image.shape == (2, 2, 3)
+    np.testing.assert_array_equal(laid.pixels, [5, 4])
+    np.testing.assert_array_equal(laid.image[0, :, 0], [102, 153])
+    boxes, _, keypoints = laid.in_original((np.array([[0, 0, 1, 2]]), np.ones(1), np.ones((1, 5, 2))))
+    np.testing.assert_array_equal(boxes, [[0, 0, 5, 8]])
+    np.testing.assert_array_equal(keypoints[0, 0], [5, 4])

@@ -1,5 +1,7 @@
 """Parsers: one order of labels, the right place, and masks."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -176,3 +178,10 @@ def test_by_default_label_0_becomes_black():
     masked, share = mask_background(crop, labels)
     np.testing.assert_array_equal(masked, np.where(labels[..., None] == 0, 0, crop))
     assert 0 < share < 1
+
+
+def test_crops_are_averaged_where_the_parser_reads_fewer_pixels():
+    """Stripes of four pixels, of which a filter without averaging sees the two bright ones alone."""
+    stripes = torch.tensor([0.0, 1.0, 1.0, 0.0]).repeat(16).expand(1, 3, 64, 64)
+    logits = ParseNet.logits(SimpleNamespace(size=16, network=lambda images: [images]), stripes)
+    assert torch.allclose(logits[..., 16:48, 16:48], torch.zeros(1), atol=1e-5)

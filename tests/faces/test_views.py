@@ -134,3 +134,12 @@ def test_the_mask_removes_what_the_labels_say_and_an_empty_one_is_a_status():
     assert empty.status == "empty_mask"
     failed = absent(VIEWS["ffhq512_masked"], SampleStatus.NO_FACE)
     assert mask([failed], lambda crops: half, ViewOptions())[0] is failed
+
+
+def test_the_crop_of_flame_is_cut_where_the_landmarks_lie_in_the_aligned_crop():
+    flame, options = VIEWS["flame224"], ViewOptions()
+    crops = cut(IMAGE, face(), [FFHQ512, flame], options)
+    moved = align.move(
+        face().landmarks, align.ffhq512(IMAGE, face().landmarks, transform=options.transform_size).matrix
+    )
+    np.testing.assert_array_equal(crops[flame].pixels, align.flame224(crops[FFHQ512].pixels, moved))

@@ -15,7 +15,7 @@ from bench.metrics.precision_recall import neighbourhoods
 from bench.metrics.protocol import Features
 from bench.statistics import jackknife, jackknife_difference, jackknife_groups
 from bench.testing.world import evaluation, fail
-from tests.metrics.world import scores
+from tests.metrics.world import by_hand, scores
 
 
 def sets(n, m, d, seed=0):
@@ -368,3 +368,11 @@ def test_features_far_from_float64_range_are_fine():
     score = scores(fid.compute(replace(given, features={"inception": large})))["inception", "distance"]
     small = scores(fid.compute(given))["inception", "distance"]
     assert score.value == pytest.approx(small.value * 1e30, rel=1e-5)
+
+
+def test_a_row_without_a_direction_is_no_row_of_cmmd():
+    samples = [("a", 0, "ok", [2.0, 0.0]), ("a", 1, "ok", [0.0, 0.0]), ("b", 0, "ok", [1.0, 0.0])]
+    references = [("a", "A", "ok", [0.0, 1.0]), ("b", "B", "ok", [0.0, 3.0]), ("c", "C", "ok", [0.0, 0.0])]
+    distance = scores(cmmd.compute(by_hand(samples, references, role="clip")))["clip", "distance"]
+    assert (distance.n, distance.n_items) == (2, 2)
+    assert distance.value == pytest.approx(2000 * (1 - np.exp(-0.01)))

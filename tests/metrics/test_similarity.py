@@ -7,6 +7,7 @@ import pytest
 
 from bench.metrics import (
     copy_paste,
+    copying,
     failure_to_acquire,
     groups,
     id_similarity,
@@ -294,3 +295,11 @@ def test_groups_with_empty_cells():
     found = scores(groups.compute(given))
     assert found["arcface", "detection_rate[gender=not given]"].n == 10
     assert groups.compute(replace(given, groups=())).scores[0].value is None
+
+
+def test_an_item_without_a_valid_sample_stays_in_the_table_of_copying():
+    samples = [("a", 0, "ok", at(60)), ("b", 0, "no_face", None)]
+    references = [("a", "A", "ok", at(0)), ("b", "B", "ok", at(90))]
+    items = copying.compute(by_hand(samples, references, role="dinov2")).per_item
+    assert list(items["item"]) == ["a", "b"]
+    assert items["value"].to_numpy() == pytest.approx([0.5, np.nan], nan_ok=True)

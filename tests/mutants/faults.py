@@ -9,6 +9,12 @@ STATISTICS = "tests/test_statistics.py"
 SIMILARITY = "tests/metrics/test_similarity.py"
 ODD = "tests/test_odd_files.py -k tensor"
 THRESHOLDS = "bench/metrics/functional/thresholds.py"
+DISTRIBUTIONS = "tests/metrics/test_distributions.py"
+VIEWS = "tests/faces/test_views.py"
+DETECTION = "tests/faces/test_detection.py"
+EXTRACT = "tests/stages/test_extract.py"
+KEPT = "[eligibility.{0}], values[eligibility.{0}]"
+SAMPLE_MEANS = "bench/metrics/shared/sample_means.py"
 UNPACK = "tests/assets/test_unpack.py"
 
 
@@ -55,5 +61,17 @@ FAULTS = (
     Fault("bench/fetching/unpack.py", "total > RATIO *", "total > 1000000 *", UNPACK),
     Fault("bench/csvs.py", "=+\\-@", "=+\\-", "tests/test_csvs.py"),
     Fault("bench/names.py", "LONGEST = 100", "LONGEST = 300", "tests/test_names.py"),
+    Fault("bench/report/differences.py", 'frame["item"].isin(common) & ', "", "tests/report/test_compare.py"),
+    Fault("bench/metrics/cmmd.py", "features, usable=nonzero)", "features)", DISTRIBUTIONS),
+    Fault("bench/metrics/cmmd.py", "sums.biased()", "sums.plain()", DISTRIBUTIONS),
+    Fault("bench/metrics/retrieval.py", "hit = margin[trial] > 0", "hit = margin[trial] >= 0", SIMILARITY),
+    Fault("bench/metrics/within_similarity.py", "first, features.samples,", "first, features.references,", SIMILARITY),
+    Fault(SAMPLE_MEANS, KEPT.format("trial"), KEPT.format("valid"), SIMILARITY),
+    Fault("bench/faces/detection.py", "method = cv2.INTER_AREA if", "method = cv2.INTER_LINEAR if", DETECTION),
+    Fault("bench/faces/detection.py", "np.array([width, height])", "np.array([height, width])", DETECTION),
+    Fault("bench/faces/views.py", "align.move(face.landmarks, aligned.matrix))", "face.landmarks)", VIEWS),
+    Fault("bench/faces/parsing.py", ", antialias=True", "", "tests/faces/test_parsing.py"),
+    Fault("bench/stages/extract.py", "for crop in (one, other)", "for crop in (one,)", EXTRACT),
+    Fault("bench/stages/extract.py", '"foreground_j": other.foreground', '"foreground_j": one.foreground', EXTRACT),
     Fault("bench/weights.py", "nbytes > content.untyped", "nbytes < -content.untyped", ODD),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Comparison from tables alone: what must agree, what is paired, and by which unit."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,9 @@ import pytest
 
 from bench.cli.compare import main
 from bench.errors import UserError
-from bench.metrics.protocol import Number
+from bench.metrics.protocol import NUMBER, Number
 from bench.report.compare import compare
+from bench.report.differences import differences
 from bench.report.frames import headline, load_run
 from bench.report.page import write_comparison_page
 from bench.report.ranking import ranking
@@ -194,3 +196,15 @@ def test_the_headline_asks_generators_alone(tmp_path, recorded, found):
     runs[0].scores["relation"] = "conditioned"
     assert runs[0].is_control != bool(recorded)
     assert headline(runs) == found
+
+
+def few_items(items, value):
+    """A run as far as its differences by items need it."""
+    name = dict(zip(NUMBER, Number("id_similarity", "r", "mean_detected"), strict=True))
+    frame = pd.DataFrame([{**name, "item": item, "subject": item, "value": value} for item in items])
+    return SimpleNamespace(is_control=False, items=frame, samples=frame[["item"]], scores=frame.iloc[:0])
+
+
+def test_differences_are_over_the_items_that_all_runs_have():
+    found = differences({"a": few_items("wxyz", 1.0), "b": few_items("wxyz", 0.0), "c": few_items("wxy", 0.5)})
+    assert list(found["n"]) == [3, 3, 3]
