@@ -153,7 +153,7 @@ def _from_parquet(tables: list[Path]) -> Items:
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(_ROWS, columns=["image", "label"]):
                     for image, label in zip(batch["image"], batch["label"], strict=True):
-                        yield label.as_py(), (image.as_py() or {}).get("bytes")
+                        yield label.as_py(), (image.as_py() or {}).get("bytes") or b""
         except (pa.ArrowException, OSError, KeyError) as error:
             raise UserError(f"{path} is not a Parquet file with `image` and `label`: {error}") from error
 
@@ -190,8 +190,6 @@ def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
 def _row(number: int, identity: int, data: bytes) -> Row:
     if not isinstance(identity, int) or not 0 <= identity <= LARGEST:
         raise UserError(f"image {number} of the set has the label {identity!r}; labels are whole numbers to {LARGEST}")
-    if not isinstance(data, bytes):
-        raise UserError(f"image {number} of the set (identity {identity}) holds no bytes")
     try:
         width, height = header_size(data)
     except ImageError as error:
