@@ -21,6 +21,7 @@ import pytest
 from baselines.arc2face import Arc2Face
 from baselines.protocol import Reference, Request
 from bench import resources
+from bench.__main__ import main
 from bench.cli.run import optional
 from bench.conditions.kinds import NOTHING
 from bench.conditions.vectors import path as points
@@ -33,6 +34,8 @@ from bench.stages.seeds import sample_seed
 from bench.stages.tables import feature_table, read_features
 from tests.baselines import tiny
 from tests.e2e.commands import ROOT, assert_same, composed, environment, run_folder
+from tests.e2e.small import bench as here
+from tests.e2e.small import make_people
 
 pytestmark = pytest.mark.slow
 PROMPTS = {"neutral": "photo of a person", "smile": "photo of a smiling person"}
@@ -167,3 +170,20 @@ def test_a_method_that_does_not_follow_a_condition_stops_before_the_first_sample
     with pytest.raises(UserError, match=r"asks for expression, which method copy does not accept .* accepts: none$"):
         made("method=copy", "conditions=table", f"conditions.file={world}/table.csv", *few)
     assert not list(Path(tmp_path).rglob("run.json"))
+
+
+def test_a_run_of_three_prompts_is_compared_and_exported(tmp_path, capsys):
+    people, out = make_people(tmp_path / "people", 2), tmp_path / "runs"
+    three = "protocol.prompts={neutral: photo of a person, smile: a smiling person, hat: a person with a hat}"
+    for method in ("copy", "arc2face"):
+        steps = ["method.steps=2"] if method == "arc2face" else []
+        assert here("run", f"method={method}", *steps, three, f"dataset.root={people}", f"out={out}") == 0
+    scores = pd.read_parquet(run_folder(out, "arc2face") / "scores" / "scores.parquet")
+    similarity = scores[(scores["metric"] == "id_similarity") & (scores["statistic"] == "mean_detected")]
+    assert similarity.set_index("member")["n"].to_dict() == {"": 6, "neutral": 2, "smile": 2, "hat": 2}
+    capsys.readouterr()
+    assert main(["compare", "--out", str(out), "--json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    assert {"neutral", "smile", "hat"} <= {row["member"] for row in found["differences"]}
+    assert main(["export", str(run_folder(out, "arc2face")), "--to", str(tmp_path / "bundle.zip")]) == 0
+    assert main(["leaderboard", str(tmp_path / "bundle.zip"), "--to", str(tmp_path / "board")]) == 0

@@ -376,3 +376,11 @@ def test_a_row_without_a_direction_is_no_row_of_cmmd():
     distance = scores(cmmd.compute(by_hand(samples, references, role="clip")))["clip", "distance"]
     assert (distance.n, distance.n_items) == (2, 2)
     assert distance.value == pytest.approx(2000 * (1 - np.exp(-0.01)))
+
+
+def test_cmmd_counts_the_pairs_of_a_row_with_itself():
+    """Kernel 1 between equal directions and e = exp(-0.01) between upright ones: (1 + e) / 2 + 1 - 2 (1 + e) / 2."""
+    samples = [("a", 0, "ok", [2.0, 0.0]), ("b", 0, "ok", [1.0, 0.0])]
+    references = [("a", "A", "ok", [3.0, 0.0]), ("b", "B", "ok", [0.0, 1.0])]
+    distance = scores(cmmd.compute(by_hand(samples, references, role="clip")))["clip", "distance"]
+    assert distance.value == pytest.approx(500 * (1 - np.exp(-0.01)))
