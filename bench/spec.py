@@ -163,8 +163,8 @@ class Protocol(Spec):
     seed: Annotated[int, Field(ge=0), IDENTITY] = 0
     samples_per_item: Annotated[int, Field(ge=1), IDENTITY] = 5
     prompt: Annotated[str, IDENTITY] = "photo of a person"
-    prompt_id: Annotated[str, IDENTITY] = "neutral"
-    prompts: Annotated[dict[str, str], IDENTITY, ADDED] = Field(default_factory=dict)
+    prompt_id: Annotated[PathName, IDENTITY] = "neutral"
+    prompts: Annotated[dict[PathName, str], IDENTITY, ADDED] = Field(default_factory=dict)
     faces: Annotated[FaceOptions, IDENTITY] = FaceOptions()
     views: Annotated[ViewOptions, IDENTITY] = ViewOptions()
     metrics: Annotated[Names | None, IDENTITY] = None

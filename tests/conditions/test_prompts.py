@@ -3,6 +3,7 @@
 import pytest
 
 from bench import resources
+from bench.errors import UserError
 from bench.names import fit_for_a_path
 from tests.e2e.commands import composed
 
@@ -19,3 +20,9 @@ def test_a_list_names_its_prompts_and_keeps_the_one_of_the_default_run(name):
 
 def test_there_are_lists():
     assert LISTS == ["attributes", "scenes"]
+
+
+@pytest.mark.parametrize("given", ["+protocol.prompts={../x: hello}", "protocol.prompt_id=a/b"])
+def test_an_id_that_cannot_be_a_folder_is_refused(given):
+    with pytest.raises(UserError, match="it names a folder"):
+        composed(given)
