@@ -71,6 +71,7 @@ FAULTS = (
     Fault("bench/faces/detection.py", "np.array([width, height])", "np.array([height, width])", DETECTION),
     Fault("bench/faces/views.py", "align.move(face.landmarks, aligned.matrix))", "face.landmarks)", VIEWS),
     Fault("bench/faces/parsing.py", ", antialias=True", "", "tests/faces/test_parsing.py"),
+    Fault("bench/stages/score.py", "seed=spec.protocol.seed", "seed=0", "tests/stages/test_integrity.py"),
     Fault("bench/stages/extract.py", "for crop in (one, other)", "for crop in (one,)", EXTRACT),
     Fault("bench/stages/extract.py", '"foreground_j": other.foreground', '"foreground_j": one.foreground', EXTRACT),
     Fault("bench/weights.py", "nbytes > content.untyped", "nbytes < -content.untyped", ODD),

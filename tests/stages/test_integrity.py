@@ -4,14 +4,17 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.errors import UserError
 from bench.spec import from_mapping
 from bench.stages import integrity
 from bench.stages.networks import Networks
-from bench.stages.plan import plan
+from bench.stages.plan import load, plan
 from bench.stages.run import extract_photos, photo_embeddings, run_stages
+from bench.stages.score import assemble
+from bench.stages.seeds import sample_seed
 from bench.stages.tasks import photos
 from bench.store import checksum_file, read_json, write_json
 from tests.e2e.commands import assert_same
@@ -24,7 +27,7 @@ def spec_in(folder, **execution):
     world.spec_of(folder, folder / "runs")
     plain = world.composed(folder, folder / "runs")
     plain["dataset"]["subjects"] = 3
-    plain["protocol"]["samples_per_item"] = 1
+    plain["protocol"] |= {"samples_per_item": 1, "seed": 3}
     plain["method"] = {"name": "wobble", "card": {"relations": {"*": "none"}}}
     plain["evaluator"] |= {"landmarker": None, "parser": None, "extractors": {}}
     plain["execution"] |= {"shard_size": 2, **execution}
@@ -43,6 +46,14 @@ def copied(made, tmp_path):
     """A copy of the run, with its people: the folder that stands for `made`, and the run in it."""
     shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
     return tmp_path, tmp_path / made[1].relative_to(made[0])
+
+
+def test_a_run_is_made_and_measured_by_its_own_seed(made):
+    job = load(made[1])
+    [first, *_] = pd.read_parquet(made[1] / "scores" / "samples.parquet").to_dict("records")
+    protocol = job.spec.protocol
+    assert first["seed"] == sample_seed(3, job.spec.dataset.label, first["item"], first["index"], protocol.prompt)
+    assert assemble(job).seed == 3
 
 
 def flip(path, rng):
