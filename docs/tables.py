@@ -1,4 +1,4 @@
-"""Write the tables of metrics and of relations in README.md and docs: python docs/tables.py."""
+"""Write the tables of metrics, relations and empty slots in README.md and docs: python docs/tables.py."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import get_args
 
 from bench import registry, relations
+from bench.cli.contribute import CONTROLS, METHODS
 from bench.metrics.protocol import Metric
+from bench.report.published import DATASETS
 
 ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "reports" / "reference"
+"""Bundles that others gave: DATASET-METHOD.zip fills a slot of the paper's Table 1."""
 BETTER = {True: "higher", False: "lower", None: "—"}
 RELATIONS: tuple[relations.Relation, ...] = get_args(relations.Relation)
 METRICS = [registry.get("metrics", name) for name in sorted(registry.BUILT_IN["metrics"])]
@@ -75,6 +79,18 @@ def _related(related: Mapping[str, relations.Relation], relation: relations.Rela
     return "the others" if relation == counts.most_common(1)[0][0] else ", ".join(names)
 
 
+def of_slots() -> str:
+    """Return the table of docs/leaderboard.md: the slots of the paper's Table 1, and which bundle fills each."""
+    lines = [_row("method", *DATASETS), "|---" * (1 + len(DATASETS)) + "|"]
+    for method in (*METHODS, *CONTROLS):
+        lines.append(_row(f"`{method}`", *(_slot(f"{dataset}-{method}.zip") for dataset in DATASETS.values())))
+    return "\n".join(lines) + "\n"
+
+
+def _slot(bundle: str) -> str:
+    return f"[filled](../reports/reference/{bundle})" if (REFERENCE / bundle).is_file() else "empty"
+
+
 def _roles(metric: Metric) -> str:
     return ", ".join(metric.needs)
 
@@ -87,6 +103,7 @@ PAGES = {
     ROOT / "README.md": of_readme,
     ROOT / "docs" / "metrics" / "README.md": of_page,
     ROOT / "docs" / "evaluators" / "relations.md": of_relations,
+    ROOT / "docs" / "leaderboard.md": of_slots,
 }
 
 
