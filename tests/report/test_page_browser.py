@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib import resources
 
 import pytest
 
@@ -277,6 +278,25 @@ def test_every_text_has_the_contrast_that_wcag_aa_asks_for(browser, pages, name,
     assert browser.js(CONTRAST) == []
     browser.js("document.querySelector('h1').style.color = getComputedStyle(document.body).backgroundColor")
     assert len(browser.js(CONTRAST)) == 1
+
+
+SERIOUS = """
+const grave = (found) => ["serious", "critical"].includes(found.impact);
+const told = (found) => `${found.id}: ${found.nodes[0].html}`;
+return axe.run().then((found) => found.violations.filter(grave).map(told));
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("name", ["run", "compare", "leaderboard"])
+def test_axe_has_no_serious_finding(browser, pages, name, dark):
+    axe = pytest.importorskip("axe_core_python")
+    browser.open(pages / name / "index.html", dark=dark)
+    browser.js("for (const part of document.querySelectorAll('details')) part.open = true")
+    browser.js(resources.files(axe).joinpath("axe.min.js").read_text("utf-8"))
+    assert browser.js(SERIOUS) == []
+    browser.js("document.querySelector('main, body').append(document.createElement('button'))")
+    assert [told.partition(":")[0] for told in browser.js(SERIOUS)] == ["button-name"]
 
 
 def test_headings_are_in_order_and_everything_that_acts_takes_the_keyboard(browser, pages):
