@@ -196,8 +196,6 @@ def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
 def _row(number: int, identity: int, data: bytes) -> Row:
     if not isinstance(identity, int) or not 0 <= identity <= LARGEST:
         raise UserError(f"image {number} of the set has the label {identity!r}; labels are whole numbers to {LARGEST}")
-    if not isinstance(data, bytes):
-        raise UserError(f"image {number} of the set (identity {identity}) holds no bytes")
     try:
         width, height = header_size(data)
     except ImageError as error:

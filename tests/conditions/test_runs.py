@@ -172,13 +172,20 @@ def test_a_method_that_does_not_follow_a_condition_stops_before_the_first_sample
     assert not list(Path(tmp_path).rglob("run.json"))
 
 
-def test_a_run_of_three_prompts_is_compared_and_exported(tmp_path, capsys):
+def test_a_run_of_three_prompts_resumes_and_is_compared_and_exported(tmp_path, capsys):
     people, out = make_people(tmp_path / "people", 2), tmp_path / "runs"
     three = "protocol.prompts={neutral: photo of a person, smile: a smiling person, hat: a person with a hat}"
     for method in ("copy", "arc2face"):
         steps = ["method.steps=2"] if method == "arc2face" else []
-        assert here("run", f"method={method}", *steps, three, f"dataset.root={people}", f"out={out}") == 0
-    scores = pd.read_parquet(run_folder(out, "arc2face") / "scores" / "scores.parquet")
+        words = [f"method={method}", *steps, three, f"dataset.root={people}", f"out={out}", "execution.shard_size=1"]
+        assert here("run", *words) == 0
+    folder = run_folder(out, "arc2face")
+    made = pd.read_parquet(folder / "scores" / "samples.parquet")
+    (folder / "tables" / "samples" / "00001.parquet").unlink()
+    shutil.rmtree(folder / "samples" / made["item"].iloc[-1])
+    assert here("run", *words) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "scores" / "samples.parquet"), made)
+    scores = pd.read_parquet(folder / "scores" / "scores.parquet")
     similarity = scores[(scores["metric"] == "id_similarity") & (scores["statistic"] == "mean_detected")]
     assert similarity.set_index("member")["n"].to_dict() == {"": 6, "neutral": 2, "smile": 2, "hat": 2}
     capsys.readouterr()
