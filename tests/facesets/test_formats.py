@@ -168,3 +168,14 @@ def test_an_export_overwrites_nothing(faces, tmp_path):
 def test_records_need_sorted_identities(tmp_path):
     with pytest.raises(UserError, match="image 2 belongs to identity 5, after 0"):
         recordio.write(tmp_path, [(0, b"a"), (5, b"b")])
+
+
+@pytest.mark.parametrize("image", [None, {"bytes": None, "path": "a.png"}])
+def test_a_row_of_parquet_without_an_image_is_named(tmp_path, image):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(pa.table({"image": pa.array([image], kind), "label": [0]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: a row has no image"):
+        list(formats.read(tmp_path))
