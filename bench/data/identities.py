@@ -52,6 +52,7 @@ class SampledPeople:
         listed = listing([{"item": name, "subject": name, "role": "reference", "image": name} for name in names])
         listed = first_items(listed, self._options.limit)
         vectors = [sha256_bytes(people.centre(number).astype(np.float32).tobytes()) for number in range(len(listed))]
-        facts = {"path": "", "sha256": vectors, "width": 0, "height": 0, "status": str(PhotoStatus.ABSENT)}
-        table = listed[["item", "subject", "role", "image"]].assign(listed_subject=listed["subject"], **facts)
-        return table.assign(reason=NO_PHOTO, key=keys(list(table["item"])))
+        table = listed[["item", "subject", "role", "image"]].assign(
+            listed_subject=listed["subject"], path="", sha256=vectors, width=0, height=0, reason=NO_PHOTO
+        )
+        return table.assign(status=str(PhotoStatus.ABSENT), key=keys(list(listed["item"])))
