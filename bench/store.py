@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench import processes
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.hashing import sha256_bytes
 from bench.locks import held
 from bench.processes import Process
@@ -60,11 +60,6 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise _disk_error(path, error) from error
 
 
-def _line(error: Exception) -> str:
-    """Return what an error says as one line of bounded length."""
-    return " ".join(str(error).split())[:300]
-
-
 def _disk_error(path: Path, error: OSError) -> UserError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"the disk of {path.parent} is full; free some space and run the same command again")
@@ -86,7 +81,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     # Deeply nested brackets end Python's reader.
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {path}: {_line(error)}") from error
+        raise UserError(f"cannot read {path}: {one_line(error)}") from error
 
 
 def read_record(path: Path, needed: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
@@ -151,7 +146,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
             raise ValueError("it is not what was written there")
         return pd.read_parquet(io.BytesIO(data)) if columns is None else _some_columns(data, columns)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise UserError(f"cannot read {path}: {_line(error)}; delete it and run the same command again") from error
+        raise UserError(f"cannot read {path}: {one_line(error)}; delete it and run the same command again") from error
 
 
 def _some_columns(data: bytes, columns: Sequence[str]) -> pd.DataFrame:
