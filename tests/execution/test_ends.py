@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from functools import partial
+from threading import Event
 
 import pytest
 
 from bench.errors import WorkFailedError, report_unexpected
 from bench.execution.local import Work, run_shards
+from bench.execution.work import begun_ahead, ignore
 from bench.spec import Execution
 from tests.shared import ROOT
 
@@ -43,6 +45,26 @@ def test_a_signal_ends_a_run_with_its_code_one_line_and_no_folder(tmp_path, sent
     assert running.returncode == code
     assert told == f"{said}; the same command goes on where this one stopped\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_waits_for_a_shard_that_is_begun_ahead():
+    started, whole = Event(), []
+
+    def begin(shard, step):
+        started.set()
+        for _ in range(500):
+            step(1)
+            time.sleep(0.01)
+        whole.append(shard)
+
+    def interrupted():
+        for _ in begun_ahead(begin, [0, 1, 2], ignore):
+            assert started.wait(10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert whole == []
 
 
 def die(shard, begun, advance):

@@ -74,5 +74,6 @@ FAULTS = (
     Fault("bench/stages/score.py", "seed=spec.protocol.seed", "seed=0", "tests/stages/test_integrity.py"),
     Fault("bench/stages/extract.py", "for crop in (one, other)", "for crop in (one,)", EXTRACT),
     Fault("bench/stages/extract.py", '"foreground_j": other.foreground', '"foreground_j": one.foreground', EXTRACT),
+    Fault("bench/execution/work.py", "has_ended.set()", "pass", "tests/execution/test_ends.py -k ahead"),
     Fault("bench/weights.py", "nbytes > content.untyped", "nbytes < -content.untyped", ODD),
 )  # fmt: skip
