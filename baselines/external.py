@@ -34,7 +34,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from baselines.protocol import Output, Request
-from bench import logs
+from bench import logs, scratch
 from bench.conditions.kinds import Condition, ConditionKind
 from bench.errors import UserError
 from bench.identity import ADDED, IDENTITY, RECORDED, Spec
@@ -89,7 +89,7 @@ class External:
         self._options = options
         self._log = runtime.log
         self._failures = 0
-        self._work = tempfile.TemporaryDirectory(prefix="idbench-external-")
+        self._work = tempfile.TemporaryDirectory(prefix=f"{scratch.prefix()}external-")
         self._program: Program | None = self._start()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:

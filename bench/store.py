@@ -32,7 +32,6 @@ from bench import processes
 from bench.errors import UserError, one_line
 from bench.hashing import sha256_bytes
 from bench.locks import held
-from bench.processes import Process
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -268,17 +267,13 @@ _OLD = 3600
 
 def _temporary(path: Path) -> Path:
     """Return a name next to a file that no other process or thread uses, and that says whose it is."""
-    me = processes.this()
-    return path.parent / f"{_TEMPORARY}{me.host}~{me.pid}~{me.start}~{threading.get_ident()}~{path.name}"[:200]
+    return path.parent / f"{_TEMPORARY}{processes.this().name}~{threading.get_ident()}~{path.name}"[:200]
 
 
 def _is_left_over(path: Path) -> bool:
-    host, _, rest = path.name.removeprefix(_TEMPORARY).partition("~")
-    numbers = rest.split("~")[:2]
-    if len(numbers) < 2 or not all(number.isdecimal() for number in numbers):
-        # An older version's, which did not say whose it is.
-        return True
-    is_dead = Process(host, *map(int, numbers)).is_dead()
+    owner = processes.named(path.name.removeprefix(_TEMPORARY))
+    # An older version's does not say whose it is.
+    is_dead = True if owner is None else owner.is_dead()
     return _age(path) > _OLD if is_dead is None else is_dead
 
 

@@ -168,7 +168,8 @@ def _from_parquet(tables: list[Path]) -> Items:
                 for batch in file.iter_batches(_ROWS, columns=["image", "label"]):
                     for image, label in zip(batch["image"], batch["label"], strict=True):
                         yield label.as_py(), _held(image.as_py(), path)
-        except (pa.ArrowException, OSError, KeyError) as error:
+        # A name of a column may be no text.
+        except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
             raise UserError(f"{path} is not a Parquet file with `image` and `label`: {one_line(error)}") from error
 
 
