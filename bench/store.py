@@ -1,6 +1,6 @@
 """The folder of a run (or of a dataset's references): shards, atomic writes, locks, resume.
 
-    <folder>/run.json                    spec, identities, provenance
+    <folder>/run.json, run.json.sha256   spec, identities, provenance, and the checksum by which it is read
     <folder>/samples/<key>/<index>.png   the samples
     <folder>/tables/<table>/00000.parquet, 00001.parquet, …
     <folder>/tables/<table>/00000.parquet.sha256, …         the checksums by which they are read
@@ -70,14 +70,19 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def write_record(path: Path, value: Any) -> None:
+    """Write JSON as `write_json` does, with a checksum by which it is read."""
+    _write_signed(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
 def read_json(path: Path) -> Any:
-    """Read a JSON file of ours.
+    """Read a JSON file of ours, if it is what was written; one without a checksum is read as it is.
 
     Raises:
-        UserError: it is missing or not JSON.
+        UserError: it is missing, not JSON, or not what was written.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(_read_signed(path).decode("utf-8"))
     # Deeply nested brackets end Python's reader.
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {one_line(error)}") from error
@@ -93,7 +98,10 @@ def read_record(path: Path, needed: Mapping[str, type | tuple[type, ...]]) -> di
     Raises:
         UserError: it is missing, not JSON, something else than an object, or lacks a field.
     """
-    record = read_json(path)
+    try:
+        record = read_json(path)
+    except UserError as error:
+        raise UserError(f"{error}; {ANEW}") from error
     if not isinstance(record, dict):
         raise UserError(f"{path} is not the record of a run but a {type(record).__name__}; {ANEW}")
     wrong = [name for name, kind in needed.items() if not isinstance(record.get(name), kind)]
@@ -119,10 +127,13 @@ def write_arrow(path: Path, table: pa.Table) -> None:
 
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    data = sink.getvalue().to_pybytes()
+    _write_signed(path, sink.getvalue().to_pybytes())
+
+
+def _write_signed(path: Path, data: bytes) -> None:
     # The checksum of the file that is replaced stays valid: a kill between the two writes leaves that file.
     replaced = [sha256_bytes(path.read_bytes())] if path.exists() else []
-    valid = [sha256_bytes(data), *(sha for sha in replaced if sha in _checksums(path))]
+    valid = [sha256_bytes(data), *(sha for sha in replaced if sha in (_checksums(path) or ()))]
     write_atomic(checksum_file(path), "".join(f"{sha}\n" for sha in valid).encode())
     write_atomic(path, data)
 
@@ -140,9 +151,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     import pyarrow as pa
 
     try:
-        data = path.read_bytes()
-        if (known := _checksums(path)) and sha256_bytes(data) not in known:
-            raise ValueError("it is not what was written there")
+        data = _read_signed(path)
         return pd.read_parquet(io.BytesIO(data)) if columns is None else _some_columns(data, columns)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise UserError(f"cannot read {path}: {one_line(error)}; delete it and run the same command again") from error
@@ -156,16 +165,24 @@ def _some_columns(data: bytes, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def checksum_file(path: Path) -> Path:
-    """Return the file that holds the checksum of a table."""
+    """Return the file that holds the checksum of a table or a record."""
     return path.with_name(f"{path.name}.sha256")
 
 
-def _checksums(path: Path) -> list[str]:
-    """Return the sha256 that a table may have; none where an older version wrote it."""
+def _read_signed(path: Path) -> bytes:
+    data = path.read_bytes()
+    known = _checksums(path)
+    if known is not None and sha256_bytes(data) not in known:
+        raise ValueError("it is not what was written there")
+    return data
+
+
+def _checksums(path: Path) -> list[str] | None:
+    """Return the sha256 that a file may have; None where an older version wrote it."""
     try:
         return checksum_file(path).read_bytes().decode("ascii", "replace").split()
     except FileNotFoundError:
-        return []
+        return None
 
 
 @dataclass(frozen=True)
