@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint mutants kills fuzz clean
+.PHONY: demo test lint mutants kills damage fuzz clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -30,6 +30,10 @@ mutants: $(VENV)/.installed
 # Kills a run 30 times at random instants and compares it with an undisturbed one.
 kills: $(VENV)/.installed
 	$(BIN)/python -m tests.invariance.kill_loop
+
+# Damages each kind of file of a finished run in each way; the next command must find it.
+damage: $(VENV)/.installed
+	$(BIN)/python -m tests.invariance.damage
 
 # 10,000 changed files for each reader of foreign files.
 fuzz: $(VENV)/.installed
