@@ -35,9 +35,10 @@ kills: $(VENV)/.installed
 damage: $(VENV)/.installed
 	$(BIN)/python -m tests.invariance.damage
 
-# 10,000 changed files for each reader of foreign files.
+# 10,000 changed files for each reader of foreign files, and 1,000 examples for each property.
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m tests.fuzz
+	IDBENCH_EXAMPLES=1000 $(BIN)/python -m pytest tests/properties
 
 clean:
 	rm -rf $(VENV) runs

@@ -84,14 +84,14 @@ KINDS = {
     "vectors of conditions": "runs/*/tinted-*/conditions/*.npy",
     "images of conditions": "runs/*/tinted-*/conditions/*.png",
     "samples": "runs/*/tinted-*/samples/*/*.png",
-    "tables of samples": "runs/*/tinted-*/tables/*/*.parquet",
+    "tables of samples": "runs/*/tinted-*/tables/[!t]*/*.parquet",
     "tables of photos": "runs/*/photos-*/tables/*/*.parquet",
     "scores": "runs/*/tinted-*/scores/*.parquet",
     "record of scores": "runs/*/tinted-*/scores/scores.json",
     "thumbnails": "runs/*/tinted-*/report/thumbnails/*.jpg",
     "page": "runs/*/tinted-*/report/index.html",
 }
-"""Kind of file -> where such files lie."""
+"""Kind of file -> where such files lie. Nothing is measured from the table `timings`, so that it is left out."""
 
 
 def flip(path: Path, rng: np.random.Generator) -> None:
