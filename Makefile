@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint renderer exhaustive mutants kills fuzz clean
+.PHONY: demo test lint renderer exhaustive mutants kills damage fuzz clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -41,9 +41,14 @@ mutants: $(VENV)/.installed
 kills: $(VENV)/.installed
 	$(BIN)/python -m tests.invariance.kill_loop
 
-# 10,000 changed files for each reader of foreign files.
+# Damages each kind of file of a finished run in each way; the next command must find it.
+damage: $(VENV)/.installed
+	$(BIN)/python -m tests.invariance.damage
+
+# 10,000 changed files for each reader of foreign files, and 1,000 examples for each property.
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m tests.fuzz
+	IDBENCH_EXAMPLES=1000 $(BIN)/python -m pytest tests/properties
 
 clean:
 	rm -rf $(VENV) runs

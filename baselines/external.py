@@ -10,7 +10,7 @@ The command is started once and is then given one JSON line per sample on its st
 It writes the image (PNG) to `out` and answers one JSON line on its standard output, with the `id` of the request:
 `{"id": "…", "ok": true}` or `{"id": "…", "ok": false, "error": "why"}`. No two samples share an `id` or an `out`. A
 program that ends, hangs or answers anything else fails that sample, and is ended and started again: what it says later
-cannot be taken for the answer to another sample. Its standard error goes to the run's log.
+cannot be taken for the answer to another sample. Its standard error goes to the run's log, of which the end is kept.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ import subprocess
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from baselines.protocol import Output, Request
+from bench import logs, scratch
 from bench.conditions.kinds import Condition, ConditionKind
 from bench.errors import UserError
 from bench.identity import ADDED, IDENTITY, RECORDED, Spec
@@ -88,7 +89,7 @@ class External:
         self._options = options
         self._log = runtime.log
         self._failures = 0
-        self._work = tempfile.TemporaryDirectory(prefix="idbench-external-")
+        self._work = tempfile.TemporaryDirectory(prefix=f"{scratch.prefix()}external-")
         self._program: Program | None = self._start()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
@@ -214,17 +215,20 @@ class Program:
 
         Args:
             command: its words.
-            log: folder of the file that its standard error is added to; None: it is passed on.
+            log: folder of the log that its standard error is added to; None: it is passed on.
             folder: that it writes to; goes with it where this process is killed.
 
         Raises:
             UserError: it cannot be started.
         """
         try:
-            with _errors_to(log) as errors:
-                self._process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
-                )
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None if log is None else subprocess.PIPE,
+                start_new_session=True,
+            )
         except (OSError, ValueError, IndexError) as error:
             raise UserError(f"method.command={shlex.join(command)!r} cannot be started: {error}") from error
         self._answers: queue.Queue[bytes] = queue.Queue(WAITING)
@@ -235,6 +239,8 @@ class Program:
         # Also where nobody calls `stop`: at the end of this process at the latest.
         self._end = weakref.finalize(self, _end_group, self._process, watcher)
         threading.Thread(target=_listen, args=(self._process, self._answers), daemon=True).start()
+        self._logging = threading.Thread(target=_keep_errors, args=(self._process, log), daemon=True)
+        self._logging.start()
 
     def ask(self, line: str, token: str, timeout: float) -> dict[str, Any]:
         """Send a request and wait for its answer.
@@ -264,6 +270,8 @@ class Program:
     def stop(self) -> None:
         """End the program and everything that it started."""
         self._end()
+        # What it said last is in the log; a process that left the group may hold the pipe open.
+        self._logging.join(timeout=1)
         # The listener may wait for room in the queue.
         with contextlib.suppress(queue.Empty):
             for _ in range(2 * WAITING):
@@ -279,19 +287,20 @@ def _listen(process: subprocess.Popen[bytes], answers: queue.Queue[bytes]) -> No
     answers.put(b"")
 
 
+def _keep_errors(process: subprocess.Popen[bytes], log: Path | None) -> None:
+    """Add what a program says on its standard error to its log, until it ends."""
+    if log is None:
+        return
+    errors = process.stderr
+    assert errors is not None
+    for text in iter(partial(os.read, errors.fileno(), 2**16), b""):
+        # A log that cannot be written must not hold the program up.
+        with contextlib.suppress(OSError):
+            logs.add(log / LOG_NAME, text)
+
+
 def _end_group(process: subprocess.Popen[bytes], watcher: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     watcher.communicate(b"ended\n")
-
-
-@contextlib.contextmanager
-def _errors_to(log: Path | None) -> Iterator[IO[bytes] | None]:
-    """Yield the file that a program's standard error is added to; None where it is passed on."""
-    if log is None:
-        yield None
-        return
-    log.mkdir(parents=True, exist_ok=True)
-    with (log / LOG_NAME).open("ab") as file:
-        yield file

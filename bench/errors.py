@@ -28,6 +28,15 @@ class WorkFailedError(Exception):
     """The work ended on the machine's fault and can be gone on with: one line, exit code 1, no traceback."""
 
 
+def one_line(error: BaseException) -> str:
+    """Return what an error says as one line of bounded length.
+
+    >>> one_line(ValueError("two\\nlines")), one_line(KeyError())
+    ('two lines', 'KeyError')
+    """
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> UserError:
     """Return the error for a name that is not among `allowed`, with the nearest valid one.
 

@@ -24,6 +24,11 @@ class Process:
     pid: int
     start: int
 
+    @property
+    def name(self) -> str:
+        """How a file's or a folder's name says whose it is."""
+        return f"{self.host}~{self.pid}~{self.start}"
+
     def is_dead(self) -> bool | None:
         """Return whether the process has ended; None where it is of another machine, which nobody can ask."""
         if self.host != socket.gethostname():
@@ -39,6 +44,20 @@ def _here(pid: int) -> Process:
 def this() -> Process:
     """Return this process."""
     return _here(os.getpid())
+
+
+def named(text: str) -> Process | None:
+    """Return the process whose name a text begins with; None where it begins with none.
+
+    >>> named("node1~42~1234~table.parquet")
+    Process(host='node1', pid=42, start=1234)
+    >>> named("table.parquet") is None
+    True
+    """
+    host, *numbers = text.split("~")[:3]
+    if len(numbers) < 2 or not all(number.isascii() and number.isdecimal() for number in numbers):
+        return None
+    return Process(host, *map(int, numbers))
 
 
 def started(pid: int) -> int:

@@ -1,6 +1,6 @@
 """The folder of a run (or of a dataset's references): shards, atomic writes, locks, resume.
 
-    <folder>/run.json                    spec, identities, provenance
+    <folder>/run.json, run.json.sha256   spec, identities, provenance, and the checksum by which it is read
     <folder>/samples/<key>/<index>.png   the samples
     <folder>/tables/<table>/00000.parquet, 00001.parquet, …
     <folder>/tables/<table>/00000.parquet.sha256, …         the checksums by which they are read
@@ -29,10 +29,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench import processes
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.hashing import sha256_bytes
 from bench.locks import held
-from bench.processes import Process
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,11 +59,6 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise _disk_error(path, error) from error
 
 
-def _line(error: Exception) -> str:
-    """Return what an error says as one line of bounded length."""
-    return " ".join(str(error).split())[:300]
-
-
 def _disk_error(path: Path, error: OSError) -> UserError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"the disk of {path.parent} is full; free some space and run the same command again")
@@ -76,17 +70,22 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def write_record(path: Path, value: Any) -> None:
+    """Write JSON as `write_json` does, with a checksum by which it is read."""
+    _write_signed(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
 def read_json(path: Path) -> Any:
-    """Read a JSON file of ours.
+    """Read a JSON file of ours, if it is what was written; one without a checksum is read as it is.
 
     Raises:
-        UserError: it is missing or not JSON.
+        UserError: it is missing, not JSON, or not what was written.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(_read_signed(path).decode("utf-8"))
     # Deeply nested brackets end Python's reader.
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {path}: {_line(error)}") from error
+        raise UserError(f"cannot read {path}: {one_line(error)}") from error
 
 
 def read_record(path: Path, needed: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
@@ -99,7 +98,10 @@ def read_record(path: Path, needed: Mapping[str, type | tuple[type, ...]]) -> di
     Raises:
         UserError: it is missing, not JSON, something else than an object, or lacks a field.
     """
-    record = read_json(path)
+    try:
+        record = read_json(path)
+    except UserError as error:
+        raise UserError(f"{error}; {ANEW}") from error
     if not isinstance(record, dict):
         raise UserError(f"{path} is not the record of a run but a {type(record).__name__}; {ANEW}")
     wrong = [name for name, kind in needed.items() if not isinstance(record.get(name), kind)]
@@ -125,10 +127,13 @@ def write_arrow(path: Path, table: pa.Table) -> None:
 
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    data = sink.getvalue().to_pybytes()
+    _write_signed(path, sink.getvalue().to_pybytes())
+
+
+def _write_signed(path: Path, data: bytes) -> None:
     # The checksum of the file that is replaced stays valid: a kill between the two writes leaves that file.
     replaced = [sha256_bytes(path.read_bytes())] if path.exists() else []
-    valid = [sha256_bytes(data), *(sha for sha in replaced if sha in _checksums(path))]
+    valid = [sha256_bytes(data), *(sha for sha in replaced if sha in (_checksums(path) or ()))]
     write_atomic(checksum_file(path), "".join(f"{sha}\n" for sha in valid).encode())
     write_atomic(path, data)
 
@@ -146,12 +151,10 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     import pyarrow as pa
 
     try:
-        data = path.read_bytes()
-        if (known := _checksums(path)) and sha256_bytes(data) not in known:
-            raise ValueError("it is not what was written there")
+        data = _read_signed(path)
         return pd.read_parquet(io.BytesIO(data)) if columns is None else _some_columns(data, columns)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise UserError(f"cannot read {path}: {_line(error)}; delete it and run the same command again") from error
+        raise UserError(f"cannot read {path}: {one_line(error)}; delete it and run the same command again") from error
 
 
 def _some_columns(data: bytes, columns: Sequence[str]) -> pd.DataFrame:
@@ -162,16 +165,24 @@ def _some_columns(data: bytes, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def checksum_file(path: Path) -> Path:
-    """Return the file that holds the checksum of a table."""
+    """Return the file that holds the checksum of a table or a record."""
     return path.with_name(f"{path.name}.sha256")
 
 
-def _checksums(path: Path) -> list[str]:
-    """Return the sha256 that a table may have; none where an older version wrote it."""
+def _read_signed(path: Path) -> bytes:
+    data = path.read_bytes()
+    known = _checksums(path)
+    if known is not None and sha256_bytes(data) not in known:
+        raise ValueError("it is not what was written there")
+    return data
+
+
+def _checksums(path: Path) -> list[str] | None:
+    """Return the sha256 that a file may have; None where an older version wrote it."""
     try:
         return checksum_file(path).read_bytes().decode("ascii", "replace").split()
     except FileNotFoundError:
-        return []
+        return None
 
 
 @dataclass(frozen=True)
@@ -273,17 +284,13 @@ _OLD = 3600
 
 def _temporary(path: Path) -> Path:
     """Return a name next to a file that no other process or thread uses, and that says whose it is."""
-    me = processes.this()
-    return path.parent / f"{_TEMPORARY}{me.host}~{me.pid}~{me.start}~{threading.get_ident()}~{path.name}"[:200]
+    return path.parent / f"{_TEMPORARY}{processes.this().name}~{threading.get_ident()}~{path.name}"[:200]
 
 
 def _is_left_over(path: Path) -> bool:
-    host, _, rest = path.name.removeprefix(_TEMPORARY).partition("~")
-    numbers = rest.split("~")[:2]
-    if len(numbers) < 2 or not all(number.isdecimal() for number in numbers):
-        # An older version's, which did not say whose it is.
-        return True
-    is_dead = Process(host, *map(int, numbers)).is_dead()
+    owner = processes.named(path.name.removeprefix(_TEMPORARY))
+    # An older version's does not say whose it is.
+    is_dead = True if owner is None else owner.is_dead()
     return _age(path) > _OLD if is_dead is None else is_dead
 
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock
@@ -20,6 +19,7 @@ from bench.console import Parser, say, show
 from bench.errors import UserError, unknown
 from bench.fetching.bring import Place, bring, jobs_of
 from bench.fetching.transport import SPARE, DownloadError, Progress
+from bench.threads import pool
 
 MIRROR = "IDBENCH_MIRROR"
 KINDS = {
@@ -163,25 +163,15 @@ def _say_licences(wanted: Sequence[Asset]) -> None:
 def _fetch(chosen: Sequence[Asset], options: argparse.Namespace) -> list[str]:
     """Bring all files, say which came, and return what went wrong."""
     faults: list[str] = []
-    with _pool(options.jobs) as pool, _progress(chosen, options.dir) as progress:
+    with pool(options.jobs) as threads, _progress(chosen, options.dir) as progress:
         place = Place(options.dir, options.mirror, progress)
-        for future in [pool.submit(bring, job, place) for job in jobs_of(chosen)]:
+        for future in [threads.submit(bring, job, place) for job in jobs_of(chosen)]:
             try:
                 for path in future.result():
                     show(f"got {path}")
             except (DownloadError, OSError) as error:
                 faults.append(str(error))
     return faults
-
-
-@contextmanager
-def _pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool that forgets what it has not begun when it is left by an error."""
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import registry, resources
+from bench import registry, resources, scratch
 from bench.console import say, show
 from bench.errors import UserError, nearest, report_unexpected, unknown, users_error
 
@@ -46,11 +46,11 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         parsed.overrides = optional(parsed.overrides)
         if parsed.multirun:
             _validate_sweep(parsed)
-        with _scratch(_out(parsed) if parsed.multirun else None) as scratch:
-            sweep_dir = f"hydra.sweep.dir='{scratch}/sweep'"
-            _launch(verb, [*flags, *parsed.overrides, sweep_dir], scratch)
-            failed = _failed(scratch)
-            _show_failed(failed, scratch)
+        with _scratch(_out(parsed) if parsed.multirun else None) as folder:
+            sweep_dir = f"hydra.sweep.dir='{folder}/sweep'"
+            _launch(verb, [*flags, *parsed.overrides, sweep_dir], folder)
+            failed = _failed(folder)
+            _show_failed(failed, folder)
     return (1 if parsed.multirun else max(one["code"] for one in failed)) if failed else 0
 
 
@@ -58,11 +58,13 @@ def main(verb: str, arguments: Sequence[str]) -> int:
 def _scratch(out: Path | None) -> Iterator[Path]:
     """Make a folder for what the jobs of one command leave: of a sweep, below `out`, which every node sees.
 
-    It is deleted, unless a job failed in another process, whose logs may lie in it.
+    It is deleted, unless a job failed in another process, whose logs may lie in it. What killed commands left in the
+    temporary directory is deleted, too.
     """
+    scratch.sweep()
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="idbench-" if out is None else ".sweep-", dir=out)).absolute()
+    folder = Path(tempfile.mkdtemp(prefix=scratch.prefix() if out is None else ".sweep-", dir=out)).absolute()
     try:
         yield folder
     finally:
@@ -125,11 +127,11 @@ def _refuse(message: str) -> NoReturn:
     raise UserError(f"{message}; `python -m bench run --help` lists the arguments")
 
 
-def _launch(verb: str, arguments: list[str], scratch: Path) -> None:
+def _launch(verb: str, arguments: list[str], folder: Path) -> None:
     import hydra
 
     def task(config: Any) -> None:
-        _job(config, verb, scratch)
+        _job(config, verb, folder)
 
     register_resolvers()
     register_conf_folders()
@@ -137,7 +139,7 @@ def _launch(verb: str, arguments: list[str], scratch: Path) -> None:
     hydra.main(version_base="1.3", config_path=str(resources.folder("conf")), config_name="config")(task)()
 
 
-def _job(config: Any, verb: str, scratch: Path) -> None:
+def _job(config: Any, verb: str, folder: Path) -> None:
     """Run one job; report and count an error, which in a sweep does not stop the other jobs."""
     register_resolvers()
     try:
@@ -145,13 +147,13 @@ def _job(config: Any, verb: str, scratch: Path) -> None:
 
         job = run(config, STAGES[verb])
         if job is not None and (warning := _end(job, verb)):
-            _note_failure(config, scratch, 1, warning)
+            _note_failure(config, folder, 1, warning)
     # Hydra would add a line of its own, and end a sweep.
     except Exception as error:  # noqa: BLE001
         mistake = users_error(error)
         text = f"error: {mistake}" if mistake else report_unexpected(error)
         say(text)
-        _note_failure(config, scratch, 2 if mistake else 1, text.removeprefix("error: "))
+        _note_failure(config, folder, 2 if mistake else 1, text.removeprefix("error: "))
 
 
 def _end(job: Any, verb: str) -> str:
@@ -171,18 +173,18 @@ def _end(job: Any, verb: str) -> str:
     return str(ended.warning) if ended.is_empty else ""
 
 
-def _note_failure(config: Any, scratch: Path, code: int, text: str) -> None:
+def _note_failure(config: Any, folder: Path, code: int, text: str) -> None:
     """Write down a failure where the process that started the sweep, perhaps on another machine, finds it."""
-    handle, _ = tempfile.mkstemp(prefix=FAILED, dir=scratch)
+    handle, _ = tempfile.mkstemp(prefix=FAILED, dir=folder)
     what = f"method={config.method.get('name')} dataset={config.dataset.get('name')}"
     note = {"code": code, "what": what, "text": text, "host": socket.gethostname(), "pid": os.getpid()}
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(note, file)
 
 
-def _failed(scratch: Path) -> list[dict[str, Any]]:
+def _failed(folder: Path) -> list[dict[str, Any]]:
     """Return what the jobs that failed have written down."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(scratch.glob(f"{FAILED}*"))]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"{FAILED}*"))]
 
 
 def _is_elsewhere(failure: Mapping[str, Any]) -> bool:
@@ -190,12 +192,12 @@ def _is_elsewhere(failure: Mapping[str, Any]) -> bool:
     return (failure["host"], failure["pid"]) != (socket.gethostname(), os.getpid())
 
 
-def _show_failed(failed: Sequence[Mapping[str, Any]], scratch: Path) -> None:
+def _show_failed(failed: Sequence[Mapping[str, Any]], folder: Path) -> None:
     elsewhere = [failure for failure in failed if _is_elsewhere(failure)]
     for failure in elsewhere:
         say(f"error: {failure['what']} on {failure['host']}: {failure['text']}")
     if elsewhere:
-        say(f"logs of the launcher, if it keeps any: {scratch}")
+        say(f"logs of the launcher, if it keeps any: {folder}")
 
 
 def register_resolvers() -> None:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from bench.conditions.kinds import Condition, ConditionKind
 from bench.errors import UserError
-from bench.hashing import sha256_bytes
-from bench.images import ImageError, header_size, read_bytes, read_image
+from bench.hashing import sha256_bytes, sha256_path
+from bench.images import ImageError, header_size, read_bytes, read_known_image
 
 FOLDER = "conditions"
 
@@ -171,10 +171,17 @@ class ConditionFiles:
 
     def _open(self, name: str) -> NDArray[np.float32]:
         path = self._folder / name
+        if not is_intact(path):
+            raise UserError(f"{path} is not what was written there; run the same command again")
         try:
             return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError) as error:
             raise UserError(f"cannot read {path}: {error}; run the same command again") from error
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether a file of conditions is there and holds what its name, a sha256, says."""
+    return path.exists() and sha256_path(path) == path.stem
 
 
 def vector_cell(cell: str) -> tuple[str, int]:
@@ -189,6 +196,6 @@ def vector_cell(cell: str) -> tuple[str, int]:
 
 def _control(path: Path) -> NDArray[np.uint8]:
     try:
-        return read_image(path)
+        return read_known_image(path, path.stem)
     except ImageError as error:
         raise UserError(f"cannot read {path}: {error.reason}; run the same command again") from error

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.conditions.cells import FOLDER, Files, is_given, npy, packed
+from bench.conditions.cells import FOLDER, Files, is_given, is_intact, npy, packed
 from bench.conditions.kinds import ConditionKind
+from bench.console import say
 from bench.errors import UserError
 from bench.identity import digest
 from bench.images import read_bytes
@@ -44,13 +45,15 @@ class Planned:
         return content_of(self.table)
 
     def write(self, folder: Path) -> None:
-        """Write table and files into a run's folder; vectors and images that are there are left alone.
+        """Write table and files into a run's folder; vectors and images that are there and whole are left alone.
 
         The table that is there can differ from this one in columns that change no sample; this one's count.
         """
         for name, source in self.files.items():
             path = folder / FOLDER / name
-            if not path.exists():
+            if path.exists() and not is_intact(path):
+                say(f"warning: {path} is not what was written there; it is written again")
+            if not is_intact(path):
                 write_atomic(path, read_bytes(source) if isinstance(source, Path) else npy(source))
         write_table(folder / TABLE, self.table)
 

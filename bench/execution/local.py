@@ -71,7 +71,7 @@ def _begun(work: Work, shards: Sequence[int], advance: Advance) -> Iterator[tupl
     if begin is None:
         yield from ((shard, None) for shard in shards)
         return
-    for shard, begun in begun_ahead(lambda shard: begin(shard, advance), shards):
+    for shard, begun in begun_ahead(begin, shards, advance):
         yield shard, begun.result()
 
 

@@ -6,8 +6,9 @@ import faulthandler
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from bench.execution.engine import Stage
 from bench.execution.faults import is_machine_fault
 from bench.execution.notes import Kind, Note, Notes, note_of
 from bench.store import ShardTable
+from bench.threads import pool
 
 Advance = Callable[[int], object]
 """Takes the number of images that were done."""
@@ -148,20 +150,39 @@ def _begun(
 ) -> Iterator[tuple[int, Future[Any]]]:
     """Yield each shard with what `begin` will have given, and keep a note on each that is begun."""
 
-    def begin(shard: int) -> Any:
+    def begin(shard: int, step: Advance) -> Any:
         notes.write(shard, _in_progress(minutes))
-        return None if loaded.begin is None else loaded.begin(shard, advance)
+        return None if loaded.begin is None else loaded.begin(shard, step)
 
-    yield from begun_ahead(begin, shards)
+    yield from begun_ahead(begin, shards, advance)
 
 
-def begun_ahead(begin: Callable[[int], Any], shards: Sequence[int]) -> Iterator[tuple[int, Future[Any]]]:
-    """Yield each shard with what `begin` will have given; in a thread, the next one is begun when this one is."""
-    with ThreadPoolExecutor(1) as pool:
-        ahead = [pool.submit(begin, shard) for shard in shards[:1]]
-        for number, shard in enumerate(shards, 1):
-            ahead += [pool.submit(begin, following) for following in shards[number : number + 1]]
-            yield shard, ahead.pop(0)
+class _NobodyWaits(Exception):
+    """The caller has ended: what is being begun ends, too."""
+
+
+def begun_ahead(
+    begin: Callable[[int, Advance], Any], shards: Sequence[int], advance: Advance
+) -> Iterator[tuple[int, Future[Any]]]:
+    """Yield each shard with what `begin` will have given; in a thread, the next one is begun when this one is.
+
+    Where the caller ends early, for example by SIGTERM, what is being begun ends when it next reports progress.
+    """
+    has_ended = threading.Event()
+
+    def step(count: int) -> None:
+        if has_ended.is_set():
+            raise _NobodyWaits
+        advance(count)
+
+    with pool(1) as thread:
+        try:
+            ahead = [thread.submit(begin, shard, step) for shard in shards[:1]]
+            for number, shard in enumerate(shards, 1):
+                ahead += [thread.submit(begin, following, step) for following in shards[number : number + 1]]
+                yield shard, ahead.pop(0)
+        finally:
+            has_ended.set()
 
 
 def _in_progress(minutes: float | None) -> Note:

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.facesets import recordio
 from bench.facesets.store import RECORD, SIDE, SUFFIX, FaceSet, Row, close, manifest, shard_file, write_shard
 from bench.images import ImageError, header_size, read_bytes
@@ -23,6 +23,10 @@ SHARD = 4096
 """Images in a shard of an imported set."""
 LARGEST = 2**31 - 1
 """The largest label; more do not fit into the table of a set."""
+LARGEST_IMAGE = 2**24
+"""Bytes of an image in a tar; a crop without compression has 40,000."""
+LONGEST_NUMBER = 100
+"""Bytes of a label in a tar."""
 T = TypeVar("T")
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _ROWS = 1000
@@ -116,10 +120,11 @@ def _from_folders(people: list[Path]) -> Items:
 def _from_tars(tars: list[Path]) -> Items:
     for path in tars:
         try:
-            with tarfile.open(path) as tar:
+            # Not a compressed one, which could unfold to any size.
+            with tarfile.open(path, "r:") as tar:
                 yield from _from_tar(tar, path)
         except (tarfile.TarError, EOFError, OSError) as error:
-            raise UserError(f"{path} is a damaged tar: {error}") from error
+            raise UserError(f"{path} is a damaged tar: {one_line(error)}") from error
 
 
 def _from_tar(tar: tarfile.TarFile, path: Path) -> Items:
@@ -128,6 +133,9 @@ def _from_tar(tar: tarfile.TarFile, path: Path) -> Items:
     label: dict[str, bytes] = {}
     for member in tar:
         stem, _, suffix = member.name.partition(".")
+        # A few bytes of a sparse file may claim any size.
+        if member.issparse() or member.size > LARGEST_IMAGE:
+            raise UserError(f"{path}: {member.name[:100]!r} is sparse or has more than {LARGEST_IMAGE >> 20} MiB")
         held = tar.extractfile(member)
         if held is None:
             continue
@@ -139,7 +147,7 @@ def _from_tar(tar: tarfile.TarFile, path: Path) -> Items:
 
 
 def _number(text: bytes, path: Path, stem: str) -> int:
-    if not text.strip().isdigit():
+    if not text.strip().isdigit() or len(text) > LONGEST_NUMBER:
         raise UserError(f"{path}: {stem}.cls holds {text[:20]!r}, not a whole number")
     return int(text)
 
@@ -160,8 +168,9 @@ def _from_parquet(tables: list[Path]) -> Items:
                 for batch in file.iter_batches(_ROWS, columns=["image", "label"]):
                     for image, label in zip(batch["image"], batch["label"], strict=True):
                         yield label.as_py(), _held(image.as_py(), path)
-        except (pa.ArrowException, OSError, KeyError) as error:
-            raise UserError(f"{path} is not a Parquet file with `image` and `label`: {error}") from error
+        # A name of a column may be no text.
+        except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} is not a Parquet file with `image` and `label`: {one_line(error)}") from error
 
 
 def take_in(items: Items, folder: Path, record: dict[str, object]) -> None:

@@ -17,6 +17,8 @@ from bench.errors import UserError
 MAGIC = struct.pack("<I", 0xCED7230A)
 _HEAD = struct.Struct("<IfQQ")
 """Flag (0: the label is the number that follows; k: k labels come before the payload), label, id, a second id."""
+LARGEST = 2**24
+"""Bytes of a record; a crop without compression has 40,000."""
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 
 
@@ -54,6 +56,7 @@ def read(path: Path) -> Iterator[Record]:
 def _whole(file: BinaryIO, path: Path, number: int) -> bytes | None:
     """The next record's bytes, its parts joined; None at the end of the file."""
     parts: list[bytes] = []
+    total = 0
     while True:
         head = file.read(8)
         if not head and not parts:
@@ -61,6 +64,9 @@ def _whole(file: BinaryIO, path: Path, number: int) -> bytes | None:
         if len(head) < 8 or head[:4] != MAGIC:
             raise _damaged(path, number, "is truncated" if len(head) < 8 else "does not begin with the magic number")
         flag, length = divmod(struct.unpack("<I", head[4:])[0], 1 << 29)
+        total += len(MAGIC) + length
+        if total > LARGEST:
+            raise _damaged(path, number, f"has more than {LARGEST >> 20} MiB")
         padded = -(-length // 4) * 4
         data = file.read(padded)
         if len(data) < padded:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from bench.assets import is_inside
+from bench.errors import one_line
 from bench.fetching.transport import DownloadError
 from bench.zips import DAMAGE
 
@@ -33,16 +34,12 @@ def _entries(archive: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipI
             _check(archive, opened.infolist(), files)
             yield opened, files
     except DAMAGE as error:
-        raise DownloadError(f"{archive.name} cannot be unpacked: {_line(error)}") from error
+        raise DownloadError(f"{archive.name} cannot be unpacked: {one_line(error)}") from error
     except OSError as error:
         # A damaged offset makes the reader jump to before the file's beginning; other errors are the disk's.
         if error.errno != errno.EINVAL:
             raise
-        raise DownloadError(f"{archive.name} cannot be unpacked: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        raise DownloadError(f"{archive.name} cannot be unpacked: {one_line(error)}") from error
 
 
 def _check(archive: Path, entries: Sequence[zipfile.ZipInfo], files: Sequence[zipfile.ZipInfo]) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.names import fit_for_a_path
+
 Range = tuple[float | None, float | None]
 """The smallest and the largest possible value; None where there is no bound."""
 REPLICATE = "replicate"
@@ -285,7 +287,7 @@ class Metric:
     """A metric as registered: everything that is known about it, and its pure function.
 
     Attributes:
-        name: its name in code, files and tables.
+        name: its name in code, files and tables (`bench.names`).
         version: raised whenever numbers change.
         title: how a reader calls it.
         unit: of its values ("cosine"); "" for none.
@@ -321,6 +323,14 @@ class Metric:
     sample_range: Range | None = None
     recompute: Callable[[Tables], Recomputed | None] | None = None
     columns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the name, which becomes that of files.
+
+        Raises:
+            ValueError: it cannot be one.
+        """
+        fit_for_a_path(self.name)
 
     def direction(self, name: str) -> bool | None:
         """Return whether more of a statistic is better; None where neither direction is."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import lzma
-import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.images import MAX_BYTES, Image, ImageError, decode, read_bytes
+from bench.recognition import plain_pickle
+from bench.recognition.plain_pickle import Array
 
 SIDE = 112
 STANDARD: Mapping[str, int] = {
@@ -150,58 +151,38 @@ def _unpacked(path: Path, data: bytes) -> bytes:
     return content
 
 
-class _Plain(pickle.Unpickler):
-    """Unpickles lists, bytes, numbers and NumPy arrays of them; everything else is refused before it is called."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        from numpy._core import multiarray
-
-        allowed = {
-            ("numpy", "dtype"): np.dtype,
-            ("numpy", "ndarray"): np.ndarray,
-            ("multiarray", "scalar"): multiarray.scalar,
-            ("multiarray", "_reconstruct"): multiarray._reconstruct,
-            ("_codecs", "encode"): _encode,
-        }
-        short = {"numpy.core.multiarray": "multiarray", "numpy._core.multiarray": "multiarray"}.get(module, module)
-        if (short, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no verification set needs")
-        return allowed[short, name]
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """What Python 2 and protocol 2 call to make bytes; of no other encoding than theirs."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the encoding {encoding}")
-    return text.encode("latin-1")
-
-
 def _pickled(path: Path, data: bytes) -> tuple[NDArray[np.bool_], list[bytes]]:
     try:
-        images, labels = _Plain(io.BytesIO(data), encoding="bytes").load()
+        images, labels = plain_pickle.load(data)
+        if not isinstance(images, list):
+            raise ValueError("its images are not a list")
         return _flags(labels), [_bytes(image) for image in images]
     except Exception as error:  # foreign bytes make the unpickler raise almost anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is not a verification set (.bin): {reason}") from error
+        raise UserError(f"{path} is not a verification set (.bin): {one_line(error)}") from error
 
 
 def _flags(labels: Any) -> NDArray[np.bool_]:
-    values = np.asarray(labels)
-    if values.ndim != 1 or values.dtype.kind not in "biu" or not np.isin(values, (0, 1)).all():
+    # A list that holds lists could become an array of any size.
+    is_flat = isinstance(labels, list) and all(isinstance(label, (int, np.integer, np.bool_)) for label in labels)
+    values = np.asarray(labels) if is_flat else labels.values if isinstance(labels, Array) else np.empty(0)
+    if values.dtype.kind not in "biu" or not np.isin(values, (0, 1)).all():
         raise ValueError("its labels are not a list of true and false")
     return values.astype(bool)
 
 
 def _bytes(image: Any) -> bytes:
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 1:
-        return image.tobytes()
+    if isinstance(image, Array) and image.values.dtype == np.uint8:
+        return image.data
     if not isinstance(image, bytes):
         raise ValueError(f"an image is {type(image).__name__}, not encoded bytes")
     return image
 
 
 def _listed(path: Path, data: bytes) -> tuple[NDArray[np.bool_], list[Path]]:
-    rows = list(csv.reader(io.StringIO(data.decode("utf-8", "replace"))))[1:]
+    try:
+        rows = list(csv.reader(io.StringIO(data.decode("utf-8", "replace"), newline="")))[1:]
+    except csv.Error as error:
+        raise UserError(f"{path} is not a list of pairs: {one_line(error)}") from error
     for number, row in enumerate(rows, 2):
         if len(row) != 3 or row[2] not in ("0", "1"):
             raise UserError(f"{path}, line {number}: expected {','.join(HEADER)} with 0 or 1, found {','.join(row)!r}")

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bench import registry
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.metrics import protocol
 from bench.metrics.protocol import NUMBER
 from bench.report.frames import Run, score_command
@@ -24,6 +24,8 @@ SEED = "protocol.seed"
 COUNTS = ("n", "n_failed", "n_unavailable", "n_items", "n_pairs")
 DIGITS = 9
 """Significant digits in the file: finer than every tolerance."""
+LEVELS = 20
+"""Nested levels that the settings in a file may have."""
 MARGIN = 3
 """How many times the measured spread is allowed."""
 
@@ -95,17 +97,33 @@ def spread() -> Tolerances:
     )
 
 
+Count = Annotated[int, Field(ge=0)]
+
+
 class Recorded(Record):
     """A number of the report as the file holds it, with its interval and its counts; `value` is None for n/a."""
 
     value: float | None
     low: float | None = None
     high: float | None = None
-    n: int = 0
-    n_failed: int = 0
-    n_unavailable: int = 0
-    n_items: int | None = None
-    n_pairs: int | None = None
+    n: Count = 0
+    n_failed: Count = 0
+    n_unavailable: Count = 0
+    n_items: Count | None = None
+    n_pairs: Count | None = None
+
+
+def _shallow(value: Any, levels: int = LEVELS) -> Any:
+    """Return settings that functions which call themselves can walk."""
+    if not levels:
+        raise ValueError(f"settings are nested in more than {LEVELS} levels")
+    for part in value.values() if isinstance(value, Mapping) else value:
+        if isinstance(part, (Mapping, list)):
+            _shallow(part, levels - 1)
+    return value
+
+
+Settings = Annotated[dict[str, Any], AfterValidator(_shallow)]
 
 
 class Golden(Record):
@@ -121,8 +139,8 @@ class Golden(Record):
     """
 
     format: Literal[1] = 1
-    identity: dict[str, Any]
-    made: dict[str, Any]
+    identity: Settings
+    made: Settings
     tolerances: Tolerances
     scores: dict[str, Recorded]
 
@@ -254,9 +272,8 @@ def read_golden(path: Path) -> Golden:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{path} is not a golden file: {where}: {first['msg']}; correct it, or delete it and use --update"
-        ) from error
+        what = one_line(ValueError(f"{where}: {first['msg']}"))
+        raise UserError(f"{path} is not a golden file: {what}; correct it, or delete it and use --update") from error
 
 
 def write_golden(path: Path, golden: Golden) -> None:

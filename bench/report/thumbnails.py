@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.console import progress
-from bench.store import write_atomic
+from bench.errors import UserError
+from bench.hashing import sha256_bytes, sha256_path
+from bench.store import read_json, write_atomic, write_json
+from bench.threads import pool
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,6 +20,8 @@ SIZE = 192
 """Pixels of the longer side on a page."""
 QUALITY = 82
 FOLDER = "thumbnails"
+CHECKSUMS = "sha256.json"
+"""In that folder: name -> sha256 of each thumbnail; one that is something else is made again."""
 
 
 def thumbnail_name(sha256: str) -> str:
@@ -57,23 +61,52 @@ def write_thumbnails(wanted: Mapping[str, Path], folder: Path, elsewhere: Iterab
         The names that are there in the end; an image that cannot be read has none.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    places = [place for place in elsewhere if place.is_dir()]
-    present = {path.name for path in folder.glob("*.jpg")}
-    for name in present - wanted.keys():
-        (folder / name).unlink()
-    missing = {name: path for name, path in wanted.items() if name not in present}
-    with ThreadPoolExecutor(2) as pool, progress(len(missing), "thumbnails") as bar:
-        made = pool.map(lambda name: _write(folder / name, missing[name], places), missing)
+    places = {place: checksums(place) for place in elsewhere}
+    whole = _whole(folder)
+    for path in folder.glob("*.jpg"):
+        if path.name not in wanted or path.name not in whole:
+            path.unlink()
+    missing = {name: path for name, path in wanted.items() if name not in whole}
+    with pool(2) as threads, progress(len(missing), "thumbnails") as bar:
+        made = threads.map(lambda name: _write(folder / name, missing[name], places), missing)
         for _ in made:
             bar.update()
-    return {path.name for path in folder.glob("*.jpg")}
+    there = {path.name: sha256_path(path) for path in sorted(folder.glob("*.jpg"))}
+    if not there:
+        (folder / CHECKSUMS).unlink(missing_ok=True)
+    elif there != checksums(folder):
+        write_json(folder / CHECKSUMS, there)
+    return {*there}
 
 
-def _write(target: Path, image: Path, places: Iterable[Path]) -> None:
-    found = next((place / target.name for place in places if (place / target.name).exists()), None)
-    data = found.read_bytes() if found else _jpeg(thumbnail(image))
+def checksums(folder: Path) -> dict[str, str]:
+    """Return name -> sha256 of the thumbnails of a folder; none where an older version made them."""
+    try:
+        return dict(read_json(folder / CHECKSUMS))
+    except (UserError, TypeError, ValueError):
+        return {}
+
+
+def _whole(folder: Path) -> set[str]:
+    """Return the thumbnails that are what was written."""
+    known = checksums(folder)
+    return {path.name for path in folder.glob("*.jpg") if known.get(path.name) == sha256_path(path)}
+
+
+def _write(target: Path, image: Path, places: Mapping[Path, Mapping[str, str]]) -> None:
+    found = next(_copies(target.name, places), None)
+    data = found or _jpeg(thumbnail(image))
     if data is not None:
         write_atomic(target, data)
+
+
+def _copies(name: str, places: Mapping[Path, Mapping[str, str]]) -> Iterator[bytes]:
+    """Yield the whole copies of a thumbnail that other folders have."""
+    for place, known in places.items():
+        if name in known and (place / name).is_file():
+            data = (place / name).read_bytes()
+            if sha256_bytes(data) == known[name]:
+                yield data
 
 
 def _jpeg(image: Image | None) -> bytes | None:

@@ -24,6 +24,7 @@ from bench.stages.networks import Networks
 from bench.stages.plan import ImageList
 from bench.stages.tables import by_row, faces_table, landmarks_table, read_by
 from bench.status import SampleStatus, ViewStatus
+from bench.threads import pool
 
 AHEAD = 4
 """Images that are decoded before they are needed."""
@@ -59,18 +60,20 @@ def cut_all(
         rows: a row per image.
         finder: finds the faces, or knows them.
         wanted: for each image its views.
-        advance: called after each image with the number 1.
+        advance: called after each image with the number 1, and with 0 between further steps; it may end the work.
     """
     options = spec.protocol.views
-    with ThreadPoolExecutor(2) as pool:
+    with pool(2) as threads:
         cuts = []
-        for (_, row), image, views in zip(rows.iterrows(), _decoded(pool, rows), wanted, strict=True):
+        for (_, row), image, views in zip(rows.iterrows(), _decoded(threads, rows), wanted, strict=True):
             found, face = finder.find(row, image, needs_landmarks(spec, views))
             of_image = face or SampleStatus(found["status"])
-            cuts.append(pool.submit(_cut, image, of_image, _cut_first(views, options), options))
+            cuts.append(threads.submit(_cut, image, of_image, _cut_first(views, options), options))
             advance(1)
         crops = [future.result() for future in cuts]
-    return {view: _finished(networks, spec, view, crops) for view in sorted(set().union(*wanted), key=_by_name)}
+    return {
+        view: _finished(networks, spec, view, crops, advance) for view in sorted(set().union(*wanted), key=_by_name)
+    }
 
 
 def _by_name(view: View) -> str:
@@ -82,24 +85,27 @@ def _cut_first(views: Iterable[View], options: ViewOptions) -> set[View]:
     return {FFHQ512 if view.needs_landmarks_again(options) else view for view in views}
 
 
-def _finished(networks: Networks, spec: RunSpec, view: View, crops: Sequence[Mapping[View, Crop]]) -> list[Crop]:
+def _finished(
+    networks: Networks, spec: RunSpec, view: View, crops: Sequence[Mapping[View, Crop]], advance: Advance
+) -> list[Crop]:
     """Return a view of all images, given what was cut of each while it was at hand."""
 
     def of_each(one: View) -> list[Crop]:
         return [found.get(one) or absent(one, ViewStatus.NOT_READ) for found in crops]
 
     if view.needs_landmarks_again(spec.protocol.views):
-        return _cut_again(networks, spec, view, of_each(FFHQ512))
-    return _masked(networks, spec, of_each(view)) if view.masked else of_each(view)
+        return _cut_again(networks, spec, view, of_each(FFHQ512), advance)
+    return _masked(networks, spec, of_each(view), advance) if view.masked else of_each(view)
 
 
-def _cut_again(networks: Networks, spec: RunSpec, view: View, aligned: Sequence[Crop]) -> list[Crop]:
+def _cut_again(networks: Networks, spec: RunSpec, view: View, aligned: Sequence[Crop], advance: Advance) -> list[Crop]:
     """Cut a view of each aligned crop, by a detection and landmarks of its own."""
     assert spec.evaluator.landmarker is not None
     detector = networks.part("detectors", spec.evaluator.detector)
     landmarker = networks.part("landmarkers", spec.evaluator.landmarker)
 
     def landmarks(crop: Crop) -> NDArray[np.float32] | None:
+        advance(0)
         found = detect(detector, crop.pixels, spec.protocol.faces) if crop.status == ViewStatus.OK else Detection([])
         points = landmarker.landmarks(crop.pixels, found.faces[:1])[0] if found.faces else None
         return points if points is not None and np.isfinite(points).all() else None
@@ -107,13 +113,13 @@ def _cut_again(networks: Networks, spec: RunSpec, view: View, aligned: Sequence[
     return [cut_again(view, crop, landmarks(crop)) for crop in aligned]
 
 
-def _decoded(pool: ThreadPoolExecutor, rows: pd.DataFrame) -> Iterator[NDArray[np.uint8] | str]:
+def _decoded(threads: ThreadPoolExecutor, rows: pd.DataFrame) -> Iterator[NDArray[np.uint8] | str]:
     """Yield the images in order, decoded a few ahead; in place of one that cannot be had, the reason."""
     waiting = iter(rows[["status", "path", "sha256"]].itertuples(index=False, name=None))
-    ahead = [pool.submit(_read, *row) for row in islice(waiting, AHEAD)]
+    ahead = [threads.submit(_read, *row) for row in islice(waiting, AHEAD)]
     while ahead:
         image = ahead.pop(0).result()
-        ahead += [pool.submit(_read, *row) for row in islice(waiting, 1)]
+        ahead += [threads.submit(_read, *row) for row in islice(waiting, 1)]
         yield image
 
 
@@ -137,13 +143,17 @@ def _cut(
     return cut(image, face, wanted, options)
 
 
-def _masked(networks: Networks, spec: RunSpec, crops: Sequence[Crop]) -> list[Crop]:
+def _masked(networks: Networks, spec: RunSpec, crops: Sequence[Crop], advance: Advance) -> list[Crop]:
     assert spec.evaluator.parser is not None
     parser = networks.part("parsers", spec.evaluator.parser)
     batch = spec.evaluator.parser.options.batch  # type: ignore[attr-defined]
 
+    def of_batch(full: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        advance(0)
+        return parser.labels(full)
+
     def labels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.concatenate([parser.labels(full)[:count] for full, count in batches(pixels, batch)])
+        return np.concatenate([of_batch(full)[:count] for full, count in batches(pixels, batch)])
 
     return mask(crops, labels, spec.protocol.views)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
+from bench import logs
+
 LOG = "log"
 """Folder of the logs, in the folder of a run."""
 LONGEST = 100_000
@@ -20,8 +22,5 @@ def log_traceback(folder: Path, what: str, error: BaseException) -> None:
         what: was being made.
         error: what was raised.
     """
-    path = folder / LOG / TRACEBACKS
-    path.parent.mkdir(exist_ok=True)
-    # One call per entry, so that those of several processes stay whole.
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{what}\n{''.join(traceback.format_exception(error))[-LONGEST:]}\n")
+    text = f"{what}\n{''.join(traceback.format_exception(error))[-LONGEST:]}\n"
+    logs.add(folder / LOG / TRACEBACKS, text.encode("utf-8", "backslashreplace"))

@@ -29,7 +29,7 @@ from bench.identity import weights
 from bench.spec import Part, RunSpec
 from bench.stages.plan import FIELDS, Job, warnings
 from bench.stages.tables import faces_table, read_faces
-from bench.store import read_json, read_record, write_json, write_table
+from bench.store import read_json, read_record, write_record, write_table
 
 RUN = "run.json"
 PHOTOS = "photos.parquet"
@@ -50,7 +50,7 @@ def begin(job: Job, stages: Sequence[str]) -> None:
         # Until the new ones are there, the run has no scores rather than those of another evaluator.
         (job.folder / SCORES).unlink(missing_ok=True)
     new = record(job, before, measured_before=(job.folder / SCORES).exists())
-    write_json(path, new)
+    write_record(path, new)
     write_photos(job)
     for warning in (*new["warnings"], *new["unused"]):
         say(f"warning: {warning}")
@@ -90,7 +90,7 @@ def record(job: Job, before: Mapping[str, Any], measured_before: bool = False) -
 
 def add_headline(path: Path, numbers: Mapping[str, float]) -> None:
     """Add the numbers on top of the page to `run.json`, where lists of runs find them."""
-    write_json(path, read_json(path) | {"headline": dict(numbers)})
+    write_record(path, read_json(path) | {"headline": dict(numbers)})
 
 
 def remarks(job: Job) -> list[str]:
@@ -149,7 +149,7 @@ def add_stage(
         return
     current = read_json(path) if path.exists() else {"stages": []}
     kept = [old for old in current["stages"] if stage not in REPEATED or old["stage"] != stage]
-    write_json(path, current | {"stages": [*kept, _entry(spec, stage, made, cost, device)]})
+    write_record(path, current | {"stages": [*kept, _entry(spec, stage, made, cost, device)]})
 
 
 def _entry(spec: RunSpec, stage: str, made: int, cost: provenance.Cost, device: Mapping[str, Any]) -> dict[str, Any]:

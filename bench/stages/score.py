@@ -38,7 +38,7 @@ from bench.stages.tables import (
     texts_table,
 )
 from bench.status import SampleStatus, ViewStatus
-from bench.store import read_table, write_atomic, write_json, write_table
+from bench.store import read_table, write_atomic, write_record, write_table
 
 OF_METRIC = ("version", "unit", "higher_is_better")
 """What a row of `scores.parquet` says of its metric."""
@@ -57,7 +57,7 @@ def score(job: Job) -> None:
     write_table(folder / "samples.parquet", samples_table(evaluation, results))
     write_table(folder / "items.parquet", items_table(results))
     write_table(folder / "references.parquet", references_table(evaluation))
-    write_json(folder / "scores.json", provenance(job, metrics))
+    write_record(folder / "scores.json", provenance(job, metrics))
 
 
 def _warn(evaluation: Evaluation) -> None:

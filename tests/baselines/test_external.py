@@ -10,6 +10,7 @@ import pytest
 
 from baselines.external import WAITING, External, ExternalOptions, Program, ProgramFailed
 from baselines.protocol import Reference, Request
+from bench import logs
 from bench.errors import UserError
 from bench.runtime import Runtime
 
@@ -124,6 +125,7 @@ def test_a_line_after_an_answer_never_moves_the_answers_by_one(method):
 
 def test_what_the_program_says_on_standard_error_is_in_the_log(method, tmp_path):
     ask(method, "good")
+    method.close()
     assert "loading" in (tmp_path / "log" / "external.log").read_text()
 
 
@@ -165,6 +167,17 @@ def test_a_program_that_floods_its_output_is_held_up_and_not_kept_in_memory(tmp_
         program.ask("{}", "a", timeout=5)
     program.stop()
     assert gone(program._process.pid)
+
+
+def test_the_log_of_a_program_that_floods_it_is_bounded_and_keeps_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "LARGEST", 2**16)
+    flood = "import sys; sys.stderr.write('x' * 10**7 + 'the end')"
+    program = Program([sys.executable, "-c", flood], tmp_path / "log", tmp_path)
+    wait_for(lambda: program._process.poll() is not None)
+    program.stop()
+    kept = [path.read_bytes() for path in sorted((tmp_path / "log").iterdir(), reverse=True)]
+    assert b"".join(kept).endswith(b"the end")
+    assert 7 < sum(map(len, kept)) <= 4 * 2**16
 
 
 OWNER = """

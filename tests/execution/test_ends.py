@@ -2,15 +2,20 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
+from threading import Event
 
 import pytest
 
+from bench import processes, scratch
 from bench.errors import WorkFailedError, report_unexpected
 from bench.execution.local import Work, run_shards
+from bench.execution.work import begun_ahead, ignore
 from bench.spec import Execution
 from tests.shared import ROOT
 
@@ -37,12 +42,49 @@ def test_a_signal_ends_a_run_with_its_code_one_line_and_no_folder(tmp_path, sent
         [sys.executable, "-c", VERB], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert running.stdout.readline() == "working\n"
-    assert [path.name.startswith("idbench-") for path in tmp_path.iterdir()] == [True]
+    [folder] = tmp_path.iterdir()
+    assert folder.name.startswith(f"idbench-{socket.gethostname()}~{running.pid}~")
     running.send_signal(sent)
     _, told = running.communicate(timeout=30)
     assert running.returncode == code
     assert told == f"{said}; the same command goes on where this one stopped\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_waits_for_a_shard_that_is_begun_ahead():
+    started, whole = Event(), []
+
+    def begin(shard, step):
+        started.set()
+        for _ in range(500):
+            step(1)
+            time.sleep(0.01)
+        whole.append(shard)
+
+    def interrupted():
+        for _ in begun_ahead(begin, [0, 1, 2], ignore):
+            assert started.wait(10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert whole == []
+
+
+def test_folders_of_dead_processes_of_this_machine_and_user_are_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    me = processes.this()
+    dead = replace(me, start=me.start + 1).name
+    target = tmp_path / "target"
+    target.mkdir()
+    for name in (f"{dead}~a", f"{dead}~external-b", f"{me.name}~c", f"other-host~{me.pid}~1~d", "fuzz-e"):
+        (tmp_path / f"idbench-{name}" / "sweep").mkdir(parents=True)
+    (tmp_path / f"idbench-{dead}~link").symlink_to(target)
+    scratch.sweep()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {
+        "target", f"idbench-{me.name}~c", f"idbench-other-host~{me.pid}~1~d", "idbench-fuzz-e", f"idbench-{dead}~link"
+    }  # fmt: skip
 
 
 def die(shard, begun, advance):

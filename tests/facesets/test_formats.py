@@ -1,7 +1,9 @@
 """Face sets on the disk, and to and from the formats of others."""
 
+import gzip
 import io
 import shutil
+import struct
 import tarfile
 
 import numpy as np
@@ -111,6 +113,23 @@ def broken(folder, kind):
         path.write_bytes(path.read_bytes()[:700])
     elif kind == "parquet":
         (folder / "a.parquet").write_bytes(b"PAR1 and nothing else")
+    elif kind == "number":
+        tar_with(folder, {"a.jpg": crop(0, 0), "a.cls": b"1" * 5000})
+    elif kind == "sparse":
+        (folder / "00000.tar").write_bytes(sparse_tar(2**40))
+    elif kind == "packed":
+        (folder / "00000.tar").write_bytes(gzip.compress(sparse_tar(2**40)))
+    elif kind == "record":
+        part = recordio.MAGIC + struct.pack("<I", 1 << 29 | 2**29 - 1)
+        (folder / "train.rec").write_bytes(part + bytes(64))
+
+
+def sparse_tar(size):
+    """A tar with a file of `size` zeros, of which it holds none."""
+    info = tarfile.TarInfo("a.jpg")
+    info.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.size": str(size)}
+    info.pax_headers["GNU.sparse.map"] = f"{size},0"
+    return info.tobuf(tarfile.PAX_FORMAT) + bytes(1024)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +139,10 @@ def broken(folder, kind):
         ("orphan", r"a has no \.cls"),
         ("cut", "damaged tar"),
         ("parquet", "not a Parquet file"),
+        ("number", r"a\.cls holds"),
+        ("sparse", r"'a\.jpg' is sparse or has more than 16 MiB"),
+        ("packed", "damaged tar"),
+        ("record", "record 0 has more than 16 MiB"),
         ("empty", "no face set in"),
     ],
 )

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
+import math
+import pickle
+import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +20,14 @@ import pandas as pd
 from bench.data.lists import read_list
 from bench.errors import UserError
 from bench.exchange.bundle import Refused, read_bundle
+from bench.facesets import recordio
+from bench.facesets.formats import LARGEST, _row, read
+from bench.facesets.store import SIDE
 from bench.fetching.transport import DownloadError
 from bench.fetching.unpack import extract_folder
-from bench.images import ImageError, encode_png, read_image
+from bench.images import ImageError, encode_png, header_size, read_image
+from bench.recognition.pairs import open_pairs
+from bench.report.golden import COUNTS, changes, judge, read_golden
 from bench.store import read_record, read_table
 from tests.shared import ROOT
 
@@ -65,11 +75,48 @@ def readers() -> list[Reader]:
         Reader("list.csv", _list(), lambda path, _: read_list(path), (UserError,)),
         Reader("run.json", _record(), lambda path, _: read_record(path, {"id": str, "spec": dict}), (UserError,)),
         Reader("table.parquet", _table(), lambda path, _: read_table(path), (UserError,)),
+        Reader("pairs.bin", _pairs(), _read_pairs, (UserError,)),
+        Reader("arrays.bin", _pairs_of_arrays(), _read_pairs, (UserError,)),
+        Reader("pairs.xz", lzma.compress(_pairs()), _read_pairs, (UserError,)),
+        Reader("pairs.csv", b"first,second,same\na.png,b.png,1\n", _read_pairs, (UserError,)),
+        Reader("train.rec", _records(), _read_set, (UserError,)),
+        Reader("set.tar", _tar(), _read_set_in_folder, (UserError,)),
+        Reader("set.parquet", _parquet_set(), _read_set_in_folder, (UserError,)),
+        Reader("golden.json", _golden(), _read_golden, (UserError,)),
     ]
 
 
 def _bundle(path: Path, _: Path) -> object:
     return read_bundle(path)
+
+
+def _read_pairs(path: Path, _: Path) -> object:
+    pairs = open_pairs(path)
+    assert len(pairs.images) == 2 * len(pairs.same) > 0
+    assert all(isinstance(image, (bytes, Path)) for image in pairs.images)
+    return pairs
+
+
+def _read_set(path: Path, _: Path) -> object:
+    """Read a set as `faceset import` does; what it would keep is in its range."""
+    rows = [_row(number, *item) for number, item in enumerate(read(path))]
+    assert all(0 <= row.identity <= LARGEST and header_size(row.crop) == (SIDE, SIDE) for row in rows)
+    return rows
+
+
+def _read_set_in_folder(path: Path, out: Path) -> object:
+    return _read_set(path.parent, out)
+
+
+def _read_golden(path: Path, _: Path) -> object:
+    """Judge by a file as `check` does; its counts are counts, its numbers finite."""
+    golden = read_golden(path)
+    for number in golden.scores.values():
+        values = [value for value in number.model_dump().values() if value is not None]
+        assert all(math.isfinite(value) for value in values)
+        assert all(getattr(number, count) is None or getattr(number, count) >= 0 for count in COUNTS)
+    assert all(row.verdict.is_good for row in judge(golden, golden, golden.tolerances))
+    return changes(golden, golden)
 
 
 def _archive() -> bytes:
@@ -96,6 +143,54 @@ def _table() -> bytes:
     sink = io.BytesIO()
     pd.DataFrame({"row": range(20), "item": ["a", "b"] * 10, "value": np.linspace(0, 1, 20)}).to_parquet(sink)
     return sink.getvalue()
+
+
+def _crops() -> list[bytes]:
+    return [encode_png(np.full((SIDE, SIDE, 3), value, np.uint8), {}) for value in (0, 90, 200, 255)]
+
+
+def _pairs() -> bytes:
+    return pickle.dumps((_crops(), [True, False]), protocol=2)
+
+
+def _pairs_of_arrays() -> bytes:
+    return pickle.dumps(([np.frombuffer(crop, np.uint8) for crop in _crops()], np.array([True, False])), protocol=4)
+
+
+def _records() -> bytes:
+    with tempfile.TemporaryDirectory() as place:
+        recordio.write(Path(place), [(number // 2, crop) for number, crop in enumerate(_crops())])
+        return (Path(place) / "train.rec").read_bytes()
+
+
+def _tar() -> bytes:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w", bufsize=512) as tar:
+        for number, crop in enumerate(_crops()):
+            for suffix, data in (("png", crop), ("cls", b"%d" % (number // 2))):
+                member = tarfile.TarInfo(f"{number:08d}.{suffix}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return sink.getvalue()
+
+
+def _parquet_set() -> bytes:
+    sink = io.BytesIO()
+    images = [{"bytes": crop, "path": None} for crop in _crops()]
+    pd.DataFrame({"image": images, "label": [0, 0, 1, 1]}).to_parquet(sink)
+    return sink.getvalue()
+
+
+def _golden() -> bytes:
+    number = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 8, "n_failed": 1, "n_items": 4}
+    content = {
+        "format": 1,
+        "identity": {"protocol": {"seed": 0}, "dataset": {"content": "ab" * 32}, "metrics": {"fid": 3}},
+        "made": {"processor": "x", "device": "cpu", "threads": 1, "platform": "y"},
+        "tolerances": {"measured": "here", "default": {"absolute": 1e-6}, "given": {"fid": {"relative": 0.1}}},
+        "scores": {"fid[inception].distance": number, "id_similarity[arcface].mean": {"value": None}},
+    }
+    return json.dumps(content, indent=1).encode()
 
 
 def changed(good: bytes, rng: np.random.Generator) -> bytes:

@@ -244,12 +244,18 @@ def test_junit_has_a_case_for_each_number(golden, tmp_path):
         (["--golden", "{golden}", "--spread", "{golden}"], "--spread goes with --update"),
         (["--golden", "{bad}"], "not a golden file: scores"),
         (["--golden", "{text}"], "cannot read"),
+        (["--golden", "{deep}"], "nested in more than 20 levels"),
+        (["--golden", "{lines}"], "scores.a b.n: Input should be greater than or equal to 0"),
     ],
 )
 def test_a_user_s_mistake_is_one_line_and_exit_code_2(golden, capsys, options, said):
     places = {"golden": golden, "bad": golden.parent / "bad.json", "text": golden.parent / "text.json"}
     places["bad"].write_text(json.dumps({**json.loads(golden.read_text()), "scores": [1]}))
     places["text"].write_text("<html>")
+    deep = json.loads('{"a": ' * 500 + "0" + "}" * 500)
+    for name, change in (("deep", {"identity": deep}), ("lines", {"scores": {"a\nb": {"value": 0, "n": -5}}})):
+        places[name] = golden.parent / f"{name}.json"
+        places[name].write_text(json.dumps({**json.loads(golden.read_text()), **change}))
     folder = scored(golden.parent / "now")
     assert bench(["check", str(folder), *(o.format(**places) for o in options)]) == 2
     error = capsys.readouterr().err

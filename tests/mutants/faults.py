@@ -50,7 +50,7 @@ FAULTS = (
     Fault("bench/statistics.py", "running = max(running, min(", "running = max(0.0, min(", STATISTICS),
     Fault("bench/statistics.py", "sqrt((size - 1) / size * math.fsum(", "sqrt(math.fsum(", STATISTICS),
     Fault("bench/statistics.py", "size * value - (size - 1) * middle", "value", STATISTICS),
-    Fault(THRESHOLDS, "DECIMALS) >= threshold", "DECIMALS) > threshold", SIMILARITY),
+    Fault(THRESHOLDS, "DECIMALS) >= threshold", "DECIMALS) > threshold", KINDS),
     Fault(THRESHOLDS, "[size - 1 - above], np.inf", "[size - 1 - above], -np.inf", SIMILARITY),
     Fault("bench/store.py", "sha256_bytes(data) not in known", "not known", "tests/test_store.py"),
     Fault("bench/store.py", "for sha in replaced if sha in", "for sha in [] if sha in", "tests/test_store.py"),
@@ -74,5 +74,6 @@ FAULTS = (
     Fault("bench/stages/score.py", "seed=spec.protocol.seed", "seed=0", "tests/stages/test_integrity.py"),
     Fault("bench/stages/extract.py", "for crop in (one, other)", "for crop in (one,)", EXTRACT),
     Fault("bench/stages/extract.py", '"foreground_j": other.foreground', '"foreground_j": one.foreground', EXTRACT),
+    Fault("bench/execution/work.py", "has_ended.set()", "pass", "tests/execution/test_ends.py -k ahead"),
     Fault("bench/weights.py", "nbytes > content.untyped", "nbytes < -content.untyped", ODD),
 )  # fmt: skip

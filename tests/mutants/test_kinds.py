@@ -10,6 +10,7 @@ from PIL import Image
 from baselines.protocol import Output, Reference, Request
 from bench import statistics as st
 from bench.data.photos import content_id
+from bench.metrics.functional.thresholds import matches
 from bench.metrics.protocol import NUMBER, Number
 from bench.networks import CLIP_MEAN, CLIP_STD
 from bench.report.model import Mark
@@ -67,6 +68,11 @@ def test_a_sign_flip_that_ties_counts(monkeypatch):
     monkeypatch.setattr(st, "EXACT_FLIPS", 0)
     tied = st.paired_difference(np.ones(2), np.zeros(2), np.arange(2), seed=0, resamples=4000)
     assert tied.p_value == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_similarity_at_a_given_threshold_verifies():
+    """A threshold computed from impostors lies just above a rounded score; one that a user gives may equal it."""
+    assert matches(np.array([0.5, 0.499999, np.nan]), 0.5).tolist() == [True, False, False]
 
 
 def test_the_effective_number_is_at_most_the_number():

@@ -60,6 +60,55 @@ def test_bad_files(make, message, tmp_path):
     assert "\n" not in str(refused.value)
 
 
+KEPT = b"\x80\x04" + b"r\xff\xff\xff\x7f" + b"."
+"""Keeps a value as number 2**31 - 1: Python would make room for all before it, 16 GB."""
+BYTEARRAY = b"\x80\x05\x96" + (2**36).to_bytes(8, "little") + b"."
+
+
+def doubled(levels):
+    """A list of two lists of two lists ...: a few bytes, 2**levels numbers as an array."""
+    labels = [True]
+    for _ in range(levels):
+        labels = [labels, labels]
+    return labels
+
+
+def called(module, name, *arguments):
+    """A pickle that calls a function for its images."""
+    return b"\x80\x02(c" + f"{module}\n{name}\n".encode() + pickle.dumps(arguments, 2)[2:-1] + b"R]\x88at."
+
+
+SIZE = (10**12,)
+HOSTILE = {
+    "keeps value 2147483647": KEPT,
+    "bytes in a bytearray8": BYTEARRAY,
+    "labels are not a list": pickle.dumps(([b""] * 2, doubled(40))),
+    "it asks for numpy.zeros": called("numpy", "zeros", SIZE),
+    "takes 1 positional argument": called("numpy", "ndarray", SIZE, "O"),
+    "images are not a list": called("numpy.core.multiarray", "_reconstruct", SIZE, SIZE, b"O"),
+    "missing 1 required positional": called("numpy.core.multiarray", "scalar", "V1000000000000"),
+    "more bytes than it has": b"\x80\x02(]" + b"c_codecs\nencode\nq\x00X\xe8\x03\0\0" + b"a" * 1000
+    + b"q\x01X\x06\0\0\0latin1q\x02\x86q\x03Ra" + b"h\x00h\x03Ra" * 1000 + b"]\x88at.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", HOSTILE)
+def test_a_pickle_that_would_fill_the_memory_is_refused_at_once(message, tmp_path):
+    (tmp_path / "a.bin").write_bytes(HOSTILE[message])
+    with pytest.raises(UserError, match=message):
+        open_pairs(tmp_path / "a.bin")
+
+
+def test_an_array_of_no_bytes_has_no_numbers(tmp_path):
+    array = np.empty(0, np.uint8)
+    data = pickle.dumps(([array] * 2, [True]), 4)
+    path = tmp_path / "a.bin"
+    # Its shape claims 255 numbers.
+    path.write_bytes(data.replace(b"K\x01K\x00\x85", b"K\x01K\xff\x85"))
+    with pytest.raises(UserError, match="another size than its bytes"):
+        open_pairs(path)
+
+
 def test_a_bad_line_of_a_list(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("first,second,same\na.png,b.png,yes\n")

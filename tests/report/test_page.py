@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -196,6 +197,12 @@ def test_thumbnails_are_made_once_and_dropped_with_their_samples(tmp_path):
     before = (tmp_path / "out/a.jpg").stat().st_mtime_ns
     assert write_thumbnails(wanted, tmp_path / "out") == {"a.jpg"}
     assert (tmp_path / "out/a.jpg").stat().st_mtime_ns == before
+    whole = (tmp_path / "out/a.jpg").read_bytes()
+    (tmp_path / "out/a.jpg").write_bytes(whole[:-1])
+    assert write_thumbnails(wanted, tmp_path / "copy", [tmp_path / "out"]) == {"a.jpg"}
+    assert write_thumbnails(wanted, tmp_path / "out") == {"a.jpg"}
+    assert [(tmp_path / folder / "a.jpg").read_bytes() for folder in ("out", "copy")] == [whole] * 2
+    shutil.rmtree(tmp_path / "copy")
     (tmp_path / "a.png").unlink()
     assert write_thumbnails(wanted, tmp_path / "copy", [tmp_path / "none", tmp_path / "out"]) == {"a.jpg"}
     assert write_thumbnails({}, tmp_path / "out") == set()

@@ -16,7 +16,7 @@ from bench.stages.run import extract_photos, photo_embeddings, run_stages
 from bench.stages.score import assemble
 from bench.stages.seeds import sample_seed
 from bench.stages.tasks import photos
-from bench.store import checksum_file, read_json, write_json
+from bench.store import checksum_file, read_json, write_record
 from tests.e2e.commands import assert_same
 from tests.guard import world
 
@@ -122,7 +122,7 @@ def test_a_photo_that_changes_after_planning_is_not_measured_under_its_old_finge
 @pytest.mark.parametrize("size", [1, 3])
 def test_samples_do_not_vanish_where_shard_sizes_disagree(copied, size):
     folder, run = copied
-    write_json(run / "run.json", {**read_json(run / "run.json"), "shard_size": size})
+    write_record(run / "run.json", {**read_json(run / "run.json"), "shard_size": size})
     with pytest.raises(UserError, match=r"holds other rows than the plan .*execution\.on_existing=always"):
         run_stages(spec_in(folder), STAGES)
 

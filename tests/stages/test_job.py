@@ -15,7 +15,7 @@ from bench.spec import from_mapping, recorded
 from bench.stages import plan as planning
 from bench.stages.plan import load
 from bench.stages.run import run_stages
-from bench.store import read_json, write_json
+from bench.store import read_json, write_record
 from tests.guard import world
 
 CLOSED = []
@@ -123,7 +123,7 @@ def test_version_1_is_no_version(spec, monkeypatch):
 def test_a_table_that_was_changed_is_not_taken_for_the_runs(spec, tmp_path):
     job = begun(spec, conditions=table(tmp_path, "item,components\np0,3\np1,4\np2,5\n"))
     record = read_json(job.folder / "run.json")
-    write_json(job.folder / "run.json", {**record, "conditions": "0" * 64})
+    write_record(job.folder / "run.json", {**record, "conditions": "0" * 64})
     with pytest.raises(UserError, match="is not the one that the run was begun with"):
         load(job.folder)
 
@@ -209,7 +209,7 @@ def test_workers_go_by_the_latest_spec_and_scores_by_their_own(spec):
     """A later command with another threshold of the detector keeps what scores were measured with."""
     job = begun(spec)
     (job.folder / "scores").mkdir()
-    write_json(job.folder / "scores" / "scores.json", {})
+    write_record(job.folder / "scores" / "scores.json", {})
     plain = from_mapping(spec)
     begun(spec, protocol={"metrics": ["failure_to_acquire"]})
     assert read_json(job.folder / "run.json")["spec"]["protocol"]["metrics"] == plain.protocol.metrics
@@ -230,6 +230,6 @@ def test_a_spec_whose_secrets_were_masked_cannot_be_worked_by(spec):
     job = begun(spec)
     record = read_json(job.folder / "run.json")
     masked = record["spec"] | {"profile": "--api-key ***"}
-    write_json(job.folder / "run.json", {**record, "spec": masked})
+    write_record(job.folder / "run.json", {**record, "spec": masked})
     with pytest.raises(UserError, match="keeps no secret"):
         load(job.folder)

@@ -1,0 +1,24 @@
+"""A part of `make damage`: files that no other test damages."""
+
+import pytest
+
+from tests.invariance.damage import Case, finished, flip, judge, swap
+
+
+@pytest.fixture(scope="module")
+def made():
+    with finished() as folders:
+        yield folders
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage", "found"),
+    [
+        ("record", flip, "named"),
+        ("record of scores", flip, "named"),
+        ("vectors of conditions", swap, "named"),
+        ("images of conditions", flip, "named"),
+    ],
+)
+def test_damage_is_found(made, tmp_path, kind, damage, found):
+    assert judge(*made, tmp_path, Case(kind, damage), seed=0) == found
