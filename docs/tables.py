@@ -1,4 +1,4 @@
-"""Write the tables of metrics, relations and empty slots in README.md and docs: python docs/tables.py."""
+"""Write the tables of metrics, relations, accuracies and empty slots in README.md and docs: python docs/tables.py."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import get_args
 from bench import registry, relations
 from bench.cli.contribute import CONTROLS, METHODS
 from bench.metrics.protocol import Metric
+from bench.recognition.pairs import TITLES
+from bench.recognition.testing import published
 from bench.report.published import DATASETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,7 +90,20 @@ def of_slots() -> str:
 
 
 def _slot(bundle: str) -> str:
-    return f"[filled](../reports/reference/{bundle})" if (REFERENCE / bundle).is_file() else "empty"
+    # The site has no file outside docs to link to.
+    return f"`{bundle}`" if (REFERENCE / bundle).is_file() else "empty"
+
+
+def of_accuracies() -> str:
+    """Return the table of docs/howto/face-recognition.md: the accuracy that is published of each recogniser."""
+    known = published()
+    sets = [name for name in TITLES if any(name in one.accuracies for one in known.values())]
+    lines = [_row("recogniser", *(f"{TITLES[name]}, %" for name in sets), "source, or why there is none")]
+    lines.append("|---" * (2 + len(sets)) + "|")
+    for name, one in known.items():
+        accuracies = [f"{100 * one.accuracies[key]:.2f}" if key in one.accuracies else "" for key in sets]
+        lines.append(_row(f"`{name}`", *accuracies, one.source))
+    return "\n".join(lines) + "\n"
 
 
 def _roles(metric: Metric) -> str:
@@ -104,6 +119,7 @@ PAGES = {
     ROOT / "docs" / "metrics" / "README.md": of_page,
     ROOT / "docs" / "evaluators" / "relations.md": of_relations,
     ROOT / "docs" / "leaderboard.md": of_slots,
+    ROOT / "docs" / "howto" / "face-recognition.md": of_accuracies,
 }
 
 

@@ -71,6 +71,14 @@ def test_what_fails_leaves_its_slot_and_the_others_go_on(tmp_path, monkeypatch, 
     assert capsys.readouterr().err.count("failed:") == 20
 
 
+def test_nothing_is_run_where_a_recogniser_misses_its_published_accuracy(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(contribute, "_succeeds", lambda arguments: ran.append(arguments[0]) or arguments[0] == "fetch")
+    with pytest.raises(UserError, match="nothing was run: the recognisers that measure failed"):
+        contribute.main(["--out", str(tmp_path), "--pairs", str(tmp_path), "--go"])
+    assert ran == ["fetch", "recognition"]
+
+
 def test_lists_are_made_and_recognisers_are_tested_on_request(tmp_path):
     every = contribute.slots(tmp_path / "none")
     assert "recognition" not in [arguments[0] for arguments in contribute.commands(every, tmp_path, tmp_path / "to")]
@@ -79,6 +87,7 @@ def test_lists_are_made_and_recognisers_are_tested_on_request(tmp_path):
     assert verbs.index("recognition") < verbs.index("run")
     tested = next(arguments for arguments in found if arguments[0] == "recognition")
     assert tested[-1] == "recognition.recognisers=[arcface,adaface_ir101_ms1mv3,adaface_ir18_vggface2]"
+    assert tested[:2] == ["recognition", "gate"]
     composed("recognition", tested[2:])
     lists = [arguments for arguments in found if arguments[0] == "data"]
     assert [Path(arguments[-1]).name for arguments in lists] == ["synth500.csv", "agedb.csv"]

@@ -194,16 +194,22 @@ def _threads(found: Mapping[str, Any]) -> Check:
 
 def _onnx_check(found: Mapping[str, Any], torch: Mapping[str, Any]) -> Check:
     """Return whether ONNX Runtime really runs where it says it could; it falls back to the CPU without an error."""
-    reinstall = "python -m pip uninstall onnxruntime onnxruntime-gpu, then python -m pip install 'idbench[gpu]'"
+    # The two builds have the same files: the one for the GPU must be the last that is written.
+    reinstall = (
+        "python -m pip uninstall --yes onnxruntime; python -m pip install --force-reinstall --no-deps onnxruntime-gpu"
+    )
     if "error" in found:
         return Check("onnxruntime", False, found["error"], "python -m pip install --force-reinstall onnxruntime")
     active = ", ".join(name.removesuffix("ExecutionProvider") for name in found["active"])
     detail = f"{found['version']}; active: {active or 'none'}"
     if "CUDAExecutionProvider" in found["active"] or not found["active"]:
         return Check("onnxruntime", bool(found["active"]), detail, "" if found["active"] else reinstall)
-    if "CUDAExecutionProvider" in found["listed"]:
-        return Check("onnxruntime", False, f"{detail}; CUDA is listed, but does not start", reinstall)
     slow = bool(torch.get("devices"))
+    if "CUDAExecutionProvider" in found["listed"]:
+        # Without a GPU that is as it should be.
+        return Check(
+            "onnxruntime", not slow, f"{detail}; CUDA is listed, but does not start", reinstall if slow else ""
+        )
     return Check("onnxruntime", None if slow else True, detail, reinstall if slow else "")
 
 

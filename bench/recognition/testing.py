@@ -144,7 +144,25 @@ def gate(measured: pd.DataFrame, published: Mapping[str, float]) -> pd.DataFrame
     return frame.assign(passes=frame["measured"] >= frame["published"] - GATE)
 
 
-def published() -> dict[str, dict[str, float]]:
-    """Return the published accuracies of recognisers: name -> set -> share (`reports/published/recognisers.csv`)."""
+@dataclass(frozen=True)
+class Published:
+    """What is published of a recogniser.
+
+    Attributes:
+        accuracies: name of a set -> accuracy, as a share; empty where none is known.
+        source: where they were read, or why there are none.
+    """
+
+    accuracies: Mapping[str, float]
+    source: str
+
+
+def published() -> dict[str, Published]:
+    """Return what is published of each recogniser (`reports/published/recognisers.csv`)."""
     frame = pd.read_csv(resources.folder("reports/published") / "recognisers.csv")
-    return {str(name): dict(zip(own["set"], own["accuracy"], strict=True)) for name, own in frame.groupby("recogniser")}
+    return {str(name): _published(own) for name, own in frame.groupby("recogniser", sort=False)}
+
+
+def _published(own: pd.DataFrame) -> Published:
+    known = own.dropna(subset="set")
+    return Published(dict(zip(known["set"], known["accuracy"], strict=True)), str(own["source"].iloc[0]))

@@ -101,12 +101,15 @@ CARD = {"devices": [{"name": "H", "free": 1 << 30, "total": 2 << 30}]}
         ([CPU], [CPU], CARD, None),  # it works, but on the slow device
         ([CUDA, CPU], [CUDA, CPU], CARD, True),
         ([CUDA, CPU], [CPU], CARD, False),  # the silent fall back to the CPU
+        ([CUDA, CPU], [CPU], {}, True),  # the build for a GPU on a machine that has none
         ([CPU], [], {}, False),
     ],
 )
 def test_onnx_runtime_is_judged_by_what_really_starts(listed, active, torch, ok):
     check = doctor._onnx_check({"version": "1", "listed": listed, "active": active}, torch)
     assert (check.ok, bool(check.fix)) == (ok, ok is not True)
+    # Installing idbench[gpu] again would bring both builds again.
+    assert "idbench" not in check.fix
 
 
 def test_cards_and_their_memory_are_told():

@@ -105,3 +105,9 @@ def test_a_metric_takes_a_module_a_line_in_the_registry_a_page_and_a_test(typed_
     nav = [{"Metrics": []}]
     hooks.on_config({"nav": nav})
     assert "metrics/mean_brightness.md" in nav[0]["Metrics"]
+
+
+def test_a_bundle_fills_its_slot_without_a_link_out_of_the_site(tables, tmp_path, monkeypatch):
+    (tmp_path / "agedb-copy.zip").touch()
+    monkeypatch.setattr(tables, "REFERENCE", tmp_path)
+    assert "| `copy` | empty | `agedb-copy.zip` |" in tables.of_slots().splitlines()

@@ -87,14 +87,19 @@ def test_the_notebook_is_stored_without_output():
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(runs, monkeypatch, tmp_path):
+def test_the_notebook_runs(monkeypatch, tmp_path):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
-    monkeypatch.setenv("IDBENCH_RUNS", str(runs[0].parents[1]))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    for name, value in {"PYTHONPATH": ROOT, "IPYTHONDIR": tmp_path, "TMPDIR": tmp_path, "OMP_NUM_THREADS": 1}.items():
+        monkeypatch.setenv(name, str(value))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute(cwd=str(tmp_path))
-    shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    assert any("image/png" in output.get("data", {}) for output in shown)
-    assert any("p_holm" in output.get("data", {}).get("text/html", "") for output in shown)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    shown = [output.get("data", {}) for cell in cells for output in cell.outputs]
+    assert any("image/png" in data for data in shown)
+    for column in ("n_failed", "status", "p_holm"):
+        assert any(column in data.get("text/html", "") for data in shown)
+    words = [data.get("text/plain", "") for data in shown]
+    assert any(text.startswith("<Run another photo on folder: 3 items, 6 samples, ") for text in words)
+    assert any(text.startswith("<Run copy on folder: 3 items, 6 samples, ") for text in words)
+    assert any(text.startswith("<Comparison of another photo, copy: 3 items, ") for text in words)

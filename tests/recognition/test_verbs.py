@@ -10,6 +10,8 @@ from PIL import Image
 
 from bench.__main__ import main
 from bench.facesets.recordio import _payload, _put
+from bench.recognition import testing
+from bench.recognition.pairs import STANDARD
 from tests.facesets.crops import crop, write
 from tests.recognition.test_pairs import save
 
@@ -165,6 +167,40 @@ def test_the_panel_is_tested_and_compared(capsys, tmp_path):
     assert code == 0, err
     assert "40 pairs, not the 6000 of the public file" in out
     assert "McNemar" in out
-    code, out, err = call(capsys, "recognition", "gate", "recognition.recognisers=[judge]", *sets)
+
+
+def test_the_gate_holds_each_recogniser_against_its_own_accuracy(capsys, tmp_path, monkeypatch):
+    images = [crop(k % 5, k) for k in range(40)]
+    save(tmp_path / "lfw.bin", images, [bool(k % 2) for k in range(20)])
+    sets = [f"recognition.pairs={tmp_path}", "recognition.sets=[lfw]", "recognition.batch=16"]
+    known = {
+        "judge": testing.Published({"lfw": 0.1, "cfp_fp": 0.9}, "its paper"),
+        "arcface": testing.Published({}, "its authors gave none"),
+        "perfect": testing.Published({"lfw": 1.0}, "a dream"),
+    }
+    monkeypatch.setattr(testing, "published", lambda: known)
+    code, out, err = call(capsys, "recognition", "gate", "recognition.recognisers=[judge,arcface]", *sets)
+    assert code == 0, err
+    assert "arcface: not tested, no accuracy is published (its authors gave none)" in out
+    assert "judge against its paper" in out
+    both = "recognition.recognisers=[judge,arcface]"
+    code, out, err = call(capsys, "recognition", "gate", both, "recognition.published=perfect", *sets)
     assert code == 2
-    assert "judge: below the published accuracy" in err
+    assert "judge, arcface: below the published accuracy" in err
+    code, out, err = call(capsys, "recognition", "gate", "recognition.recognisers=[arcface]", *sets)
+    assert code == 2
+    assert "none of these recognisers has a published accuracy" in err
+
+
+def test_the_accuracy_of_every_recogniser_of_a_panel_is_stored_or_said_to_be_unknown():
+    from bench.cli.run import spec_of
+
+    known = testing.published()
+    panel = spec_of(["profile=paper", "evaluator=panel2026"]).evaluator.recognisers
+    assert {name for name, one in panel.items() if one.options.view == "arcface112"} <= set(known)
+    assert sum(bool(one.accuracies) for one in known.values()) == 13
+    for one in known.values():
+        assert one.source
+        assert set(one.accuracies) <= set(STANDARD)
+        assert all(0.89 < value <= one.accuracies["lfw"] < 1 for value in one.accuracies.values())
+    assert known["edgeface_base"].accuracies["calfw"] == 0.9607
