@@ -24,7 +24,9 @@ USAGE = """add, list and check banks of embeddings, the sets that nearest neighb
   python -m bench bank check NAME
 
 With dataset=, all other KEY=VALUE are overrides as `run` takes them: the evaluator's recogniser embeds every photo of
-the dataset. A bank holds vectors of one recogniser and opaque keys. It is biometric data: it stays on this machine, and nothing
+the dataset.
+
+A bank holds vectors of one recogniser and opaque keys. It is biometric data: it stays on this machine, and nothing
 exports it."""
 
 
@@ -39,7 +41,7 @@ class BankSettings(Settings):
     names: Path | None = Field(None, description="CSV with columns image, subject: a row per vector, each image once")
     recogniser: str = Field(
         "",
-        description="with dataset=, one of the evaluator's (arcface where it is not given); else what made the vectors",
+        description="what made the vectors; with dataset=, a recogniser of the evaluator (arcface where not given)",
     )
     banks: Path = Field(Path("banks"), description="folder of all banks")
 

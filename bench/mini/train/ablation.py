@@ -30,7 +30,7 @@ SEED = 1
 SIDE = 96
 FRONTAL = 0.6
 BLOCK = 250
-SIZE = arc2face.Size((32, 64), 32)
+SIZE = arc2face.Size((32, 64), 16)
 
 
 def _weights() -> Path:
