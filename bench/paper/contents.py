@@ -56,7 +56,7 @@ CONTENTS = (
     Item(
         "Fig. 3",
         "Size of the training set",
-        "Models that learned from more people keep the identity of the input better.",
+        "How well models keep the identity of the input that learned from fewer or from more people.",
         "fig3",
         said=FIGURE_ALONE,
     ),
@@ -119,14 +119,14 @@ CONTENTS = (
     Item(
         "Fig. 11",
         "Nearest faces of the training set",
-        "Samples are more alike to their own input than to anybody of the training set; Fig. 15 has further pairs.",
+        "How alike samples are to the nearest face of the training set, and to their own input; Fig. 15 has pairs.",
         "fig11",
         Shown("arc2face_table1", ("ID similarity", "training similarity")),
     ),
     Item(
         "Supplement, Fig. 14",
         "Averaging several photos",
-        "The mean embedding of several photos of a person gives faces that are slightly more alike to the person.",
+        "How alike faces are to a person that are made from the mean embedding of one, two or more photos.",
         "fig14",
         said="The paper shows images, and says that averaging may lead to slightly higher resemblance.",
     ),
