@@ -76,9 +76,12 @@ def _stored(experiment: str, spec: RunSpec) -> Finding:
     """Return the finding that is stored with the project.
 
     Raises:
-        UserError: it is of another method, dataset or profile.
+        UserError: there is none, or it is of another method, dataset or profile.
     """
-    found = read_finding(resources.folder(STORED) / f"{experiment}.json")
+    path = resources.folder(STORED) / f"{experiment}.json"
+    if not path.exists():
+        raise UserError(f"no numbers of {experiment} are stored; {experiment}.models=[FOLDER,...] names the models")
+    found = read_finding(path)
     if (found.method, found.dataset, found.profile) != (spec.method.shown, spec.dataset.label, spec.profile):
         raise UserError(
             f"{experiment}.models=[FOLDER,...] names the models; the stored numbers are of {found.method} on "

@@ -114,7 +114,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--to", type=Path, required=True, help="folder of the models")
     parser.add_argument("--people", type=int, nargs="+", default=[100, 1000, 10000], help="numbers of people")
     parser.add_argument("--projection", choices=["clip", "mlp"], default="clip", help="what reads the embedding")
-    parser.add_argument("--steps", type=int, default=700, help="of each model")
+    parser.add_argument("--steps", type=int, default=1500, help="of each model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=1)
