@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,20 @@ from bench.spec import RunSpec
 
 STORED = "reports/measured"
 TRAINED = "How the models were trained"
+TRAIN = "python -m bench.mini.train.ablation --work DIR --to DIR/models"
+AGAIN = {
+    "fig3": (
+        TRAIN,
+        "python -m bench run experiment=fig3 "
+        "'fig3.models=[DIR/models/clip-100,DIR/models/clip-1000,DIR/models/clip-10000]'",
+    ),
+    "fig9": (
+        f"{TRAIN} --people 10000",
+        f"{TRAIN} --people 10000 --projection mlp",
+        "python -m bench run experiment=fig9 'fig9.models=[DIR/models/clip-10000,DIR/models/mlp-10000]'",
+    ),
+}
+"""Experiment -> the commands that measure its stored numbers again."""
 
 
 class AblationPlan(Spec):
@@ -87,7 +102,7 @@ def _stored(experiment: str, spec: RunSpec) -> Finding:
             f"{experiment}.models=[FOLDER,...] names the models; the stored numbers are of {found.method} on "
             f"{found.dataset}, profile {found.profile}"
         )
-    return found
+    return replace(found, figures=[], again=list(AGAIN[experiment]))
 
 
 def _run(experiment: str, title: str, spec: RunSpec, plan: AblationPlan) -> Path:

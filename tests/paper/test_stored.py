@@ -8,7 +8,6 @@ from bench.paper import ablations
 from bench.report.model import Cell, Column, Table
 from bench.report.results import FILE, Finding, read_finding, write_finding
 
-
 FOLDER = ablations.resources.folder
 
 
@@ -19,7 +18,7 @@ def stored(tmp_path, monkeypatch):
     rows = [
         [Cell(str(n), n), Cell("judge"), Cell(value=0.1 * k, low=0.0, high=0.5)] for k, n in enumerate((10, 1000), 1)
     ]
-    finding = Finding("fig3", "Size", "mini", "arc2face", "mini", [Table("along", columns, rows)], again=["train it"])
+    finding = Finding("fig3", "Size", "mini", "arc2face", "mini", [Table("along", columns, rows)])
     folder = write_finding(tmp_path / "made", finding)
     (tmp_path / "stored").mkdir()
     (folder / FILE).rename(tmp_path / "stored" / "fig3.json")
@@ -34,7 +33,7 @@ def _place(base, name):
 def test_stored_numbers_become_a_report_with_a_figure(stored):
     folder = bench.run_experiment("fig3", [f"out={stored}/runs"])
     found = read_finding(folder / FILE)
-    assert found.again == ["train it"]
+    assert found.again == list(ablations.AGAIN["fig3"])
     assert [row[2].value for row in found.tables[0].rows] == [0.1, 0.2]
     assert [(folder / figure.file).exists() for figure in found.figures] == [True]
 
@@ -46,10 +45,15 @@ def test_stored_numbers_are_those_of_one_dataset_and_method(stored):
         bench.run_experiment("fig9", [f"out={stored}/runs"])
 
 
-def test_every_stored_file_says_how_to_measure_it_again():
+def test_every_stored_file_is_a_finding_of_its_experiment():
     for path in FOLDER(ablations.STORED).glob("*.json"):
         found = read_finding(path)
         assert found.experiment == path.stem
-        assert found.tables
-        assert any("bench.mini.train.ablation" in command for command in found.again)
-        assert any(f"experiment={path.stem}" in command for command in found.again)
+        assert [table.title for table in found.tables][1:] == [ablations.TRAINED]
+
+
+def test_the_commands_name_the_experiment_and_the_recipe():
+    for experiment, commands in ablations.AGAIN.items():
+        assert f"experiment={experiment}" in commands[-1]
+        assert f"{experiment}.models=[" in commands[-1]
+        assert all(command.startswith(ablations.TRAIN) for command in commands[:-1])
