@@ -3,6 +3,8 @@
 A CLIP text encoder reads "photo of a id person" with the token "id" replaced by the unit embedding, zero-padded to the
 encoder's width; its output conditions a Stable Diffusion 1.5 UNet. Both were fine-tuned together. The unconditional
 branch of the guidance is the same encoder on the empty prompt. Official code: https://github.com/foivospar/Arc2Face
+
+`projection=mlp` puts an MLP in place of the encoder, as the paper's ablation does (`baselines.mlp_prompts`).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from baselines import adapters, diffusion, faces, reference_attention
+from baselines import adapters, diffusion, faces, mlp_prompts, reference_attention
 from baselines.protocol import Image, Output, Request
 from bench import weights
 from bench.conditions.kinds import ConditionKind
@@ -42,7 +44,8 @@ class Arc2FaceOptions(diffusion.DiffusionOptions):
     """Official defaults.
 
     Attributes:
-        model: folder in the layout of FoivosPar/Arc2Face: `arc2face/` (UNet), `encoder/`.
+        model: folder in the layout of FoivosPar/Arc2Face: `arc2face/` (UNet), `encoder/`; for an MLP
+            `projection.safetensors` takes the place of `encoder/`.
         base: folder in the layout of Stable Diffusion 1.5: `tokenizer/`, `vae/`, `scheduler/`; may be `model`.
         recogniser: whose embedding it asks for.
         embedding_size: that embedding's length.
@@ -62,9 +65,11 @@ class Arc2FaceOptions(diffusion.DiffusionOptions):
         ref_adapter: the official `ref_adapter/pytorch_lora_weights.safetensors`: samples then follow the first
             reference in more than identity; takes a second UNet.
         reference_scale: strength of the reference adapter's LoRA.
+        projection: what turns embeddings into prompts: the fine-tuned CLIP encoder, or an MLP.
+        activation: between the layers of the MLP.
     """
 
-    model: Annotated[Path, CONTENT, Parts(("arc2face", "encoder"))]
+    model: Annotated[Path, CONTENT, Parts(("arc2face", "encoder", mlp_prompts.FILE))]
     base: Annotated[Path, CONTENT, Parts(("tokenizer", "vae", "scheduler"))]
     recogniser: diffusion.Text = "arcface"
     embedding_size: Annotated[int, IDENTITY, Field(ge=1)] = 512
@@ -81,6 +86,8 @@ class Arc2FaceOptions(diffusion.DiffusionOptions):
     expression_scale: diffusion.Scale = 1.0
     ref_adapter: Annotated[Path | None, CONTENT, ADDED] = None
     reference_scale: Annotated[diffusion.Scale, ADDED] = 0.8
+    projection: Annotated[Literal["clip", "mlp"], IDENTITY, ADDED] = "clip"
+    activation: Annotated[mlp_prompts.Activation, IDENTITY, ADDED] = "gelu"
     steps: diffusion.Steps = 25
     guidance_scale: diffusion.Guidance = 3.0
 
@@ -241,12 +248,14 @@ class Arc2Face:
     many_references = True
 
     def __init__(self, options: Arc2FaceOptions, runtime: Runtime) -> None:
-        weights.demand(options.model, ("arc2face/config.json", "encoder/config.json"), "arc2face")
+        reads = mlp_prompts.FILE if options.projection == "mlp" else "encoder/config.json"
+        weights.demand(options.model, ("arc2face/config.json", reads), "arc2face")
         weights.demand(options.base, ("tokenizer", "vae/config.json", "scheduler"), "arc2face")
         self.options = options
         self.device = runtime.device
         self._dtype = diffusion.torch_dtype(options.precision, runtime.device)
-        self.prompts = load_prompts(options, runtime.device)
+        load = load_mlp if options.projection == "mlp" else load_prompts
+        self.prompts = load(options, runtime.device)
         self._load_networks()
         self._given = _embedding_file(options.embedding, options.embedding_size)
         self._other = _embedding_file(options.blend_with, options.embedding_size)
@@ -492,6 +501,21 @@ def load_prompts(options: Arc2FaceOptions, device: str) -> PromptEncoder:
             f"{options.model}/encoder is {encoder.width} wide: too narrow for {options.embedding_size} numbers"
         )
     return encoder
+
+
+def load_mlp(options: Arc2FaceOptions, device: str) -> mlp_prompts.MlpPrompts:
+    """Return the MLP that takes the encoder's place, in float32 as the encoder is.
+
+    Raises:
+        UserError: wrong file, or one that does not fit the UNet or the embedding's length.
+    """
+    path = options.model / mlp_prompts.FILE
+    width = int(weights.config(options.model / "arc2face")["cross_attention_dim"])
+    prompts = mlp_prompts.load(path, width, options.activation)
+    if prompts.reads != options.embedding_size:
+        raise UserError(f"{path} reads {prompts.reads} numbers, not {options.embedding_size}")
+    prompts.network.to(device)
+    return prompts
 
 
 def _embedding_file(path: Path | None, size: int) -> NDArray[np.float32] | None:

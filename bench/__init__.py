@@ -7,6 +7,7 @@
     figure = figures.similarity(comparison.runs, "arcface")  # a matplotlib figure
 
     run = bench.run(["method=copy"])                 # what `python -m bench run method=copy` does
+    folder = bench.run_experiment("fig10")           # what `python -m bench run experiment=fig10` does
     run = bench.evaluate(images, references)         # arrays or paths in, the same data frames out
 
 Nothing is imported before it is used.
@@ -20,16 +21,17 @@ from typing import TYPE_CHECKING, Any
 from bench.version import __version__
 
 if TYPE_CHECKING:
-    from bench.interface import evaluate, run
+    from bench.interface import evaluate, run, run_experiment
     from bench.report import figures
     from bench.report.compare import Comparison, compare
     from bench.report.frames import Run, load_run
 
-__all__ = ["Comparison", "Run", "__version__", "compare", "evaluate", "figures", "load_run", "run"]
+__all__ = ["Comparison", "Run", "__version__", "compare", "evaluate", "figures", "load_run", "run", "run_experiment"]
 
 _MODULES = {
     "Comparison": "bench.report.compare", "Run": "bench.report.frames", "compare": "bench.report.compare",
     "evaluate": "bench.interface", "load_run": "bench.report.frames", "run": "bench.interface",
+    "run_experiment": "bench.interface",
 }  # fmt: skip
 
 

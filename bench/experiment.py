@@ -61,15 +61,26 @@ def run(config: Any, stages: Sequence[str]) -> Job | None:
     Raises:
         UserError: the config is wrong, or an experiment is asked for some of the stages only.
     """
-    from bench.stages.run import on_device, run_stages
+    from bench.stages.run import run_stages
 
     if KEY not in config:
         return run_stages(resolve(config), stages)
     if tuple(stages) != ALL_STAGES:
         raise UserError(f"experiment={config[KEY]} runs as a whole: `python -m bench run experiment={config[KEY]}`")
-    experiment, spec, options = _resolved(config)
-    say(f"report: {experiment.run(on_device(spec), options)}")
+    say(f"report: {conduct(config)}")
     return None
+
+
+def conduct(config: Any) -> Path:
+    """Run the experiment that a composed config names, or go on with it, and return the folder of its report.
+
+    Raises:
+        UserError: the config is wrong.
+    """
+    from bench.stages.run import on_device
+
+    experiment, spec, options = _resolved(config)
+    return experiment.run(on_device(spec), options)
 
 
 def _resolved(config: Any) -> tuple[Experiment, RunSpec, Any]:

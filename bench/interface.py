@@ -1,4 +1,4 @@
-"""Runs from a script or a notebook: `bench.run` and `bench.evaluate`."""
+"""Runs from a script or a notebook: `bench.run`, `bench.run_experiment` and `bench.evaluate`."""
 
 from __future__ import annotations
 
@@ -49,6 +49,29 @@ def run(config: Sequence[str] | Mapping[str, Any] = ()) -> Run:
     with _as_command(overrides):
         spec: RunSpec = spec_of(overrides)
         return load_run(run_stages(spec, STAGES["run"]).folder)
+
+
+def run_experiment(name: str, config: Sequence[str] | Mapping[str, Any] = ()) -> Path:
+    """Run an experiment as `python -m bench run experiment=NAME` does, and return the folder of its report.
+
+    What is already there is not made again.
+
+    Args:
+        name: as `experiment=` takes it ("fig10").
+        config: overrides, see `run`.
+
+    Returns:
+        The folder; `index.html` and `result.json` are in it (`bench.report.results.read_finding`).
+
+    Raises:
+        UserError: the configuration is wrong.
+    """
+    from bench.cli.run import config_of
+    from bench.experiment import KEY, conduct
+
+    overrides = [*_overrides(config), f"{KEY}={name}"]
+    with _as_command(overrides):
+        return conduct(config_of(overrides))
 
 
 def evaluate(

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def folder(name: str) -> Path:
-    """Return the folder `conf`, `data_lists`, `reports/published` or `reports/golden`.
+    """Return the folder `conf`, `data_lists`, `reports/published`, `reports/measured` or `reports/golden`.
 
     Raises:
         FileNotFoundError: the installation lacks it (a broken wheel).

@@ -79,6 +79,8 @@ class Card(Spec):
             `bench/relations.yaml`; the name "*" means all others.
         sees_targets: whether it was shown the subjects' other photos, so that none is left unseen.
         training_sets: names of the data that it was trained on.
+        training_people: how many people they show; None where nobody says it. An axis of `compare --along`.
+        training_images: how many images they hold; likewise.
         licence: of its weights.
         source: where it comes from.
     """
@@ -86,6 +88,8 @@ class Card(Spec):
     relations: Annotated[dict[str, Relation], RECORDED] = Field(default_factory=dict)
     sees_targets: Annotated[bool, RECORDED] = False
     training_sets: Annotated[Names, RECORDED] = ()
+    training_people: Annotated[int | None, Field(ge=1), RECORDED] = None
+    training_images: Annotated[int | None, Field(ge=1), RECORDED] = None
     licence: Annotated[str, RECORDED] = ""
     source: Annotated[str, RECORDED] = ""
 

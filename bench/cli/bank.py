@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 
 USAGE = """add, list and check banks of embeddings, the sets that nearest neighbours are searched in
 
+  python -m bench bank add NAME dataset=folder dataset.root=DIR [recogniser=arcface] [KEY=VALUE ...]
   python -m bench bank add NAME vectors=FILE.npy names=FILE.csv recogniser=TEXT
   python -m bench bank ls
   python -m bench bank check NAME
 
+With dataset=, all other KEY=VALUE are overrides as `run` takes them: the evaluator's recogniser embeds every photo of
+the dataset.
+
 A bank holds vectors of one recogniser and opaque keys. It is biometric data: it stays on this machine, and nothing
 exports it."""
+
+
+RECOGNISER = "arcface"
+"""Whose embeddings a bank of a dataset holds where nobody says it; the paper's is the one that the method follows."""
 
 
 class BankSettings(Settings):
@@ -31,7 +39,10 @@ class BankSettings(Settings):
 
     vectors: Path | None = Field(None, description="(n, d) embeddings as a NumPy file, a row per image")
     names: Path | None = Field(None, description="CSV with columns image, subject: a row per vector, each image once")
-    recogniser: str = Field("", description="what made the vectors: network, weights, view")
+    recogniser: str = Field(
+        "",
+        description="what made the vectors; with dataset=, a recogniser of the evaluator (arcface where not given)",
+    )
     banks: Path = Field(Path("banks"), description="folder of all banks")
 
 
@@ -39,11 +50,12 @@ def main(argv: Sequence[str]) -> int:
     """Run one `bank` command; 1 where `check` finds damage."""
     options = parser("bank", USAGE, BankSettings).parse_args(argv)
     places, words = split_words(options.words)
-    settings = read_settings(BankSettings, words, "bank")
     command, *names = places or [""]
     if command not in COMMANDS:
         raise unknown("command of bank", command, COMMANDS)
-    return int(COMMANDS[command](names, settings))
+    if command == "add" and any(word.startswith("dataset=") for word in words):
+        return _add_dataset(names, words)
+    return int(COMMANDS[command](names, read_settings(BankSettings, words, "bank")))
 
 
 def _name(names: Sequence[str]) -> str:
@@ -53,18 +65,38 @@ def _name(names: Sequence[str]) -> str:
 
 
 def _add(names: Sequence[str], settings: BankSettings) -> int:
-    from bench.studies.bank import add, create, open_bank
-
     folder = settings.banks / _name(names)
     if settings.vectors is None or settings.names is None:
-        raise UserError("bank add needs vectors=FILE.npy and names=FILE.csv")
-    vectors, images, subjects = _given(settings.vectors, settings.names)
+        raise UserError("bank add needs dataset=NAME, or vectors=FILE.npy and names=FILE.csv")
+    return _fill(folder, settings.recogniser, *_given(settings.vectors, settings.names))
+
+
+def _add_dataset(names: Sequence[str], words: Sequence[str]) -> int:
+    """Embed the photos of a dataset, where that is not done yet, and add them."""
+    from bench.cli.configured import composed
+    from bench.spec import feature_id, resolve
+    from bench.stages.run import dataset_embeddings, on_device
+
+    own = [word for word in words if word.partition("=")[0] in BankSettings.model_fields]
+    settings = read_settings(BankSettings, own, "bank")
+    if settings.vectors or settings.names:
+        raise UserError("bank add takes dataset=, or vectors= and names=, not both")
+    folder = settings.banks / _name(names)
+    spec = on_device(resolve(composed("config", [word for word in words if word not in own])))
+    recogniser = settings.recogniser or RECOGNISER
+    job, vectors = dataset_embeddings(spec, recogniser)
+    return _fill(folder, feature_id(spec, recogniser), vectors, list(job.photos["image"]), list(job.photos["subject"]))
+
+
+def _fill(folder: Path, recogniser: str, vectors: Any, images: Sequence[str], subjects: Sequence[str]) -> int:
+    from bench.studies.bank import add, create, open_bank
+
     if (folder / "bank.json").exists():
         bank = open_bank(folder)
-        if settings.recogniser not in ("", bank.recogniser):
-            raise UserError(f"{folder} holds vectors of {bank.recogniser}, not of {settings.recogniser}")
-    elif settings.recogniser:
-        bank = create(folder, settings.recogniser, vectors.shape[1])
+        if recogniser not in ("", bank.recogniser):
+            raise UserError(f"{folder} holds vectors of {bank.recogniser}, not of {recogniser}")
+    elif recogniser:
+        bank = create(folder, recogniser, vectors.shape[1])
     else:
         raise UserError("a new bank needs recogniser=TEXT: what made the vectors")
     before = bank.rows

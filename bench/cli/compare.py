@@ -11,8 +11,8 @@ from typing import Any
 
 from bench.console import Parser, say, show, table
 from bench.errors import UserError
+from bench.report import along as factors
 from bench.report import figures, overview
-from bench.report.along import along
 from bench.report.compare import Comparison, newest
 from bench.report.compare import compare as compare_runs
 from bench.report.model import Cell, Mark, Table
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     for comparison, place in zip(comparisons, places, strict=True):
         write_comparison(comparison, place)
         if arguments.along:
-            write_tables(place / "along", along(comparison, arguments.along))
+            _along(comparison, arguments.along, place)
         results.append(_plain(comparison, place))
         if not arguments.json:
             _show(comparison, place)
@@ -50,12 +50,22 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _along(comparison: Comparison, factor: str, folder: Path) -> None:
+    found = factors.along(comparison, factor)
+    write_tables(folder / factors.ALONG.name, found)
+    figures.write(factors.drawing(found), folder)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m bench compare", description=main.__doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     parser.add_argument("--to", type=Path, help="folder to write to (default: OUT/compare/DATASET)")
-    parser.add_argument("--along", metavar="OPTION", help="also a table of runs of one method by an option of it")
+    parser.add_argument(
+        "--along",
+        metavar="OPTION",
+        help="also a table and a figure of runs of one method by an option of it, or by card.NAME",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

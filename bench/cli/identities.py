@@ -70,14 +70,9 @@ def _of_dataset(spec: Any, recogniser: str) -> tuple[Any, dict[str, str]]:
     import pandas as pd
 
     from bench.spec import feature_id
-    from bench.stages.plan import plan
-    from bench.stages.run import photo_embeddings
+    from bench.stages.run import dataset_embeddings
 
-    if recogniser not in spec.evaluator.recognisers:
-        known = ", ".join(spec.evaluator.recognisers)
-        raise UserError(f"evaluator {spec.evaluator.name} has no recogniser {recogniser!r}; it has: {known}")
-    job, _ = plan(spec, photo_embeddings)
-    features = photo_embeddings(spec, job.photo_images(), recogniser)
+    job, features = dataset_embeddings(spec, recogniser)
     subjects = pd.factorize(job.photos["subject"])[0].astype(np.int64)
     order = np.argsort(subjects, kind="stable")
 

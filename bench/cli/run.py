@@ -262,10 +262,19 @@ def spec_of(overrides: Sequence[str]) -> Any:
     Raises:
         UserError: the configuration is wrong.
     """
+    from bench.spec import resolve
+
+    return resolve(config_of(overrides))
+
+
+def config_of(overrides: Sequence[str]) -> Any:
+    """Return the composed config (an OmegaConf DictConfig) of overrides as the command line has them.
+
+    Raises:
+        UserError: an override cannot be read, or names what is not there.
+    """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-
-    from bench.spec import resolve
 
     register_resolvers()
     # A script may itself be a Hydra application: its own configuration comes back.
@@ -273,7 +282,7 @@ def spec_of(overrides: Sequence[str]) -> Any:
     GlobalHydra.instance().clear()
     try:
         with _plain_errors(), initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
-            return resolve(compose("config", overrides=optional(overrides)))
+            return compose("config", overrides=optional(overrides))
     finally:
         GlobalHydra.instance().hydra = outer
 

@@ -50,12 +50,12 @@ def _shown(value: Any) -> str:
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the words that are not settings, and the settings.
+    """Return the words that are not settings, and the settings; a setting may be an override with dots.
 
-    >>> split_words(["runs/a=b", "items=60"])
-    (['runs/a=b'], ['items=60'])
+    >>> split_words(["runs/a=b", "items=60", "dataset.root=photos"])
+    (['runs/a=b'], ['items=60', 'dataset.root=photos'])
     """
-    is_setting = [re.match(r"[A-Za-z_]\w*=", word) is not None for word in words]
+    is_setting = [re.match(r"[+~]?[A-Za-z_][\w.]*=", word) is not None for word in words]
     return (
         [word for word, setting in zip(words, is_setting, strict=True) if not setting],
         [word for word, setting in zip(words, is_setting, strict=True) if setting],

@@ -7,7 +7,7 @@ different parameter spaces: numbers of one must not be compared with numbers of 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
@@ -189,6 +189,7 @@ class Smirk:
 
     Options = SmirkOptions
     role: ClassVar[str] = "flame"
+    columns: ClassVar[Mapping[str, str]] = {"feature": "flame", "eyelid_left": "eyelid", "eyelid_right": "eyelid"}
     pairwise: ClassVar[bool] = False
 
     def __init__(self, options: SmirkOptions, runtime: Runtime) -> None:

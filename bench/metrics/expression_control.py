@@ -6,16 +6,24 @@ from bench.conditions.asked import ASKED
 from bench.metrics.functional.flame import EXPRESSION, JAW
 from bench.metrics.protocol import Evaluation, Metric, Result, Tolerance
 from bench.metrics.shared.control_scores import control_scores, statistics_of
-from bench.studies.control import EXPRESSION_ERRORS
+from bench.studies.control import EXPRESSION_ERRORS, EYELID_ERRORS, EYELIDS
 
 NAME = "expression_control"
-PARTS = {"expression_l2": EXPRESSION, "expression_l1": EXPRESSION, "jaw_l2": JAW}
+ERRORS = {**EXPRESSION_ERRORS, **EYELID_ERRORS}
+PARTS = {"expression_l2": EXPRESSION, "expression_l1": EXPRESSION, "jaw_l2": JAW, "eyelids_l2": EYELIDS}
 """Name of an error -> the part of the FLAME parameters that it reads."""
-TITLES = {"expression_l2": "expression, L2", "expression_l1": "expression, mean L1 (AED)", "jaw_l2": "jaw, L2"}
+TITLES = {
+    "expression_l2": "expression, L2",
+    "expression_l1": "expression, mean L1 (AED)",
+    "jaw_l2": "jaw, L2",
+    "eyelids_l2": "eyelids, L2",
+}
 
 
 def compute(evaluation: Evaluation) -> Result:
-    """Return the errors of expression and jaw, with the level at chance and the skill, by each FLAME extractor.
+    """Return the errors of expression, jaw and eyelids (which SMIRK alone reads), at chance and as skill.
+
+    Each FLAME extractor has its own.
 
     >>> import numpy as np, pandas as pd
     >>> from dataclasses import replace
@@ -26,12 +34,12 @@ def compute(evaluation: Evaluation) -> Result:
     >>> numbers(compute(given), "expression_l2", "expression_l2_shuffled")
     [0.3333, 4.4951]
     """
-    return control_scores(evaluation, NAME, {name: (EXPRESSION_ERRORS[name], part) for name, part in PARTS.items()})
+    return control_scores(evaluation, NAME, {name: (ERRORS[name], part) for name, part in PARTS.items()})
 
 
 METRIC = Metric(
     name=NAME,
-    version=1,
+    version=2,
     title="expression control",
     unit="FLAME expression",
     higher_is_better=None,

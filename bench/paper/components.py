@@ -126,11 +126,11 @@ def fit_of(spec: RunSpec, plan: ComponentsPlan, recogniser: str) -> Path:
     cast = Cast("train", plan.people, plan.seed, 0.3)
     base = spec.out / WORK / "fig8"
     with locked(base):
-        people, features, key = embedded(spec, cast, plan.images, recogniser, base)
-        folder = base / f"fit-{digest({'vectors': key, 'options': identity(plan.options)})[:8]}"
+        vectors = embedded(spec, cast, plan.images, recogniser, base)
+        folder = base / f"fit-{digest({'vectors': vectors.key, 'options': identity(plan.options)})[:8]}"
         if not (folder / fitting.RECORD).exists():
             origin = {"dataset": "rendered people", "recogniser": recogniser}
-            fitting.write(lambda: iter([(features, people)]), plan.options, folder, origin)
+            fitting.write(lambda: iter([(vectors.features, vectors.people)]), plan.options, folder, origin)
     return folder
 
 

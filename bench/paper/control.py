@@ -51,6 +51,10 @@ RENDERED = (
     "No controlled generator has weights in the embedded world. The renderer draws faces as they were asked for, and "
     "otherwise, so that the measure itself is seen at work: its error is that of the regressor."
 )
+ALONE = (
+    "Only the regressor that made the condition reads the samples, and it judges its own work. Give the evaluator a "
+    "second FLAME extractor (docs/howto/control.md)."
+)
 LEVELS = ("", "shuffled", "skill", "skill_failures_as_chance")
 """Endings of the statistics that are shown, as `bench.metrics.shared.control_scores` names them."""
 Changes = dict[str, Any]
@@ -63,12 +67,14 @@ class ControlPlan(Spec):
         controlled: changes to the run (`bench.spec.changed`) of a generator that is controlled, with a table of
             conditions that says what was asked; empty: faces that the renderer of the embedded world draws as asked.
         uncontrolled: the same without the control; empty: the renderer draws other faces than were asked for.
+        made_by: the evaluator's FLAME extractor that made the conditions, whose reading is circular; "" for none.
         images: of each person, where they are rendered.
         seed: of the rendered faces.
     """
 
     controlled: Annotated[Changes, RECORDED] = Field(default_factory=dict)
     uncontrolled: Annotated[Changes, RECORDED] = Field(default_factory=dict)
+    made_by: Annotated[str, RECORDED] = ""
     images: Annotated[int, Field(ge=1), RECORDED] = 4
     seed: Annotated[int, Field(ge=0), RECORDED] = 7
 
@@ -127,8 +133,13 @@ def _render(base: Path, people: int, plan: ControlPlan) -> None:
     write_atomic(base / "asked.jsonl", "\n".join(map(json.dumps, lines)).encode())
 
 
-def table_of(runs: dict[str, Run]) -> Table:
-    """Return a row per run, FLAME extractor and error."""
+def table_of(runs: dict[str, Run], made_by: str) -> Table:
+    """Return a row per run, FLAME extractor and error; the extractor that made the conditions is marked.
+
+    Args:
+        runs: by name.
+        made_by: see `ControlPlan`.
+    """
     columns = [Column("run", numeric=False), Column("read by", numeric=False), Column("error", numeric=False)]
     columns += [Column("error", better="lower"), Column("at chance"), Column("skill", better="higher")]
     columns += [Column("skill, failures at chance", better="higher")]
@@ -143,13 +154,30 @@ def table_of(runs: dict[str, Run]) -> Table:
                 levels = [measured(scores[named(error, level)]) for level in LEVELS]
                 words = declared.statistic(Number(metric, variant, error)).words
                 counts = [count(scores[error]["n"]), count(scores[error]["n_failed"])]
-                rows.append([Cell(name), Cell(variant), Cell(words), *levels, *counts])
+                rows.append([Cell(name), _reader(variant, made_by), Cell(words), *levels, *counts])
     notes = [
         "At chance: the same samples against what was asked of others.",
         "Skill: 1 - error / chance; 1 is perfect, 0 is chance.",
-        "A regressor that made the condition judges its own work; the error includes that of the regressor.",
+        "The error includes that of the regressor.",
     ]
+    if made_by and {row[1].text for row in rows} == {_reader(made_by, made_by).text}:
+        notes.append(ALONE)
     return Table("Expression and pose that were asked for", columns, rows, notes)
+
+
+def _reader(extractor: str, made_by: str) -> Cell:
+    return Cell(f"{extractor} (made the condition)" if extractor == made_by else extractor)
+
+
+def check_reader(spec: RunSpec, made_by: str) -> None:
+    """Check the name of the extractor that made the conditions.
+
+    Raises:
+        UserError: the evaluator has no such extractor.
+    """
+    if made_by and made_by not in spec.evaluator.extractors:
+        known = ", ".join(spec.evaluator.extractors)
+        raise UserError(f"fig7.made_by={made_by}: evaluator {spec.evaluator.name} has the extractors {known}")
 
 
 def identity_table(runs: dict[str, Run]) -> Table:
@@ -179,6 +207,7 @@ def images(name: str, run: Run) -> Drawing:
 
 def run(spec: RunSpec, plan: ControlPlan) -> Path:
     """Run the experiment, or go on where it was stopped, and return the folder of its report."""
+    check_reader(spec, plan.made_by)
     given = {CONTROLLED: plan.controlled, UNCONTROLLED: plan.uncontrolled}
     named_runs = {name: changes for name, changes in given.items() if changes} or rendered(spec, plan)
     jobs = {name: finished(spec, {**apart(spec, "fig7"), **changes}) for name, changes in named_runs.items()}
@@ -186,7 +215,7 @@ def run(spec: RunSpec, plan: ControlPlan) -> Path:
     folder = folder_of(spec.out, "fig7", spec.dataset.label)
     figures = drawn([images(name, one) for name, one in runs.items()], folder)
     methods = ", ".join(dict.fromkeys(one.label for one in runs.values()))
-    tables = [table_of(runs), identity_table(runs)]
+    tables = [table_of(runs, plan.made_by), identity_table(runs)]
     notes = [] if plan.controlled else [RENDERED]
     title = "Control of expression and pose"
     finding = Finding("fig7", title, spec.dataset.label, methods, spec.profile, tables, figures, notes)

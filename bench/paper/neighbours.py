@@ -14,19 +14,23 @@ from pydantic import Field
 from bench.errors import UserError
 from bench.experiment import Experiment
 from bench.identity import RECORDED, Spec
+from bench.images import read_image
 from bench.metrics.copying_sscd import COPY
 from bench.metrics.functional.arrays import Floats
 from bench.metrics.functional.similarity import alike
 from bench.metrics.protocol import Evaluation
 from bench.metrics.shared.eligibility import item_rows, subjects
 from bench.metrics.shared.thresholds import thresholds
+from bench.paper import pairs
 from bench.paper.rendered import embedded
 from bench.paper.runs import finished
-from bench.recognition.rendered import Cast
+from bench.recognition.rendered import Cast, Rendered
 from bench.report.figures import COLOURS, Drawing, density, legend, new
+from bench.report.frames import load_run
 from bench.report.model import Cell, Column, Kind, Table, count
 from bench.report.results import WORK, Finding, drawn, folder_of, write_finding
 from bench.spec import RunSpec, feature_id
+from bench.stages.plan import Job
 from bench.stages.score import assemble
 from bench.store import locked
 from bench.studies.bank import Bank, add, create, open_bank
@@ -41,12 +45,17 @@ NEAREST = Kind(
 RENDERED = "The bank holds rendered people whom the embedded networks learned from, drawn anew."
 
 
+SAMPLES = "samples"
+
+
 class NearestPlan(Spec):
     """The bank and the run.
 
     Attributes:
         banks: folders of banks (`python -m bench bank add`); none: of people rendered here, whom the embedded networks
             learned from.
+        shown: folder of the images of the banks, by their names in them; only of people who may be shown. None: the
+            faces of the banks are not shown.
         recogniser: whose vectors the banks hold; the paper's is the one that the method follows.
         people: rendered for the bank.
         images: of each of them.
@@ -54,6 +63,7 @@ class NearestPlan(Spec):
     """
 
     banks: Annotated[tuple[Path, ...], RECORDED] = ()
+    shown: Annotated[Path | None, RECORDED] = None
     recogniser: Annotated[str, RECORDED] = "arcface"
     people: Annotated[int, Field(ge=2), RECORDED] = 1000
     images: Annotated[int, Field(ge=1), RECORDED] = 2
@@ -79,7 +89,7 @@ def queries_of(evaluation: Evaluation, recogniser: str) -> list[Queries]:
     """Return the samples, their inputs, and the photos that no method saw."""
     features = evaluation.features[recogniser]
     return [
-        Queries("samples", features.samples, subjects(evaluation.samples)),
+        Queries(SAMPLES, features.samples, subjects(evaluation.samples)),
         Queries("inputs", features.references, subjects(evaluation.references)),
         Queries("unseen photos", features.targets, subjects(evaluation.targets)),
     ]
@@ -101,17 +111,19 @@ def copy_scores(evaluation: Evaluation) -> dict[str, Floats]:
     return {f"samples to their input, copy score of {name}": to_input(evaluation, name) for name in networks}
 
 
-def rendered_bank(spec: RunSpec, plan: NearestPlan, base: Path) -> Bank:
-    """Return a bank of people whom the embedded networks learned from, drawn anew."""
+def rendered_bank(spec: RunSpec, plan: NearestPlan, base: Path) -> tuple[Bank, pairs.Show]:
+    """Return a bank of people whom the embedded networks learned from, drawn anew, and what shows its images."""
     # The seed is that of the people in the recipes of the embedded networks (bench/mini/train/data.py).
     cast = Cast("train", plan.people, 1, 0.0)
     with locked(base):
-        people, features, key = embedded(spec, cast, plan.images, plan.recogniser, base)
-        folder = base / f"bank-{key}"
+        held = embedded(spec, cast, plan.images, plan.recogniser, base)
+        folder = base / f"bank-{held.key}"
         vectors = feature_id(spec, plan.recogniser)
-        bank = open_bank(folder) if (folder / "bank.json").exists() else create(folder, vectors, features.shape[1])
-        names = [f"{person}/{row}" for row, person in enumerate(people)]
-        return add(bank, features, names, [f"train {person}" for person in people])
+        bank = open_bank(folder) if (folder / "bank.json").exists() else create(folder, vectors, held.features.shape[1])
+        names = [f"{person}/{index}" for person, index in zip(held.people, held.index, strict=True)]
+        bank = add(bank, held.features, names, [f"train {person}" for person in held.people])
+    drawn_again = Rendered(cast)
+    return bank, lambda position: drawn_again.image(int(held.people[position]), int(held.index[position]))
 
 
 def distributions(found: Mapping[str, Floats], own: Floats, copies: Mapping[str, Floats]) -> Table:
@@ -177,6 +189,23 @@ def drawing(found: Mapping[str, Floats], own: Floats) -> Drawing:
     return Drawing(NEAREST, (), "", figure)
 
 
+def _shown(plan: NearestPlan, banks: list[Bank], near: list[pairs.Pair]) -> pairs.Show | None:
+    if plan.shown is None:
+        return None
+    if not plan.shown.is_dir():
+        raise UserError(f"fig11.shown={plan.shown} is no folder; it holds the images of the banks by their names")
+    return pairs.shown_files(banks, [pair.position for pair in near], plan.shown)
+
+
+def _side_by_side(spec: RunSpec, job: Job, near: list[pairs.Pair], show: pairs.Show) -> tuple[Table, Drawing]:
+    """Return the table and the images of the samples that are closest to the bank."""
+    one = load_run(job.folder)
+    faces = [show(pair.position) for pair in near]
+    samples = [read_image(one.folder / str(one.samples.iloc[pair.row]["path"])) for pair in near]
+    copies = pairs.copy_scores(spec, list(zip(samples, faces, strict=True)))
+    return pairs.table_of(one, near, copies), pairs.drawing(one, near, faces)
+
+
 def run(spec: RunSpec, plan: NearestPlan) -> Path:
     """Run the experiment, or go on where it was stopped, and return the folder of its report."""
     if plan.recogniser not in spec.evaluator.recognisers:
@@ -185,20 +214,27 @@ def run(spec: RunSpec, plan: NearestPlan) -> Path:
     job = finished(spec, plan.run)
     folder = folder_of(spec.out, "fig11", spec.dataset.label)
     work = spec.out / WORK / "fig11"
-    banks = [open_bank(path) for path in plan.banks] or [rendered_bank(spec, plan, work)]
+    rendered = None if plan.banks else rendered_bank(spec, plan, work)
+    banks = [rendered[0]] if rendered else [open_bank(path) for path in plan.banks]
     evaluation = assemble(job)
     queries = [query for query in queries_of(evaluation, plan.recogniser) if len(query.features)]
-    found = {query.name: search(query.features, banks, 1, work / "search").cosine[:, 0] for query in queries}
+    best = {query.name: search(query.features, banks, 1, work / "search") for query in queries}
+    found = {name: neighbours.cosine[:, 0] for name, neighbours in best.items()}
     own = to_input(evaluation, plan.recogniser)
+    near = pairs.closest(best[SAMPLES], own)
+    show = rendered[1] if rendered else _shown(plan, banks, near)
     limits = thresholds(evaluation, plan.recogniser)
     levels = {float(level): limit.value for level, limit in limits.items()}
     size = sum(bank.rows for bank in banks)
     tables = [distributions(found, own, copy_scores(evaluation)), shares(found, queries, levels, size)]
-    figures = drawn([drawing(found, own)], folder)
+    drawings = [drawing(found, own)]
+    if show:
+        table, images = _side_by_side(spec, job, near, show)
+        tables.append(table)
+        drawings.append(images)
+    figures = drawn(drawings, folder)
     title = "Nearest faces of the training set"
-    notes = (
-        [] if plan.banks else ["The bank holds rendered people whom the embedded networks learned from, drawn anew."]
-    )
+    notes = [] if plan.banks else [RENDERED]
     finding = Finding("fig11", title, spec.dataset.label, spec.method.shown, spec.profile, tables, figures, notes)
     return write_finding(folder, finding)
 

@@ -27,6 +27,7 @@ class Part:
         tables: in their order.
         figures: in their order.
         notes: a sentence each.
+        again: see `Finding`.
     """
 
     heading: str
@@ -34,6 +35,7 @@ class Part:
     tables: list[Table]
     figures: list[Written]
     notes: list[str]
+    again: list[str]
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def command(experiment: str, overrides: Sequence[str]) -> str:
 def missing(out: Path, dataset: str) -> list[str]:
     """Return the experiments that have found nothing yet on a dataset, in the paper's order."""
     known = {found.experiment for _, found in findings(out) if found.dataset == dataset}
-    return [item.experiment for item in CONTENTS if item.experiment and item.experiment not in known]
+    return [item.experiment for item in CONTENTS if item.experiment not in known]
 
 
 def write_page(out: Path, overrides: Sequence[str]) -> Path:
@@ -98,23 +100,16 @@ def write_page(out: Path, overrides: Sequence[str]) -> Path:
 
 
 def _section(item: Item, found: Sequence[tuple[str, Finding]], overrides: Sequence[str]) -> Section:
-    own = [(folder, one) for folder, one in found if item.experiment and one.experiment == item.experiment]
-    parts = [
-        Part(f"{one.method} on {one.dataset}, profile {one.profile}", folder, one.tables, one.figures, one.notes)
-        for folder, one in own
-    ]
+    own = [(folder, one) for folder, one in found if one.experiment == item.experiment]
+    parts = [_part(folder, one) for folder, one in own]
     published = published_table(item.published.table, item.published.metrics) if item.published else None
-    return Section(
-        item.id, item.number, item.title, item.shows, _missing(item, parts, overrides), parts, published, item.said
-    )
+    lacks = "" if parts else command(item.experiment, overrides)
+    return Section(item.id, item.number, item.title, item.shows, lacks, parts, published, item.said)
 
 
-def _missing(item: Item, parts: Sequence[Part], overrides: Sequence[str]) -> str:
-    if parts:
-        return ""
-    if item.experiment:
-        return command(item.experiment, overrides)
-    return f"No experiment makes it: {item.by_hand}."
+def _part(folder: str, one: Finding) -> Part:
+    heading = f"{one.method} on {one.dataset}, profile {one.profile}"
+    return Part(heading, folder, one.tables, one.figures, one.notes, one.again)
 
 
 def checklist(sections: Sequence[Section]) -> Table:
@@ -122,7 +117,8 @@ def checklist(sections: Sequence[Section]) -> Table:
     columns = [Column(name, numeric=False) for name in ("of the paper", "about", "state", "ours", "published")]
     rows = []
     for section in sections:
-        state = "missing" if section.missing else "there"
+        is_stored = all(part.again for part in section.parts)
+        state = "missing" if section.missing else "measured, stored" if is_stored else "there"
         ours = "; ".join(part.heading for part in section.parts)
         known = "numbers" if section.published else "no number"
         texts = (section.number, section.title, state, ours or section.missing, known)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +25,24 @@ from bench.spec import RunSpec, detector_id
 from bench.store import write_atomic
 
 
-def embedded(
-    spec: RunSpec, cast: Cast, images: int, recogniser: str, folder: Path
-) -> tuple[NDArray[np.int64], Floats, str]:
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """The images of rendered people in which a face was found, in order.
+
+    Attributes:
+        people: (n,) the number of the person.
+        index: (n,) the number of the image among the person's.
+        features: (n, d) raw embeddings.
+        key: identity of all of it.
+    """
+
+    people: NDArray[np.int64]
+    index: NDArray[np.int64]
+    features: Floats
+    key: str
+
+
+def embedded(spec: RunSpec, cast: Cast, images: int, recogniser: str, folder: Path) -> Embedded:
     """Return the embeddings of rendered people; what is in the folder already is read.
 
     Args:
@@ -34,10 +51,6 @@ def embedded(
         images: of each.
         recogniser: its name.
         folder: keeps the embeddings.
-
-    Returns:
-        (n,) the number of the person of each image that shows a face, in order; (n, d) raw embeddings; the identity of
-        both.
 
     Raises:
         UserError: the evaluator's networks know photographs: rendered people say nothing of them.
@@ -49,25 +62,27 @@ def embedded(
         )
     part = identity(spec.evaluator.recognisers[recogniser])
     people = [cast.split, cast.people, cast.seed, cast.frontal, images]
-    key = digest({"recogniser": part, "detector": detector_id(spec), "people": people})[:16]
+    holds = ["people", "index", "features"]
+    key = digest({"recogniser": part, "detector": detector_id(spec), "people": people, "holds": holds})[:16]
     path = folder / f"embeddings-{key}.npz"
     if not path.exists():
-        _write(path, *_read_faces(spec, cast, images, reader(spec, recogniser)))
+        _write(path, _read_faces(spec, cast, images, reader(spec, recogniser)))
     with np.load(path, allow_pickle=False) as arrays:
-        return arrays["people"], arrays["features"], key
+        return Embedded(arrays["people"], arrays["index"], arrays["features"], key)
 
 
-def _read_faces(spec: RunSpec, cast: Cast, images: int, network: Reader) -> tuple[NDArray[np.int64], Floats]:
+def _read_faces(spec: RunSpec, cast: Cast, images: int, network: Reader) -> dict[str, NDArray[Any]]:
     find = finder(spec.evaluator.detector, spec.protocol.faces, Runtime("cpu", spec.execution.threads))
     rendered = Rendered(cast)
-    people: list[int] = []
+    places: list[tuple[int, int]] = []
     crops: list[Image] = []
     for person, index in product(range(cast.people), range(images)):
         image = rendered.image(person, index)
         if faces := find(image):
-            people.append(person)
+            places.append((person, index))
             crops.append(arcface112(image, faces[0].keypoints))
-    return np.array(people, np.int64), _features(crops, network)
+    people, index = np.array(places, np.int64).reshape(-1, 2).T
+    return {"people": people, "index": index, "features": _features(crops, network)}
 
 
 def _features(crops: Sequence[Image], network: Reader) -> Floats:
@@ -80,7 +95,7 @@ def _features(crops: Sequence[Image], network: Reader) -> Floats:
     return np.concatenate(features)
 
 
-def _write(path: Path, people: NDArray[np.int64], features: Floats) -> None:
+def _write(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     sink = io.BytesIO()
-    np.savez(sink, people=people, features=features)
+    np.savez(sink, allow_pickle=False, **arrays)
     write_atomic(path, sink.getvalue())

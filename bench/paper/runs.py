@@ -81,6 +81,8 @@ def curves(lines: Sequence[tuple[str, ArrayLike, ArrayLike, str]], x: str, y: st
         marker = "o" if dash == "-" else ""
         [line] = axes.plot(places, values, dash, color=COLOURS[number % len(COLOURS)], marker=marker, markersize=3)
         handles.append((line, name))
+    if all((np.asarray(places, float) % 1 == 0).all() for _, places, _, _ in lines):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(x, parse_math=False)
     axes.set_ylabel(y, parse_math=False)
     legend(axes, handles)

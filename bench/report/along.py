@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from bench.errors import UserError
 from bench.metrics.protocol import Number
 from bench.report.compare import Comparison
+from bench.report.figures import Drawing, legend, new, style
 from bench.report.frames import SIMILARITY, Run, of_number
-from bench.report.model import Cell, Column, Table, count, measured
+from bench.report.model import Cell, Column, Kind, Table, count, measured
+
+ALONG = Kind("along", "ID similarity along a factor", "A point per run with its 95 % interval; a line per recogniser.")
+FACTOR_PLACE = 0
+RECOGNISER_PLACE = 1
+SIMILARITY_PLACE = 2
+"""Columns of the table of `along`, which `drawing` reads."""
 
 
 def factor_of(run: Run, factor: str) -> Any:
@@ -19,12 +28,16 @@ def factor_of(run: Run, factor: str) -> Any:
         factor: name of an option of its method, or `card.NAME` for what its card says.
 
     Raises:
-        UserError: the run's method has no such option.
+        UserError: the run's method has no such option, or it has no value.
     """
     method: dict[str, Any] = run.record["spec"]["method"]
     known = {**method["options"], **{f"card.{name}": value for name, value in method["card"].items()}}
     if factor not in known:
         raise UserError(f"method {run.method} of {run.folder} has no option {factor}; it has: {', '.join(known)}")
+    if known[factor] is None:
+        raise UserError(
+            f"{factor} of {run.folder} has no value; give it: `python -m bench run method.{factor}=VALUE ...`"
+        )
     return known[factor]
 
 
@@ -66,7 +79,45 @@ def _row(comparison: Comparison, recogniser: str, values: dict[str, Any], order:
     [score] = of_number(comparison.runs[label].scores, number).to_dict("records")
     row = difference(comparison, number, label, order[place - 1]) if place else None
     counts = [count(score["n"]), count(score["n_failed"])]
-    return [Cell(str(values[label])), Cell(recogniser), measured(score), *difference_cells(row), *counts]
+    return [_factor_cell(values[label]), Cell(recogniser), measured(score), *difference_cells(row), *counts]
+
+
+def _factor_cell(value: Any) -> Cell:
+    return Cell(str(value), float(value) if isinstance(value, (int, float)) else None)
+
+
+def drawing(table: Table) -> Drawing:
+    """Return the figure of a table of `along`; a factor that grows tenfold has a logarithmic axis."""
+    figure, axes = new((6.0, 3.6))
+    factors = list({row[FACTOR_PLACE].text: row[FACTOR_PLACE].value for row in table.rows}.items())
+    known = [value for _, value in factors if value is not None]
+    is_scale = len(known) == len(factors)
+    places = dict(factors) if is_scale else {text: float(place) for place, (text, _) in enumerate(factors)}
+    lines = []
+    for number, name in enumerate(dict.fromkeys(row[RECOGNISER_PLACE].text for row in table.rows)):
+        own = [row for row in table.rows if row[RECOGNISER_PLACE].text == name]
+        colour, dash, marker = style(number)
+        x = [places[row[FACTOR_PLACE].text] for row in own]
+        y, bars = _with_bars([row[SIMILARITY_PLACE] for row in own])
+        line = axes.errorbar(x, y, yerr=bars, fmt=marker, linestyle=dash, color=colour, capsize=2.5, markersize=5)
+        lines.append((line, str(name)))
+    if is_scale and min(known) > 0 and max(known) >= 10 * min(known):
+        axes.set_xscale("log")
+    if not is_scale:
+        axes.set_xticks(list(places.values()), [str(text) for text in places], parse_math=False)
+        axes.margins(x=0.2)
+    axes.set_xlabel(table.columns[FACTOR_PLACE].title, parse_math=False)
+    axes.set_ylabel("cosine similarity to the input", parse_math=False)
+    legend(axes, lines)
+    return Drawing(ALONG, (), "", figure)
+
+
+def _with_bars(cells: list[Cell]) -> tuple[list[float], list[list[float]]]:
+    """Return values, and the lengths of their intervals below and above; NaN without a value, 0 without an interval."""
+    values = [np.nan if cell.value is None else cell.value for cell in cells]
+    below = [0.0 if cell.low is None else value - cell.low for value, cell in zip(values, cells, strict=True)]
+    above = [0.0 if cell.high is None else cell.high - value for value, cell in zip(values, cells, strict=True)]
+    return values, [below, above]
 
 
 def _others(comparison: Comparison, factor: str) -> list[str]:

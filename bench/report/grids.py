@@ -85,8 +85,8 @@ def grid(run: Run, recogniser: str, groups: dict[str, list[str]], *, references:
 def _item(run: Run, recogniser: str, item: str, *, references: bool) -> list[Tile]:
     samples = run.samples[run.samples["item"] == item].sort_values("index")
     return [
-        Tile(_reference(run, item) if references else None, short(item, 20)),
-        *(Tile(_sample(run, row), _caption(row, recogniser)) for _, row in samples.iterrows()),
+        Tile(reference_image(run, item) if references else None, short(item, 20)),
+        *(Tile(sample_image(run, row), _caption(row, recogniser)) for _, row in samples.iterrows()),
     ]
 
 
@@ -95,13 +95,15 @@ def _caption(row: pd.Series, recogniser: str) -> str:
     return str(row["status"]).replace("_", " ") if pd.isna(value) else f"{value:.2f}"
 
 
-def _reference(run: Run, item: str) -> NDArray[np.uint8] | None:
+def reference_image(run: Run, item: str) -> NDArray[np.uint8] | None:
+    """Return the thumbnail of an item's reference; None where it cannot be read."""
     photos = run.photos[(run.photos["role"] == "reference") & (run.photos["item"] == item)]
     path = str(photos.iloc[0]["path"]) if len(photos) and "path" in photos else ""
     return _small(Path(path)) if path else None
 
 
-def _sample(run: Run, row: pd.Series) -> NDArray[np.uint8] | None:
+def sample_image(run: Run, row: pd.Series) -> NDArray[np.uint8] | None:
+    """Return the thumbnail of a row of the run's samples; None where there is no image."""
     return _small(run.folder / str(row["path"])) if row["path"] else None
 
 
@@ -120,7 +122,7 @@ def failures(run: Run, *, references: bool = True) -> Iterator[Figure]:
     rows = failed(run)
     for at in range(0, len(rows), PAGE):
         part = rows.iloc[at : at + PAGE]
-        known = {item: _reference(run, str(item)) if references else None for item in dict.fromkeys(part["item"])}
+        known = {item: reference_image(run, str(item)) if references else None for item in dict.fromkeys(part["item"])}
         pairs = [[Tile(known[row["item"]], _name(row)), _why(run, row)] for _, row in part.iterrows()]
         lines = [list(chain.from_iterable(pairs[k : k + 4])) for k in range(0, len(pairs), 4)]
         said = f"{_title(run)}: failures {at + 1} to {at + len(part)} of {len(rows)}."
@@ -138,7 +140,7 @@ def _name(row: pd.Series) -> str:
 def _why(run: Run, row: pd.Series) -> Tile:
     reason = textwrap.shorten(plain(str(row["reason"])), 48, placeholder="…") if row["reason"] else ""
     lines = textwrap.wrap(reason, 24)[:2]
-    return Tile(_sample(run, row), "\n".join([str(row["status"]).replace("_", " "), *lines]))
+    return Tile(sample_image(run, row), "\n".join([str(row["status"]).replace("_", " "), *lines]))
 
 
 def drawings(run: Run) -> Iterator[Drawing]:

@@ -35,6 +35,8 @@ class Finding:
         tables: in their order.
         figures: files in the folder of the finding.
         notes: what a reader must know, a sentence each.
+        again: commands that measure the numbers again, where they are stored with the project; empty where they were
+            measured here.
     """
 
     experiment: str
@@ -45,6 +47,7 @@ class Finding:
     tables: list[Table]
     figures: list[Written] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
 
 
 @lru_cache(maxsize=1)
@@ -85,10 +88,15 @@ def findings(out: Path) -> list[tuple[Path, Finding]]:
     Raises:
         UserError: a file is damaged.
     """
-    return [(path.parent, _read(path)) for path in sorted((out / PAPER).glob(f"*/*/{FILE}"))]
+    return [(path.parent, read_finding(path)) for path in sorted((out / PAPER).glob(f"*/*/{FILE}"))]
 
 
-def _read(path: Path) -> Finding:
+def read_finding(path: Path) -> Finding:
+    """Return the finding in a file.
+
+    Raises:
+        UserError: it is damaged.
+    """
     try:
         found: Finding = _format().validate_json(path.read_bytes())
     except (OSError, ValueError) as error:

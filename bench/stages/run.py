@@ -140,6 +140,22 @@ def photo_embeddings(spec: RunSpec, images: ImageList, recogniser: str) -> NDArr
     return read_features(feature_table(images, spec, recogniser), images.shards)
 
 
+def dataset_embeddings(spec: RunSpec, recogniser: str) -> tuple[Job, NDArray[np.float32]]:
+    """Return the job of a run on the spec's dataset, and its photos' embeddings, extracted where they are missing.
+
+    Returns:
+        The job, whose `photos` are the rows; (n, d), NaN without a face.
+
+    Raises:
+        UserError: the evaluator has no such recogniser.
+    """
+    if recogniser not in spec.evaluator.recognisers:
+        known = ", ".join(spec.evaluator.recognisers)
+        raise UserError(f"evaluator {spec.evaluator.name} has no recogniser {recogniser!r}; it has: {known}")
+    job, _ = plan(spec, photo_embeddings)
+    return job, photo_embeddings(spec, job.photo_images(), recogniser)
+
+
 def extract_photos(job: Job, task: Task) -> None:
     """Extract faces and features of the dataset's photos, which every run on them shares."""
     _extract_shared(job.photo_images(), task, job.spec)

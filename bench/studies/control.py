@@ -25,6 +25,8 @@ Measure = Callable[[Floats, Floats], Floats]
 """(n, d) achieved and (n, d) asked FLAME features -> (n,) errors."""
 EYELIDS = slice(DIMENSION, DIMENSION + 2)
 """Where a regressor that reads eyelids (SMIRK) puts them: behind expression, head and jaw."""
+EYELID_COLUMNS = ("eyelid_left", "eyelid_right")
+"""Columns that such a regressor gives next to its feature, in that order."""
 ANGLES = "YXZ"
 """Order of yaw, pitch and roll: about the y axis, then the turned x axis, then the turned z axis."""
 SHIFTS = 200

@@ -1,13 +1,15 @@
 """Arc2Face on tiny checkpoints: what a batch, a seed, an adapter and a full memory do."""
 
 import logging
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
-from baselines import adapters, diffusion
+from baselines import adapters, diffusion, mlp_prompts
 from baselines.arc2face import EXPRESSION, Arc2Face, Arc2FaceOptions, average, bounded, interpolate
 from baselines.protocol import Reference, Request
 from bench.errors import UserError
@@ -53,6 +55,34 @@ def test_batch_of_many_identities_is_each_alone(folder):
     together = pixels(method, asked)
     alone = torch.cat([pixels(method, [request]) for request in asked])
     assert (together - alone).abs().max() <= 1e-5
+
+
+def with_mlp(folder, to, sizes):
+    """The same UNet with an MLP in the encoder's place."""
+    shutil.copytree(folder, to, ignore=shutil.ignore_patterns("encoder"))
+    torch.manual_seed(1)
+    state = mlp_prompts.mlp(sizes, "gelu").state_dict()
+    save_file(state, to / mlp_prompts.FILE)
+    return to
+
+
+def test_an_mlp_takes_the_place_of_the_encoder(folder, tmp_path):
+    other = with_mlp(folder, tmp_path / "mlp", [tiny.EMBEDDING, 8, 8, 8, 3 * tiny.WIDTH])
+    method, asked = make(other, projection="mlp"), tiny.requests(2, 2)
+    together = pixels(method, asked)
+    assert (together - torch.cat([pixels(method, [request]) for request in asked])).abs().max() <= 1e-5
+    assert method.unconditional.shape == (1, 3, tiny.WIDTH)
+    # It is another method for the identity of a run, and the encoder's default leaves identities as they were.
+    assert identity(options(folder)) != identity(options(other, projection="mlp"))
+    assert "projection" not in identity(options(folder))
+
+
+def test_an_mlp_for_other_embeddings_is_refused(folder, tmp_path):
+    other = with_mlp(folder, tmp_path / "mlp", [tiny.EMBEDDING + 1, 3 * tiny.WIDTH])
+    with pytest.raises(UserError, match=f"reads {tiny.EMBEDDING + 1} numbers, not {tiny.EMBEDDING}"):
+        make(other, projection="mlp")
+    with pytest.raises(UserError, match=r"lacks projection\.safetensors"):
+        make(folder, projection="mlp")
 
 
 def test_resume_gives_the_same_bits(folder):

@@ -50,6 +50,20 @@ def test_the_error_grows_with_a_planted_offset(asked):
     assert found == pytest.approx([0.1, 0.2, 0.4], abs=1e-6)
 
 
+def test_eyelids_count_where_a_regressor_reads_them(asked):
+    given = asked_for(asked, asked)
+    assert ("flame", "eyelids_l2") not in scores(EXPRESSION.compute(given))
+    old = given.features["flame"]
+    sides = {
+        f"flame:{side}": Features((asked[:, [56 + k]] + by).astype(np.float32), old.references, old.targets)
+        for k, (side, by) in enumerate([("eyelid_left", 0.3), ("eyelid_right", -0.4)])
+    }
+    given = replace(given, features={**given.features, **sides})
+    assert measured(EXPRESSION, given, "eyelids_l2").value == pytest.approx(0.5, abs=1e-6)
+    assert measured(EXPRESSION, given, "eyelids_l2_skill").value > 0.5
+    assert measured(EXPRESSION, given, "expression_l2").value == pytest.approx(0, abs=1e-6)
+
+
 def test_failures_are_in_no_error_and_at_chance_in_the_last_number(asked):
     given = fail(asked_for(asked, asked), range(25), "no_face")
     error = measured(EXPRESSION, given, "expression_l2")

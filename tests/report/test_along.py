@@ -3,7 +3,7 @@
 import pytest
 
 from bench.errors import UserError
-from bench.report.along import along
+from bench.report.along import along, drawing
 from bench.report.compare import compare
 from bench.store import read_json, write_json
 from tests.report.world import write_run
@@ -41,3 +41,26 @@ def test_what_cannot_be_put_in_a_row(tmp_path):
         along(compare(runs), "speed")
     with pytest.raises(UserError, match="takes runs of one method; given: arc2face, vec2face"):
         along(compare([runs[0], written(tmp_path / "c", "c", 0.8, method="vec2face", people=6)]), "people")
+
+
+def test_the_figure_has_a_line_per_recogniser_and_a_place_per_value(tmp_path):
+    runs = [written(tmp_path / str(n), str(n), 0.5, people=n) for n in (10, 1000)]
+    table = along(compare(runs), "people")
+    [axes] = drawing(table).figure.axes
+    assert axes.get_xscale() == "log"
+    assert len(axes.containers) == len({row[1].text for row in table.rows})
+    points, _, _ = axes.containers[0].lines
+    assert points.get_xdata().tolist() == [10, 1000]
+    assert points.get_ydata() == pytest.approx([row[2].value for row in table.rows[:2]])
+
+
+def test_the_figure_names_values_that_are_no_numbers(tmp_path):
+    runs = [written(tmp_path / name, name, 0.5, projection=name) for name in ("mlp", "clip")]
+    [axes] = drawing(along(compare(runs), "projection")).figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["clip", "mlp"]
+
+
+def test_a_value_that_nobody_gave_is_asked_for(tmp_path):
+    runs = [written(tmp_path / str(n), str(n), 0.5, people=n) for n in (None, 5)]
+    with pytest.raises(UserError, match=r"people of .* has no value; give it"):
+        along(compare(runs), "people")

@@ -9,12 +9,18 @@ import pytest
 from bench.exchange.bundle import read_files
 from bench.exchange.export import bundle
 from bench.exchange.leaderboard import write_leaderboard
+from bench.paper.contents import CONTENTS
+from bench.paper.methods import similarities
+from bench.paper.page import write_page
 from bench.report.compare import compare
+from bench.report.figures import SIMILARITIES, Drawing, similarity
 from bench.report.frames import load_run
 from bench.report.model import Cell, Column, Table
 from bench.report.page import write_comparison_page, write_run_page
 from bench.report.page.render import Page, render
 from bench.report.page.samples import status_of
+from bench.report.paper import paper_table
+from bench.report.results import PAPER, Finding, drawn, folder_of, write_finding
 from bench.report.run import score_table
 from bench.status import SampleStatus
 from bench.testing.world import evaluation
@@ -48,6 +54,8 @@ def pages(tmp_path_factory):
         write_run_page(run, score_table(run), [], run.folder / "report")
         shutil.copytree(run.folder / "report", place / name)
     write_comparison_page(compare([runs["run"], runs["other"]]), [], [], place / "compare")
+    write_paper([runs["run"], runs["other"]], work / "out")
+    shutil.copytree(work / "out" / PAPER, place / "paper")
     files = bundle(loaded["hostile"])
     (work / "x.zip").write_bytes(files)
     for name, data in read_files(work / "x.zip").items():
@@ -58,7 +66,29 @@ def pages(tmp_path_factory):
     return place
 
 
-NAMES = ("run", "hostile", "one", "compare", "exported", "leaderboard")
+def write_paper(runs, out):
+    """The page of the whole paper from stand-ins: real tables and figures of two runs, one item stored, one missing."""
+    comparison = compare(runs)
+    names = next(iter(comparison.runs.values())).recognisers
+    tables = [similarities(comparison), paper_table(comparison)]
+    for item in CONTENTS:
+        if item.experiment == MISSING:
+            continue
+        folder = folder_of(out, item.experiment, "toys")
+        drawn_by = names[:1] if item.experiment in FIGURED else []
+        charts = [Drawing(SIMILARITIES, (name,), name, similarity(comparison.runs, name)) for name in drawn_by]
+        again = ["python -m bench.mini.train.ablation --work DIR --to DIR"] if item.experiment == STORED else []
+        notes = ["not the settings of the protocol"]
+        finding = Finding(
+            item.experiment, item.title, "toys", "arc", "mini", tables, drawn(charts, folder), notes, again
+        )
+        write_finding(folder, finding)
+    return write_page(out, ["dataset=toys"])
+
+
+NAMES = ("run", "hostile", "one", "compare", "exported", "leaderboard", "paper")
+STORED, MISSING = "fig3", "fig14"
+FIGURED = (STORED, "fig5")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,6 +120,37 @@ def test_every_image_of_the_page_is_there(browser, pages):
     assert len(browser.js(code)) > 48
     decoded = "Promise.all([...document.images].map((i) => i.decode()))"
     assert browser.js_async(f"const done = arguments[0]; {decoded}.then(() => done(true), () => done(false))")
+
+
+def test_the_page_of_the_paper_shows_every_item_with_what_it_shows_and_its_source(browser, pages):
+    browser.open(pages / "paper/index.html")
+    sections = browser.js(
+        "return [...document.querySelectorAll('section')].slice(1).map((s) => ({"
+        "id: s.id, says: s.querySelector('p').textContent,"
+        "figures: s.querySelectorAll('figure').length, code: [...s.querySelectorAll('code')].map((c) => c.textContent),"
+        "sources: s.querySelectorAll('.notes strong').length, published: s.textContent.includes('Published')}))"
+    )
+    assert [section["id"] for section in sections] == [item.id for item in CONTENTS]
+    assert [section["says"] for section in sections] == [item.shows for item in CONTENTS]
+    assert all(section["published"] for section in sections)
+    for item, section in zip(CONTENTS, sections, strict=True):
+        assert section["figures"] == (item.experiment in FIGURED)
+        assert not item.published or section["sources"]
+    commands = {item.experiment: section["code"] for item, section in zip(CONTENTS, sections, strict=True)}
+    assert commands[MISSING] == [f"python -m bench run experiment={MISSING} dataset=toys"]
+    assert commands[STORED] == ["python -m bench.mini.train.ablation --work DIR --to DIR"]
+    states = {STORED: "measured, stored", MISSING: "missing"}
+    expected = [states.get(item.experiment, "there") for item in CONTENTS]
+    assert browser.texts("#checklist td[data-label='state'] bdi") == expected
+
+
+def test_every_figure_of_the_paper_is_there_and_no_word_is_cut_on_a_phone(browser, pages):
+    browser.open(pages / "paper/index.html", width=390, height=844)
+    browser.js("for (const i of document.images) i.loading = 'eager'")
+    decoded = "Promise.all([...document.images].map((i) => i.decode()))"
+    assert browser.js_async(f"const done = arguments[0]; {decoded}.then(() => done(true), () => done(false))")
+    narrow = "return [...document.querySelectorAll('#checklist td.text')].filter((n) => n.clientWidth < 120).length"
+    assert browser.js(narrow) == 0
 
 
 # Samples

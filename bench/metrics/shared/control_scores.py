@@ -15,7 +15,7 @@ from bench.metrics.functional.flame import DIMENSION
 from bench.metrics.protocol import Evaluation, Features, Number, Result, Score, Statistic
 from bench.metrics.shared.eligibility import Eligibility, eligibility_of, finite, subjects
 from bench.metrics.shared.scores import absent, concat, item_values, mean_score, notes, plain
-from bench.studies.control import Control, Measure, control, shuffled
+from bench.studies.control import EYELID_COLUMNS, Control, Measure, control, shuffled
 
 LEVELS = {"": "", "shuffled": "at chance", "skill": "skill", "skill_failures_as_chance": "skill, failures at chance"}
 """Ending of a statistic's name -> how a reader calls it."""
@@ -69,18 +69,19 @@ def control_scores(evaluation: Evaluation, metric: str, errors: Mapping[str, tup
     scores: list[Score] = []
     tables: list[pd.DataFrame] = []
     for variant in variants:
-        for name, (measure, part) in errors.items():
-            found, table = _error(evaluation, Number(metric, variant, name), wanted, measure, part)
+        features = _flame(evaluation, variant)
+        readable = {name: error for name, error in errors.items() if error[1].stop <= features.samples.shape[1]}
+        for name, (measure, part) in readable.items():
+            found, table = _error(evaluation, features, Number(metric, variant, name), wanted, measure, part)
             scores += found
             tables.append(table)
     return Result(tuple(scores), None, concat(tables))
 
 
 def _error(
-    evaluation: Evaluation, number: Number, wanted: Floats, measure: Measure, part: slice
+    evaluation: Evaluation, features: Features, number: Number, wanted: Floats, measure: Measure, part: slice
 ) -> tuple[list[Score], pd.DataFrame]:
     """Return the scores of one error by one extractor, and its mean per item."""
-    features = _flame(evaluation.features[number.variant])
     is_asked = finite(wanted[:, part])
     eligibility = eligibility_of(evaluation, features).among(is_asked)
     valid = np.flatnonzero(eligibility.valid)
@@ -96,11 +97,19 @@ def _error(
     return scores, item_values(evaluation, eligibility.item[valid], errors, number)
 
 
-def _flame(features: Features) -> Features:
-    """Return features as they are; NaN where their length is not that of FLAME's parameters."""
-    if features.samples.shape[1] == DIMENSION:
+def _flame(evaluation: Evaluation, variant: str) -> Features:
+    """Return an extractor's features, with the two eyelids behind them where it reads eyelids.
+
+    They are NaN where their length is not that of FLAME's parameters.
+    """
+    features = evaluation.features[variant]
+    if features.samples.shape[1] != DIMENSION:
+        return replace(features, samples=np.full((len(features.samples), DIMENSION), np.nan, np.float32))
+    names = [f"{variant}:{side}" for side in EYELID_COLUMNS]
+    if not all(name in evaluation.features for name in names):
         return features
-    return replace(features, samples=np.full((len(features.samples), DIMENSION), np.nan, np.float32))
+    lids = [evaluation.features[name].samples for name in names]
+    return replace(features, samples=np.concatenate([features.samples, *lids], axis=1))
 
 
 def _scores(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,12 +53,28 @@ person is decided.
 
 
 class Arc2Face(nn.Module):
-    """Encoder and UNet, trained together."""
+    """What reads embeddings (`Reading`) and the UNet, trained together."""
 
     def __init__(self, encoder: nn.Module, unet: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.unet = unet
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a network reads embeddings.
+
+    Attributes:
+        make: builds the network.
+        states: what the UNet attends to, (n, tokens, 512): of the network, (n, d) embeddings, and (n,) bool, where the
+            unconditional branch is meant.
+        write: saves the network into the folder of a model.
+    """
+
+    make: Callable[[], nn.Module]
+    states: Callable[[Any, Tensor, Tensor], Tensor]
+    write: Callable[[Any, Path], None]
 
 
 def _pieces(word: str) -> list[str]:
@@ -125,9 +141,8 @@ def words(folder: Path) -> Words:
     return Words(both[0], both[1], tokenizer.encode("id", add_special_tokens=False)[0])
 
 
-def build(tokens: Words) -> Arc2Face:
-    """Return encoder (1.7 M parameters) and UNet (3.3 M) of the official classes."""
-    from diffusers import UNet2DConditionModel
+def encoder(tokens: Words) -> nn.Module:
+    """Return a text encoder of the official class with 1.7 M parameters."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     last = int(tokens.empty[-1])
@@ -142,31 +157,38 @@ def build(tokens: Words) -> Arc2Face:
         eos_token_id=last,
         pad_token_id=last,
     )
+    return CLIPTextModel(text)
+
+
+def build(reading: Reading, channels: tuple[int, int] = (64, 96)) -> Arc2Face:
+    """Return what reads embeddings, and a UNet of the official class: with 3.3 M parameters, or with other channels."""
+    from diffusers import UNet2DConditionModel
+
     unet = UNet2DConditionModel(
         sample_size=vae.SIZE // 8,
         in_channels=vae.LATENT,
         out_channels=vae.LATENT,
         down_block_types=("CrossAttnDownBlock2D",) * 2,
         up_block_types=("CrossAttnUpBlock2D",) * 2,
-        block_out_channels=(64, 96),
+        block_out_channels=channels,
         layers_per_block=1,
         cross_attention_dim=HIDDEN,
-        attention_head_dim=[2, 3],
+        attention_head_dim=[width // 32 for width in channels],
         norm_num_groups=16,
     )
-    return Arc2Face(CLIPTextModel(text), unet)
+    return Arc2Face(reading.make(), unet)
 
 
-def condition(encoder: Any, tokens: Words, embeddings: Tensor, empty: Tensor) -> Tensor:
+def condition(network: Any, tokens: Words, embeddings: Tensor, empty: Tensor) -> Tensor:
     """Return the last hidden states (n, 7, 512): of the prompt with each face for "id", or of "" where `empty`."""
     device = embeddings.device
     numbers = torch.where(empty[:, None], tokens.empty.to(device), tokens.prompt.to(device))
-    inner = encoder.get_input_embeddings()
+    inner = network.get_input_embeddings()
     padded = F.pad(F.normalize(embeddings), (0, HIDDEN - embeddings.shape[1]))
     seen = torch.where((numbers == tokens.id)[:, :, None], padded[:, None], inner.weight[numbers])
     hook = inner.register_forward_hook(lambda *_: seen)
     try:
-        return encoder(input_ids=numbers).last_hidden_state
+        return network(input_ids=numbers).last_hidden_state
     finally:
         hook.remove()
 
@@ -220,8 +242,29 @@ def _kept(path: Path, compute: Any) -> np.ndarray:
     return np.load(path)
 
 
-def train(stuff: Material, tokens: Words, plan: Plan, size: int = 64) -> Any:
-    """Train encoder and UNet on the velocity (Salimans and Ho 2022), its error weighted by 1 / sqrt(1 + SNR)."""
+@dataclass(frozen=True)
+class Size:
+    """How large a network is, and its batches.
+
+    Attributes:
+        channels: of the two levels of the UNet, multiples of 32.
+        batch: images in a step.
+    """
+
+    channels: tuple[int, int] = (64, 96)
+    batch: int = 64
+
+
+def train(stuff: Material, reading: Reading, plan: Plan, name: str = "arc2face", size: Size = Size()) -> Any:
+    """Train encoder and UNet on the velocity (Salimans and Ho 2022), its error weighted by 1 / sqrt(1 + SNR).
+
+    Args:
+        stuff: the images.
+        reading: what reads embeddings.
+        plan: length, seed and folders.
+        name: of the checkpoint.
+        size: of the UNet and of a batch.
+    """
     betas = torch.linspace(BETAS[0] ** 0.5, BETAS[1] ** 0.5, 1000, dtype=torch.float64) ** 2
     kept = torch.cumprod(1 - betas, 0).float().to(plan.device)
     weight = vae.centre(vae.SIZE // 8).to(plan.device)
@@ -229,28 +272,29 @@ def train(stuff: Material, tokens: Words, plan: Plan, size: int = 64) -> Any:
     latents, embeddings = stuff.latents.to(plan.device), stuff.embeddings.to(plan.device)
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        rows = rng.choice(stuff.rows, size)
-        return rows, rows // stuff.scenes * stuff.scenes + rng.integers(0, stuff.scenes, size)
+        rows = rng.choice(stuff.rows, size.batch)
+        return rows, rows // stuff.scenes * stuff.scenes + rng.integers(0, stuff.scenes, size.batch)
 
     def loss(module: Any, drawn: Sequence[Tensor]) -> Tensor:
         rows, shown = (part.to(plan.device) for part in drawn)
         latent = latents[rows]
-        time = torch.randint(0, 1000, (size,), device=plan.device)
+        time = torch.randint(0, 1000, (size.batch,), device=plan.device)
         noise, share = torch.randn_like(latent), kept[time][:, None, None, None]
         noisy = (share.sqrt() * latent + (1 - share).sqrt() * noise).contiguous(memory_format=torch.channels_last)
         velocity = share.sqrt() * noise - (1 - share).sqrt() * latent
-        states = condition(module.encoder, tokens, embeddings[shown], torch.rand(size, device=plan.device) < 0.1)
+        empty = torch.rand(size.batch, device=plan.device) < 0.1
+        states = reading.states(module.encoder, embeddings[shown], empty)
         with _attention(plan.device):
             error = module.unet(noisy, time, states).sample.float() - velocity
         return ((weight * error.square()).mean((1, 2, 3)) * (1 - kept[time]).sqrt()).mean()
 
     def make() -> nn.Module:
-        both = build(tokens)
+        both = build(reading, size.channels)
         if plan.compiled:
             both.unet.compile()
         return both
 
-    return fit("arc2face", make, draw, loss, COURSE, plan)
+    return fit(name, make, draw, loss, COURSE, plan)
 
 
 def _attention(device: str) -> AbstractContextManager[None]:
@@ -258,21 +302,56 @@ def _attention(device: str) -> AbstractContextManager[None]:
     return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
 
 
-def write(module: Any, out: Path) -> None:
-    """Save encoder and UNet in the layout of the official weights, and the scheduler with the values of SD1.5."""
+def by_encoder(tokens: Words) -> Reading:
+    """Return the reading of Arc2Face: a text encoder that sees the embedding in place of a word."""
+    return Reading(
+        lambda: encoder(tokens),
+        lambda network, embeddings, empty: condition(network, tokens, embeddings, empty),
+        _write_encoder,
+    )
+
+
+def by_mlp() -> Reading:
+    """Return the reading of the paper's ablation: an MLP of four layers, 1.8 M parameters, that gives four tokens."""
+    from baselines import mlp_prompts
+
+    def states(network: Any, embeddings: Tensor, empty: Tensor) -> Tensor:
+        return mlp_prompts.tokens_of(network, embeddings * ~empty[:, None], HIDDEN)
+
+    return Reading(lambda: mlp_prompts.mlp([HIDDEN] * 4 + [4 * HIDDEN], "gelu"), states, _write_mlp)
+
+
+def _write_encoder(network: Any, model: Path) -> None:
+    network.config.architectures = ["CLIPTextModel"]
+    network.config.save_pretrained(model / "encoder")
+    named = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in network.state_dict().items()}
+    save(named, model / "encoder" / "model.safetensors")
+
+
+def _write_mlp(network: Any, model: Path) -> None:
+    from baselines import mlp_prompts
+
+    save(network.state_dict(), model / mlp_prompts.FILE)
+
+
+def write_model(module: Any, reading: Reading, model: Path) -> None:
+    """Save the UNet and what reads embeddings in the layout of the official weights."""
+    module.unet.save_config(model / "arc2face")
+    save(module.unet.state_dict(), model / "arc2face" / "diffusion_pytorch_model.safetensors")
+    reading.write(module.encoder, model)
+
+
+def save(tensors: dict[str, Tensor], path: Path) -> None:
+    """Save tensors in 16 bits."""
     from safetensors.torch import save_file
 
-    unet, encoder, scheduler = out / "arc2face" / "arc2face", out / "arc2face" / "encoder", out / "sd15" / "scheduler"
-    module.unet.save_config(unet)
-    module.encoder.config.architectures = ["CLIPTextModel"]
-    module.encoder.config.save_pretrained(encoder)
-    scheduler.mkdir(parents=True, exist_ok=True)
-    (scheduler / "scheduler_config.json").write_text(json.dumps(SCHEDULE, indent=2) + "\n")
-    save_file(halved(module.unet.state_dict()), unet / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
-    named = {
-        f"text_model.{name.removeprefix('text_model.')}": value for name, value in module.encoder.state_dict().items()
-    }
-    save_file(halved(named), encoder / "model.safetensors", metadata={"format": "pt"})
+    save_file(halved(tensors), path, metadata={"format": "pt"})
+
+
+def write_scheduler(folder: Path) -> None:
+    """Save the scheduler with the values of SD1.5."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scheduler_config.json").write_text(json.dumps(SCHEDULE, indent=2) + "\n")
 
 
 def samples(out: Path, embeddings: np.ndarray, count: int) -> np.ndarray:
@@ -339,6 +418,7 @@ def _found(detector: Path, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 def run(plan: Plan) -> dict[str, float]:
     """Train and export it; return how like their references its samples are, for people that it never saw."""
     write_tokenizer(plan.out / "sd15" / "tokenizer")
-    tokens = words(plan.out / "sd15" / "tokenizer")
-    write(train(material(plan), tokens, plan), plan.out)
+    write_scheduler(plan.out / "sd15" / "scheduler")
+    reading = by_encoder(words(plan.out / "sd15" / "tokenizer"))
+    write_model(train(material(plan), reading, plan), reading, plan.out / "arc2face")
     return measure(plan.out, faces(EVAL, plan.work)) if (plan.out / "detector.onnx").exists() else {}
