@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
@@ -36,6 +36,8 @@ from bench.processes import Process
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+T = TypeVar("T")
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -143,22 +145,33 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     Raises:
         UserError: it is missing or damaged.
     """
+    return _read(
+        path, lambda data: pd.read_parquet(io.BytesIO(data)) if columns is None else _some(data, columns).to_pandas()
+    )
+
+
+def read_arrow(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Read columns of a table as `read_table` does, without making objects of the cells."""
+    return _read(path, lambda data: _some(data, columns))
+
+
+def _read(path: Path, parse: Callable[[bytes], T]) -> T:
     import pyarrow as pa
 
     try:
         data = path.read_bytes()
         if (known := _checksums(path)) and sha256_bytes(data) not in known:
             raise ValueError("it is not what was written there")
-        return pd.read_parquet(io.BytesIO(data)) if columns is None else _some_columns(data, columns)
+        return parse(data)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise UserError(f"cannot read {path}: {_line(error)}; delete it and run the same command again") from error
 
 
-def _some_columns(data: bytes, columns: Sequence[str]) -> pd.DataFrame:
+def _some(data: bytes, columns: Sequence[str]) -> pa.Table:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(io.BytesIO(data))
-    return file.read(columns=[name for name in columns if name in file.schema_arrow.names]).to_pandas()
+    return file.read(columns=[name for name in columns if name in file.schema_arrow.names])
 
 
 def checksum_file(path: Path) -> Path:
@@ -204,8 +217,21 @@ class ShardTable:
         """Return the rows of one shard."""
         return read_table(self.path(shard))
 
-    def read(self, shards: int) -> pd.DataFrame:
+    def read(self, shards: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the rows of shards 0 to `shards` - 1, in this order.
+
+        Args:
+            shards: their number.
+            columns: to read, without those that a shard does not have; None: all.
+
+        Raises:
+            UserError: one is missing.
+        """
+        self.check(shards)
+        return pd.concat([read_table(self.path(shard), columns) for shard in range(shards)], ignore_index=True)
+
+    def check(self, shards: int) -> None:
+        """Check that shards 0 to `shards` - 1 are there.
 
         Raises:
             UserError: one is missing.
@@ -213,7 +239,6 @@ class ShardTable:
         missing = [s for s in range(shards) if not self.has(s)]
         if missing:
             raise UserError(f"{self.folder} lacks {len(missing)} of {shards} shards; run the stage that makes it again")
-        return pd.concat([self.read_shard(s) for s in range(shards)], ignore_index=True)
 
     def _batches(self, shard: int) -> Path:
         return self.folder / ".parts" / f"{shard:05d}"
