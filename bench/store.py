@@ -243,25 +243,29 @@ class ShardTable:
     def _batches(self, shard: int) -> Path:
         return self.folder / ".parts" / f"{shard:05d}"
 
-    def batch(self, shard: int, number: int, rows: Sequence[int], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """Return the rows of a batch of an unfinished shard: read where it is committed, else made and committed.
+    def has_batch(self, shard: int, number: int, rows: Sequence[int]) -> bool:
+        """Return whether a batch of an unfinished shard is committed; one of other rows (another size) is dropped.
 
         Args:
             shard: number of the shard.
             number: of the batch in the shard.
-            rows: what its column `row` holds; a batch of other rows (another batch size) is made again.
-            make: makes the rows.
+            rows: what its column `row` must hold.
         """
-        path = self._batches(shard) / f"{number:05d}.parquet"
+        path = self._batch(shard, number)
         if path.exists() and list(read_table(path, ["row"])["row"]) != list(rows):
             path.unlink()
-        if not path.exists():
-            write_table(path, make())
-        return read_table(path)
+        return path.exists()
+
+    def read_batch(self, shard: int, number: int) -> pd.DataFrame:
+        """Return the rows of a committed batch of an unfinished shard."""
+        return read_table(self._batch(shard, number))
 
     def keep_batch(self, shard: int, number: int, frame: pd.DataFrame) -> None:
         """Commit the rows of a batch of an unfinished shard as they are."""
-        write_table(self._batches(shard) / f"{number:05d}.parquet", frame)
+        write_table(self._batch(shard, number), frame)
+
+    def _batch(self, shard: int, number: int) -> Path:
+        return self._batches(shard) / f"{number:05d}.parquet"
 
 
 def shard_table(folder: Path, name: str) -> ShardTable:
