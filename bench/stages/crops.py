@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.execution.faults import is_machine_fault
-from bench.execution.work import Advance
+from bench.execution.work import Advance, share_of_cores
 from bench.faces.face import Face
 from bench.faces.search import Detection, detect
 from bench.faces.views import FFHQ512, Crop, View, ViewOptions, absent, cut, cut_again, mask
@@ -25,8 +25,8 @@ from bench.stages.plan import ImageList
 from bench.stages.tables import by_row, faces_table, landmarks_table, read_by
 from bench.status import SampleStatus, ViewStatus
 
-AHEAD = 4
-"""Images that are decoded before they are needed."""
+AHEAD = 2
+"""Images that are decoded before they are needed, for each thread."""
 
 CropsByView = dict[View, list[Crop]]
 """View -> its crops of a list of images, in the order of the list."""
@@ -61,10 +61,11 @@ def cut_all(
         wanted: for each image its views.
         advance: called after each image with the number 1.
     """
-    options = spec.protocol.views
-    with ThreadPoolExecutor(2) as pool:
+    options, threads = spec.protocol.views, share_of_cores(spec.execution)
+    with ThreadPoolExecutor(threads) as pool:
         cuts = []
-        for (_, row), image, views in zip(rows.iterrows(), _decoded(pool, rows), wanted, strict=True):
+        decoded = _decoded(pool, rows, AHEAD * threads)
+        for (_, row), image, views in zip(rows.iterrows(), decoded, wanted, strict=True):
             found, face = finder.find(row, image, needs_landmarks(spec, views))
             of_image = face or SampleStatus(found["status"])
             cuts.append(pool.submit(_cut, image, of_image, _cut_first(views, options), options))
@@ -107,10 +108,10 @@ def _cut_again(networks: Networks, spec: RunSpec, view: View, aligned: Sequence[
     return [cut_again(view, crop, landmarks(crop)) for crop in aligned]
 
 
-def _decoded(pool: ThreadPoolExecutor, rows: pd.DataFrame) -> Iterator[NDArray[np.uint8] | str]:
+def _decoded(pool: ThreadPoolExecutor, rows: pd.DataFrame, count: int) -> Iterator[NDArray[np.uint8] | str]:
     """Yield the images in order, decoded a few ahead; in place of one that cannot be had, the reason."""
     waiting = iter(rows[["status", "path", "sha256"]].itertuples(index=False, name=None))
-    ahead = [pool.submit(_read, *row) for row in islice(waiting, AHEAD)]
+    ahead = [pool.submit(_read, *row) for row in islice(waiting, count)]
     while ahead:
         image = ahead.pop(0).result()
         ahead += [pool.submit(_read, *row) for row in islice(waiting, 1)]
