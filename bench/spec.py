@@ -243,6 +243,7 @@ class Execution(Spec):
         order: in which shards run.
         on_existing: what happens with results that exist: "only_missing" adds what is not there, "never" leaves the run
             alone, "always" makes everything again.
+        verify: every photo is read and hashed again, also where its size, time and inode are as they were.
         retry: which samples that exist are made again: "none", or those with "errors", that the method failed to make.
     """
 
@@ -258,6 +259,7 @@ class Execution(Spec):
     shard_size: Annotated[int, Field(ge=1), RECORDED] = 16
     order: Annotated[Literal["list", "reversed", "shuffled"], RECORDED] = "list"
     on_existing: Annotated[Literal["only_missing", "never", "always"], RECORDED] = "only_missing"
+    verify: Annotated[bool, RECORDED] = False
     retry: Annotated[Literal["none", "errors"], RECORDED] = "none"
 
 

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
@@ -35,6 +35,8 @@ from bench.locks import held
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+T = TypeVar("T")
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -148,20 +150,30 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     Raises:
         UserError: it is missing or damaged.
     """
+    return _read(
+        path, lambda data: pd.read_parquet(io.BytesIO(data)) if columns is None else _some(data, columns).to_pandas()
+    )
+
+
+def read_arrow(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Read columns of a table as `read_table` does, without making objects of the cells."""
+    return _read(path, lambda data: _some(data, columns))
+
+
+def _read(path: Path, parse: Callable[[bytes], T]) -> T:
     import pyarrow as pa
 
     try:
-        data = _read_signed(path)
-        return pd.read_parquet(io.BytesIO(data)) if columns is None else _some_columns(data, columns)
+        return parse(_read_signed(path))
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise UserError(f"cannot read {path}: {one_line(error)}; delete it and run the same command again") from error
 
 
-def _some_columns(data: bytes, columns: Sequence[str]) -> pd.DataFrame:
+def _some(data: bytes, columns: Sequence[str]) -> pa.Table:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(io.BytesIO(data))
-    return file.read(columns=[name for name in columns if name in file.schema_arrow.names]).to_pandas()
+    return file.read(columns=[name for name in columns if name in file.schema_arrow.names])
 
 
 def checksum_file(path: Path) -> Path:
@@ -215,8 +227,21 @@ class ShardTable:
         """Return the rows of one shard."""
         return read_table(self.path(shard))
 
-    def read(self, shards: int) -> pd.DataFrame:
+    def read(self, shards: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the rows of shards 0 to `shards` - 1, in this order.
+
+        Args:
+            shards: their number.
+            columns: to read, without those that a shard does not have; None: all.
+
+        Raises:
+            UserError: one is missing.
+        """
+        self.check(shards)
+        return pd.concat([read_table(self.path(shard), columns) for shard in range(shards)], ignore_index=True)
+
+    def check(self, shards: int) -> None:
+        """Check that shards 0 to `shards` - 1 are there.
 
         Raises:
             UserError: one is missing.
@@ -224,30 +249,33 @@ class ShardTable:
         missing = [s for s in range(shards) if not self.has(s)]
         if missing:
             raise UserError(f"{self.folder} lacks {len(missing)} of {shards} shards; run the stage that makes it again")
-        return pd.concat([self.read_shard(s) for s in range(shards)], ignore_index=True)
 
     def _batches(self, shard: int) -> Path:
         return self.folder / ".parts" / f"{shard:05d}"
 
-    def batch(self, shard: int, number: int, rows: Sequence[int], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """Return the rows of a batch of an unfinished shard: read where it is committed, else made and committed.
+    def has_batch(self, shard: int, number: int, rows: Sequence[int]) -> bool:
+        """Return whether a batch of an unfinished shard is committed; one of other rows (another size) is dropped.
 
         Args:
             shard: number of the shard.
             number: of the batch in the shard.
-            rows: what its column `row` holds; a batch of other rows (another batch size) is made again.
-            make: makes the rows.
+            rows: what its column `row` must hold.
         """
-        path = self._batches(shard) / f"{number:05d}.parquet"
+        path = self._batch(shard, number)
         if path.exists() and list(read_table(path, ["row"])["row"]) != list(rows):
             path.unlink()
-        if not path.exists():
-            write_table(path, make())
-        return read_table(path)
+        return path.exists()
+
+    def read_batch(self, shard: int, number: int) -> pd.DataFrame:
+        """Return the rows of a committed batch of an unfinished shard."""
+        return read_table(self._batch(shard, number))
 
     def keep_batch(self, shard: int, number: int, frame: pd.DataFrame) -> None:
         """Commit the rows of a batch of an unfinished shard as they are."""
-        write_table(self._batches(shard) / f"{number:05d}.parquet", frame)
+        write_table(self._batch(shard, number), frame)
+
+    def _batch(self, shard: int, number: int) -> Path:
+        return self._batches(shard) / f"{number:05d}.parquet"
 
 
 def shard_table(folder: Path, name: str) -> ShardTable:

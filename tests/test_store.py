@@ -51,16 +51,12 @@ def test_the_same_frame_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
-def test_a_committed_batch_is_not_made_again(tmp_path):
-    table, made = store.shard_table(tmp_path, "samples"), []
-
-    def make() -> pd.DataFrame:
-        made.append(1)
-        return pd.DataFrame({"row": [0]})
-
-    for _ in range(2):
-        table.batch(3, 0, [0], make)
-    assert len(made) == 1
+def test_a_committed_batch_goes_when_its_shard_is_whole(tmp_path):
+    table = store.shard_table(tmp_path, "samples")
+    assert not table.has_batch(3, 0, [0])
+    table.keep_batch(3, 0, pd.DataFrame({"row": [0]}))
+    assert table.has_batch(3, 0, [0])
+    assert list(table.read_batch(3, 0)["row"]) == [0]
     table.write(3, pd.DataFrame({"row": [0]}))
     assert not (table.folder / ".parts" / "00003").exists()
     assert table.has(3)
@@ -82,10 +78,11 @@ def test_a_damaged_table_is_an_error_that_says_what_to_do(tmp_path):
         store.read_table(path)
 
 
-def test_a_batch_of_other_rows_or_a_damaged_one_is_made_again(tmp_path):
+def test_a_batch_of_other_rows_is_dropped(tmp_path):
     table = store.shard_table(tmp_path, "samples")
     table.keep_batch(0, 0, pd.DataFrame({"row": [0, 1]}))
-    assert list(table.batch(0, 0, [0, 1, 2], lambda: pd.DataFrame({"row": [0, 1, 2]}))["row"]) == [0, 1, 2]
+    assert not table.has_batch(0, 0, [0, 1, 2])
+    assert not table.has_batch(0, 0, [0, 1])
 
 
 def test_a_flipped_bit_of_a_table_is_never_read_as_other_numbers(tmp_path):

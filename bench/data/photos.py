@@ -36,6 +36,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from bench.assets import origin
+from bench.data.known import Content, KnownPhotos, known
 from bench.errors import UserError
 from bench.hashing import sha256_bytes
 from bench.identity import digest
@@ -93,8 +94,9 @@ def look(root: Path, listed: pd.DataFrame) -> pd.DataFrame:
     if listed.empty:
         raise UserError(f"no photo in {root}; a photo's name ends in one of {' '.join(sorted(SUFFIXES))}")
     expected = listed["sha256"] if "sha256" in listed else [""] * len(listed)
+    photos_before = known()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        seen = list(pool.map(lambda image, sha: _look(top, image, sha), listed["image"], expected))
+        seen = list(pool.map(lambda image, sha: _look(top, image, sha, photos_before), listed["image"], expected))
     named = listed[["item", "subject", "role", "image"]].reset_index(drop=True)
     photos = named.join(pd.DataFrame(seen, columns=Seen._fields))
     photos["status"] = photos["status"].map(str)
@@ -122,18 +124,45 @@ def group_columns(photos: pd.DataFrame) -> list[str]:
     return [c for c in photos.columns if c not in PHOTO_COLUMNS]
 
 
-def _look(top: Path, image: str, expected: str) -> Seen:
+def _look(top: Path, image: str, expected: str, before: KnownPhotos) -> Seen:
     path = _inside(top, image)
     if path is None:
         return Seen("", status=PhotoStatus.REFUSED, reason="lies outside the root")
     try:
-        data = read_bytes(path)
+        content = before.content(path, _content)
     except MissingImageError as error:
         hint = " (a name that is not UTF-8 cannot be used)" if "\\x" in image else ""
         return Seen(str(path), status=PhotoStatus.MISSING, reason=error.reason + hint)
+    except _HeaderError as error:
+        found = _expected(error.sha256, expected)
+        return found or Seen(str(path), error.sha256, status=PhotoStatus.UNDECODABLE, reason=error.reason)
     except ImageError as error:
         return Seen(str(path), status=PhotoStatus.UNDECODABLE, reason=error.reason)
-    return _judge(str(path), data, expected)
+    return _expected(content.sha256, expected) or Seen(str(path), *content)
+
+
+class _HeaderError(ImageError):
+    """A file that is no image, with the sha256 of its bytes."""
+
+    def __init__(self, reason: str, sha256: str) -> None:
+        super().__init__(reason)
+        self.sha256 = sha256
+
+
+def _content(path: Path) -> Content:
+    data = read_bytes(path)
+    sha256 = sha256_bytes(data)
+    try:
+        return Content(sha256, *header_size(data))
+    except ImageError as error:
+        raise _HeaderError(error.reason, sha256) from error
+
+
+def _expected(sha256: str, expected: str) -> Seen | None:
+    """Return the refusal of a photo whose bytes are not those of the list; None where they are."""
+    if not expected or expected == sha256:
+        return None
+    return Seen("", status=PhotoStatus.REFUSED, reason=f"sha256 differs from the list: the file has {sha256}")
 
 
 def _inside(top: Path, image: str) -> Path | None:
@@ -143,17 +172,6 @@ def _inside(top: Path, image: str) -> Path | None:
         return None
     path = Path(os.path.realpath(top / place))
     return path if path.is_relative_to(top) else None
-
-
-def _judge(path: str, data: bytes, expected: str) -> Seen:
-    sha256 = sha256_bytes(data)
-    if expected and expected != sha256:
-        return Seen("", status=PhotoStatus.REFUSED, reason=f"sha256 differs from the list: the file has {sha256}")
-    try:
-        width, height = header_size(data)
-    except ImageError as error:
-        return Seen(path, sha256, status=PhotoStatus.UNDECODABLE, reason=error.reason)
-    return Seen(path, sha256, width, height)
 
 
 def one_person(subjects: Sequence[str], sha256: Sequence[str]) -> list[str]:

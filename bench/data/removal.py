@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench.data.known import FILE
 from bench.data.lists import csv_line, csv_records
 from bench.data.photos import SUFFIXES, hashed_key, keys
 from bench.errors import UserError
-from bench.store import locked, read_json, write_arrow, write_atomic, write_json
+from bench.store import checksum_file, locked, read_json, write_arrow, write_atomic, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,6 +104,10 @@ def remove(subject: str, *, runs: Path, lists: Path, dry_run: bool = False) -> R
             _delete(path)
         for path in found.lists:
             _rewrite_list(path, subject)
+        for folder in {folder.parent for folder in found.runs}:
+            # It has the sha256 of photos, and nothing by which to find a person's.
+            for path in (folder / FILE, checksum_file(folder / FILE)):
+                path.unlink(missing_ok=True)
     return found
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from bench.execution.engine import Stage
 from bench.execution.faults import is_machine_fault
 from bench.execution.notes import Kind, Note, Notes, note_of
+from bench.spec import Execution
 from bench.store import ShardTable
 from bench.threads import pool
 
@@ -201,6 +202,16 @@ def _finish(loaded: Work, shard: int, begun: Future[Any], notes: Notes, advance:
             raise
     else:
         notes.remove(shard)
+
+
+def share_of_cores(execution: Execution) -> int:
+    """Return how many threads this process has for what is exact in any number of them: decoding, warping, encoding.
+
+    The workers of one machine share its cores; a scheduler gives each process its own. Two at least, because a thread
+    that waits for the disk leaves a core idle.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, cores // execution.workers if execution.engine == "local" else cores)
 
 
 def limit_threads(threads: int) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.execution.faults import is_machine_fault
-from bench.execution.work import Advance
+from bench.execution.work import Advance, share_of_cores
 from bench.faces.face import Face
 from bench.faces.search import Detection, detect
 from bench.faces.views import FFHQ512, Crop, View, ViewOptions, absent, cut, cut_again, mask
@@ -26,8 +26,8 @@ from bench.stages.tables import by_row, faces_table, landmarks_table, read_by
 from bench.status import SampleStatus, ViewStatus
 from bench.threads import pool
 
-AHEAD = 4
-"""Images that are decoded before they are needed."""
+AHEAD = 2
+"""Images that are decoded before they are needed, for each thread."""
 
 CropsByView = dict[View, list[Crop]]
 """View -> its crops of a list of images, in the order of the list."""
@@ -62,10 +62,11 @@ def cut_all(
         wanted: for each image its views.
         advance: called after each image with the number 1, and with 0 between further steps; it may end the work.
     """
-    options = spec.protocol.views
-    with pool(2) as threads:
+    options, count = spec.protocol.views, share_of_cores(spec.execution)
+    with pool(count) as threads:
         cuts = []
-        for (_, row), image, views in zip(rows.iterrows(), _decoded(threads, rows), wanted, strict=True):
+        decoded = _decoded(threads, rows, AHEAD * count)
+        for (_, row), image, views in zip(rows.iterrows(), decoded, wanted, strict=True):
             found, face = finder.find(row, image, needs_landmarks(spec, views))
             of_image = face or SampleStatus(found["status"])
             cuts.append(threads.submit(_cut, image, of_image, _cut_first(views, options), options))
@@ -113,10 +114,10 @@ def _cut_again(networks: Networks, spec: RunSpec, view: View, aligned: Sequence[
     return [cut_again(view, crop, landmarks(crop)) for crop in aligned]
 
 
-def _decoded(threads: ThreadPoolExecutor, rows: pd.DataFrame) -> Iterator[NDArray[np.uint8] | str]:
-    """Yield the images in order, decoded a few ahead; in place of one that cannot be had, the reason."""
+def _decoded(threads: ThreadPoolExecutor, rows: pd.DataFrame, count: int) -> Iterator[NDArray[np.uint8] | str]:
+    """Yield the images in order, `count` of them decoded ahead; in place of one that cannot be had, the reason."""
     waiting = iter(rows[["status", "path", "sha256"]].itertuples(index=False, name=None))
-    ahead = [threads.submit(_read, *row) for row in islice(waiting, AHEAD)]
+    ahead = [threads.submit(_read, *row) for row in islice(waiting, count)]
     while ahead:
         image = ahead.pop(0).result()
         ahead += [threads.submit(_read, *row) for row in islice(waiting, 1)]

@@ -1,16 +1,18 @@
 """Extract: each image is decoded once, its face found once, each view cut once, for all networks that miss it.
 
-Works alike on a run's samples and on a dataset's photos (`ImageList`). A shard is made whole: first the crops of all
-its images (decoding and warping in threads, detection meanwhile), then every missing network over the shard's
-crops, at its declared batch, the last one padded; membership of a batch depends on the list alone. While the networks
-run over one shard, the crops of the next are cut.
+Works alike on a run's samples and on a dataset's photos (`ImageList`). A shard is made in pieces of about `IMAGES`
+images: first a piece's crops (decoding and warping in threads, detection meanwhile), then every missing network over
+them, at its declared batch, the last one of the shard padded; membership of a batch depends on the list alone. While
+the networks run over one piece, the crops of the next are cut, whether it is of the same shard or of the next one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.execution.engine import Stage
-from bench.execution.work import Advance, Task, Work
+from bench.execution.work import Advance, Task, Work, begun_ahead
 from bench.extractors.protocol import FEATURE, ReadsKeypoints, ReadsPrompts, columns_of
 from bench.faces.views import Crop
 from bench.spec import Part, RunSpec, view_of
@@ -37,6 +39,9 @@ from bench.stages.tables import (
     texts_table,
 )
 from bench.status import ViewStatus
+
+IMAGES = 128
+"""Images, about, whose crops are in memory at a time; as many are cut meanwhile, and the first of the next shard."""
 
 
 def extraction(
@@ -74,12 +79,49 @@ def _setup(
     return Work(partial(_finish, networks, images, spec, reference_crops), begin)
 
 
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """A shard whose first images are cut.
+
+    Attributes:
+        missing: extractors whose tables it lacks.
+        pieces: parts of its images, each of whole batches.
+        cut: number of a piece -> its crops; to be called in order.
+    """
+
+    missing: list[str]
+    pieces: list[slice]
+    cut: Callable[[int, Advance], CropsByView]
+
+
 def _begin(
     networks: Networks, images: ImageList, spec: RunSpec, names: Sequence[str], shard: int, advance: Advance
-) -> tuple[list[str], CropsByView]:
-    """Return the extractors that a shard misses, and all crops that they read."""
+) -> _Begun:
+    """Return the extractors that a shard misses, and the crops that they read: those of the first piece are cut."""
     missing = [name for name in names if not feature_table(images, spec, name).has(shard)]
-    return missing, _crops(networks, images, spec, shard, missing, advance)
+    rows, pieces = images.shard(shard), _pieces(spec, len(images.shard(shard)))
+    faces, landmarks = faces_table(images, spec), landmarks_table(images, spec)
+    finder = FaceFinder(networks, spec, by_row(faces, [shard]), by_row(landmarks, [shard]))
+    wanted = wanted_views(spec, missing, rows)
+
+    def cut(number: int, step: Advance) -> CropsByView:
+        piece = pieces[number]
+        crops = cut_all(networks, spec, rows.iloc[piece], finder, wanted[piece], step)
+        if number == len(pieces) - 1:
+            finder.commit(shard, faces, landmarks if any(needs_landmarks(spec, views) for views in wanted) else None)
+        return crops
+
+    first = cut(0, advance)
+    return _Begun(missing, pieces, lambda number, step: first if number == 0 else cut(number, step))
+
+
+def _pieces(spec: RunSpec, count: int) -> list[slice]:
+    """Return parts of a shard's images, about `IMAGES` each: whole batches of every network, so that none changes."""
+    evaluator = spec.evaluator
+    parts = [*evaluator.all_extractors.values(), *([evaluator.parser] if evaluator.parser else [])]
+    common = lcm(*(getattr(part.options, "batch", None) or 1 for part in parts))
+    step = common * max(1, IMAGES // common)
+    return [slice(start, start + step) for start in range(0, max(count, 1), step)]
 
 
 def _finish(
@@ -88,68 +130,88 @@ def _finish(
     spec: RunSpec,
     references: ReferenceCrops | None,
     shard: int,
-    begun: tuple[list[str], CropsByView],
-    _: Advance,
+    begun: _Begun,
+    advance: Advance,
 ) -> None:
     rows = images.shard(shard)
-    missing, crops = begun
-    for name in missing:
-        extractor = spec.evaluator.all_extractors[name]
-        network = networks.part("extractors", extractor)
-        view = view_of(extractor)
-        if isinstance(network, ReadsPrompts) and "prompt_id" in rows:
-            texts_table(images, spec, name).write(shard, _texts(network, spec, rows))
-        if is_pairwise(extractor):
-            assert references is not None
-            of_references = references.of([str(item) for item in rows["item"].unique()], view)
-            found = _pairs(network, rows, crops[view], of_references)
-        else:
-            found = _features(network, extractor, rows, crops[view], read_by(spec, name, rows))
-        feature_table(images, spec, name).write(shard, found)
+    readers = {name: _reader(networks, spec, name, rows, references) for name in begun.missing}
+    for number, crops in begun_ahead(begun.cut, range(len(begun.pieces)), advance):
+        for name, reader in readers.items():
+            reader.read(begun.pieces[number], crops.result()[view_of(spec.evaluator.all_extractors[name])])
+    for name, reader in readers.items():
+        if isinstance(reader.network, ReadsPrompts) and "prompt_id" in rows:
+            texts_table(images, spec, name).write(shard, _texts(reader.network, spec, rows))
+        feature_table(images, spec, name).write(shard, reader.table())
 
 
-def _crops(
-    networks: Networks, images: ImageList, spec: RunSpec, shard: int, names: Sequence[str], advance: Advance
-) -> CropsByView:
-    """Return all crops of a shard's images that the networks `names` read; commit its faces and landmarks."""
-    rows = images.shard(shard)
-    faces = faces_table(images, spec)
-    landmarks = landmarks_table(images, spec)
-    finder = FaceFinder(networks, spec, by_row(faces, [shard]), by_row(landmarks, [shard]))
-    wanted = wanted_views(spec, names, rows)
-    crops = cut_all(networks, spec, rows, finder, wanted, advance)
-    finder.commit(shard, faces, landmarks if any(needs_landmarks(spec, views) for views in wanted) else None)
-    return crops
+def _reader(
+    networks: Networks, spec: RunSpec, name: str, rows: pd.DataFrame, references: ReferenceCrops | None
+) -> _Features | _Pairs:
+    extractor = spec.evaluator.all_extractors[name]
+    network = networks.part("extractors", extractor)
+    if not is_pairwise(extractor):
+        return _Features(network, extractor, rows, read_by(spec, name, rows))
+    assert references is not None
+    return _Pairs(network, rows, references.of([str(item) for item in rows["item"].unique()], view_of(extractor)))
 
 
-def _features(
-    network: Any, extractor: Part, rows: pd.DataFrame, crops: Sequence[Crop], read: NDArray[np.bool_]
-) -> pd.DataFrame:
-    """Return the feature table of a shard: keys, status, what the crop recorded, and the network's columns.
+class _Features:
+    """What a network answers of a shard's crops, piece by piece."""
 
-    Images outside `read` are not shown to the network; they have the status "not_read".
-    """
-    table = _keys(rows, crops)
-    table["status"] = table["status"].where(read, str(ViewStatus.NOT_READ))
-    shown = [int(k) for k in np.flatnonzero(read)]
-    columns = _columns(network, extractor, [crops[k] for k in shown])
-    finite = np.isfinite(columns[FEATURE]).all(axis=1)
-    broken = [k for k, fine in zip(shown, finite, strict=True) if not fine and table["status"][k] == ViewStatus.OK]
-    table.loc[broken, "status"] = str(ViewStatus.NOT_FINITE)
-    good = (table["status"] == ViewStatus.OK).to_numpy()
-    for name, values in columns.items():
-        answers = dict(zip(shown, values, strict=True))
-        table[name] = [answers[k] if ok else None for k, ok in enumerate(good)]
-    return table
+    def __init__(self, network: Any, extractor: Part, rows: pd.DataFrame, read: NDArray[np.bool_]) -> None:
+        """Keep what is the shard's.
+
+        Args:
+            network: that reads.
+            extractor: its part of the spec.
+            rows: of the shard's images.
+            read: (n,) images that are shown to the network; the others have the status "not_read".
+        """
+        self.network = network
+        self._extractor = extractor
+        self._rows = rows
+        self._read = read
+        self._crops: list[Crop] = []
+        self._columns: list[dict[str, NDArray[Any]]] = []
+
+    def read(self, piece: slice, crops: Sequence[Crop]) -> None:
+        """Show a piece's crops to the network."""
+        shown = [crop for crop, is_read in zip(crops, self._read[piece], strict=True) if is_read]
+        if shown:
+            self._columns.append(_columns(self.network, self._extractor, shown))
+        self._crops += [replace(crop, pixels=_NO_PIXELS) for crop in crops]
+
+    def table(self) -> pd.DataFrame:
+        """Return the feature table: keys, status, what the crop recorded, and the network's columns."""
+        table = _keys(self._rows, self._crops)
+        table["status"] = table["status"].where(self._read, str(ViewStatus.NOT_READ))
+        shown = [int(k) for k in np.flatnonzero(self._read)]
+        columns = _joined(self._columns)
+        finite = np.isfinite(columns[FEATURE]).all(axis=1)
+        broken = [k for k, fine in zip(shown, finite, strict=True) if not fine and table["status"][k] == ViewStatus.OK]
+        table.loc[broken, "status"] = str(ViewStatus.NOT_FINITE)
+        good = (table["status"] == ViewStatus.OK).to_numpy()
+        for name, values in columns.items():
+            answers = dict(zip(shown, values, strict=True))
+            table[name] = [answers[k] if ok else None for k, ok in enumerate(good)]
+        return table
+
+
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
+
+
+def _joined(pieces: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return the columns of all pieces; an empty feature where no image was read."""
+    if not pieces:
+        return {FEATURE: np.empty((0, 1), np.float32)}
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 def _columns(network: Any, extractor: Part, crops: Sequence[Crop]) -> dict[str, NDArray[Any]]:
-    """Return the network's answers for all crops, by name; an empty feature where there is no crop.
+    """Return the network's answers for some crops, by name.
 
     The column that metrics compare is "feature", (n, d), whatever the network calls it and if it is a single number.
     """
-    if not crops:
-        return {FEATURE: np.empty((0, 1), np.float32)}
     found: dict[str, list[NDArray[Any]]] = {}
     for answer, count in _answers(network, crops, extractor.options.batch):  # type: ignore[attr-defined]
         for name, values in answer.items():
@@ -189,22 +251,45 @@ def _keys(rows: pd.DataFrame, crops: Sequence[Crop]) -> pd.DataFrame:
     )
 
 
-def _pairs(network: Any, rows: pd.DataFrame, crops: Sequence[Crop], references: Mapping[str, Crop]) -> pd.DataFrame:
-    """Return the pair table of a shard: a row per pair of an item's samples, and per sample and reference (j = -1).
+class _Pairs:
+    """Distances between the samples of an item, and to its reference: an item as soon as all of its crops are there."""
 
-    `value` is None where one of the two is missing; `foreground_i` and `foreground_j` are the shares of the two crops
-    that their masks kept.
-    """
-    table: list[dict[str, Any]] = []
-    for item, group in rows[KEYS].reset_index(drop=True).groupby("item", sort=False):
-        members = [*(crops[i] for i in group.index), references[str(item)]]
-        distances = network.distances(np.stack([crop.pixels for crop in members]))
-        keys: list[dict[Any, Any]] = [*group.to_dict("records"), {"index": -1}]
-        table += [
-            _pair(keys[a], keys[b], members[a], members[b], distances[a, b])
-            for a, b in combinations(range(len(members)), 2)
-        ]
-    return pd.DataFrame(table)
+    def __init__(self, network: Any, rows: pd.DataFrame, references: Mapping[str, Crop]) -> None:
+        """Keep what is the shard's.
+
+        Args:
+            network: that compares.
+            rows: of the shard's images, those of an item one after the other.
+            references: item -> crop of its reference.
+        """
+        self.network = network
+        self._references = references
+        groups = rows[KEYS].reset_index(drop=True).groupby("item", sort=False)
+        self._waiting = [(str(item), group.to_dict("records")) for item, group in groups]
+        self._crops: list[Crop] = []
+        self._table: list[dict[str, Any]] = []
+
+    def read(self, _: slice, crops: Sequence[Crop]) -> None:
+        """Compare the items that are complete with a piece's crops."""
+        self._crops += crops
+        while self._waiting and len(self._crops) >= len(self._waiting[0][1]):
+            item, keys = self._waiting.pop(0)
+            members = [*self._crops[: len(keys)], self._references[item]]
+            del self._crops[: len(keys)]
+            distances = self.network.distances(np.stack([crop.pixels for crop in members]))
+            keys = [*keys, {"index": -1}]
+            self._table += [
+                _pair(keys[a], keys[b], members[a], members[b], distances[a, b])
+                for a, b in combinations(range(len(members)), 2)
+            ]
+
+    def table(self) -> pd.DataFrame:
+        """Return a row per pair of an item's samples, and per sample and reference (j = -1).
+
+        `value` is None where one of the two is missing; `foreground_i` and `foreground_j` are the shares of the two
+        crops that their masks kept.
+        """
+        return pd.DataFrame(self._table)
 
 
 def _pair(first: Mapping[Any, Any], second: Mapping[Any, Any], one: Crop, other: Crop, value: float) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""Generate: references and seeds become samples, a batch at a time, each committed when it is whole."""
+"""Generate: references and seeds become samples, a batch at a time, each committed while the next one is made."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from bench.stages.plan import Job, accepted, reference_rows
 from bench.stages.seeds import sample_seed
 from bench.stages.tables import feature_table, read_faces, read_features
 from bench.status import SampleStatus
-from bench.store import shard_table, write_atomic
+from bench.store import ShardTable, shard_table, write_atomic
 
 AI_GENERATED = {"Comment": "AI-generated", "Software": "idbench"}
 LONGEST = 1000
@@ -64,30 +65,67 @@ def batch_size(job: Job) -> int:
 
 
 def _shard(job: Job, method: Method, asked: Asked, shard: int, _: None, advance: Advance) -> None:
+    """Make the samples of a shard; while the method makes a batch, the one before is encoded and written."""
     samples = shard_table(job.folder, "samples")
     rows = job.samples.iloc[job.bounds[shard] : job.bounds[shard + 1]]
     size = batch_size(job)
-    batches = []
-    for number, start in enumerate(range(0, len(rows), size)):
-        batch = rows.iloc[start : start + size].to_dict("records")
-        numbers = [row["row"] for row in batch]
-        batches.append(samples.batch(shard, number, numbers, partial(_batch, job, method, asked, batch)))
-        advance(len(batch))
-    made = pd.concat(batches, ignore_index=True)
-    shard_table(job.folder, "timings").write(shard, made[["row", "item", "subject", "index", *TIMING_COLUMNS]])
-    samples.write(shard, made.drop(columns=TIMING_COLUMNS))
+    starts = range(0, len(rows), size)
+    with ThreadPoolExecutor(1) as writer:
+        written: list[Future[None]] = []
+        for number, start in enumerate(starts):
+            batch = rows.iloc[start : start + size].to_dict("records")
+            if not samples.has_batch(shard, number, [row["row"] for row in batch]):
+                made = _make(job, method, asked, batch)
+                # Before the next batch is asked for, the one before this is on the disk.
+                for before in written:
+                    before.result()
+                written = [writer.submit(_keep, job, made, samples, shard, number)]
+            advance(len(batch))
+        for last in written:
+            last.result()
+    made_rows = pd.concat([samples.read_batch(shard, number) for number in range(len(starts))], ignore_index=True)
+    shard_table(job.folder, "timings").write(shard, made_rows[["row", "item", "subject", "index", *TIMING_COLUMNS]])
+    samples.write(shard, made_rows.drop(columns=TIMING_COLUMNS))
 
 
-def _batch(job: Job, method: Method, asked: Asked, planned: Sequence[Mapping[Any, Any]]) -> pd.DataFrame:
-    """Make one batch: PNGs first, then (by the caller) the rows that vouch for them."""
+class _Made(NamedTuple):
+    """A batch as the method made it.
+
+    Attributes:
+        rows: of all samples, without what came out.
+        places: in `rows` of those that the method was asked for.
+        requests: what it was asked for.
+        outputs: what it gave.
+        seconds: that each took.
+    """
+
+    rows: list[dict[str, Any]]
+    places: list[int]
+    requests: list[Request]
+    outputs: list[Output]
+    seconds: float
+
+
+def _make(job: Job, method: Method, asked: Asked, planned: Sequence[Mapping[Any, Any]]) -> _Made:
+    """Ask the method for one batch."""
     rows = [_row(job, asked.fault(row), row) for row in planned]
-    wanted = [place for place, row in enumerate(rows) if row["status"] == SampleStatus.OK]
-    requests = [asked.request(planned[place], rows[place]["seed"]) for place in wanted]
+    places = [place for place, row in enumerate(rows) if row["status"] == SampleStatus.OK]
+    requests = [asked.request(planned[place], rows[place]["seed"]) for place in places]
     started = time.perf_counter()
     outputs = ask(method, requests, job.folder)
-    seconds = (time.perf_counter() - started) / max(len(requests), 1)
-    for place, request, output in zip(wanted, requests, outputs, strict=True):
-        rows[place].update(_commit(job, request, output), seconds=seconds, note=output.note[:LONGEST])
+    return _Made(rows, places, requests, outputs, (time.perf_counter() - started) / max(len(requests), 1))
+
+
+def _keep(job: Job, made: _Made, samples: ShardTable, shard: int, number: int) -> None:
+    """Commit one batch: PNGs first, then the rows that vouch for them."""
+    samples.keep_batch(shard, number, _written(job, made))
+
+
+def _written(job: Job, made: _Made) -> pd.DataFrame:
+    """Write the images of a batch, and return its rows."""
+    rows = [dict(row) for row in made.rows]
+    for place, request, output in zip(made.places, made.requests, made.outputs, strict=True):
+        rows[place].update(_commit(job, request, output), seconds=made.seconds, note=output.note[:LONGEST])
     return pd.DataFrame(rows)
 
 

@@ -22,6 +22,7 @@ from bench.conditions.kinds import ConditionKind
 from bench.conditions.planned import Known, Planned, content_of, planned, read_planned, used
 from bench.conditions.protocol import Inputs
 from bench.data.folder import Folder, FolderOptions
+from bench.data.known import remembered
 from bench.data.photos import PhotoStatus, content_id, with_further_references
 from bench.deviations import deviations
 from bench.errors import UserError
@@ -150,7 +151,8 @@ class Job:
         if self.spec.protocol.reference_set is None:
             return None
         options = FolderOptions(root=self.spec.protocol.reference_set, references="all")
-        photos = Folder(options).photos()
+        with remembered(self.photos_folder.parent, verify=self.spec.execution.verify):
+            photos = Folder(options).photos()
         return _image_list(photos, self.photos_folder.parent / f"reference-set-{content_id(photos)[:8]}")
 
     def sample_images(self) -> ImageList:
@@ -189,13 +191,15 @@ def plan(spec: RunSpec, embeddings: Embeddings) -> tuple[Job, Planned]:
             or the method does not accept them.
     """
     validate(spec)
-    photos = registry.get("datasets", spec.dataset.name)(spec.dataset.options).photos()
+    base = spec.out / spec.dataset.label
+    dataset = registry.get("datasets", spec.dataset.name)(spec.dataset.options)
+    with remembered(base, verify=spec.execution.verify):
+        photos = dataset.photos()
     photos = with_further_references(photos, spec.dataset.references_per_item)
     items = _items(photos)
     if items.empty:
         raise UserError(f"dataset {spec.dataset.label} has no reference photo")
     content = content_id(photos)
-    base = spec.out / spec.dataset.label
     photos_folder = base / f"photos-{content[:8]}"
     rows, is_default = _samples(spec, items, photos, partial(embeddings, spec, _image_list(photos, photos_folder)))
     check_accepted(spec, used(rows.table))

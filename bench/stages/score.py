@@ -25,11 +25,11 @@ from bench.metrics.shared.prompts import with_prompts
 from bench.metrics.shared.strangers import doubts
 from bench.metrics.shared.targets import usable_targets
 from bench.spec import Part, RunSpec, detector_id, feature_id
+from bench.stages.features import FeatureColumn, Stored, feature_columns
 from bench.stages.plan import ImageList, Job
 from bench.stages.tables import (
     FACE,
     embeds_texts,
-    feature_matrix,
     feature_table,
     is_pairwise,
     read_faces,
@@ -38,7 +38,7 @@ from bench.stages.tables import (
     texts_table,
 )
 from bench.status import SampleStatus, ViewStatus
-from bench.store import read_table, write_atomic, write_record, write_table
+from bench.store import ShardTable, read_table, write_atomic, write_record, write_table
 
 OF_METRIC = ("version", "unit", "higher_is_better")
 """What a row of `scores.parquet` says of its metric."""
@@ -155,26 +155,31 @@ def assemble(job: Job) -> Evaluation:
     rows = named.reset_index(drop=True).join(read_faces(photos, spec)[["status", *FACE]])
     networks = spec.evaluator.all_extractors
     distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
-    tables = _read(samples, spec)
-    of_photos = _read(photos, spec)
-    columns = [column for name in tables for column in _columns(name, networks[name], tables[name])]
+    columns = _all_columns(samples, spec)
+    of_samples, of_photos = _matrices(samples, photos, spec, columns)
     return Evaluation(
         samples=with_asked(
             _samples(samples.frame, read_faces(samples, spec), rows[references], groups), job.samples, job.folder
         ),
         references=rows[references].reset_index(drop=True),
         targets=rows[targets].reset_index(drop=True),
-        features={c.name: _features(c, tables, of_photos, references, targets) for c in columns},
-        pairs={name: _good(table[table["j"] >= 0]) for name, table in distances.items()},
-        to_reference={name: _good(table[table["j"] < 0]).drop(columns="j") for name, table in distances.items()},
+        features={
+            c.name: Features(made, listed[references], listed[targets], c.distance)
+            for c, made, listed in zip(columns, of_samples, of_photos, strict=True)
+        },
+        pairs={name: own.pairs for name, own in distances.items()},
+        to_reference={name: own.to_reference for name, own in distances.items()},
         roles={c.name: c.role for c in columns} | {name: role_of(networks[name]) for name in distances},
         recognisers={name: spec.method.card.relation(name) for name in spec.evaluator.recognisers},
         groups=groups,
         seed=spec.protocol.seed,
         population=_population(job),
-        statuses={c.name: _statuses(_column(tables[c.extractor], c.column)) for c in columns}
-        | {name: _pair_statuses(samples.frame, table) for name, table in distances.items()},
-        texts={name: _texts(samples, spec, name) for name in tables if embeds_texts(networks[name])},
+        statuses={
+            c.name: _statuses(feature_table(samples, spec, c.extractor).read(samples.shards, ["status"]), made)
+            for c, made in zip(columns, of_samples, strict=True)
+        }
+        | {name: own.statuses for name, own in distances.items()},
+        texts={name: _texts(samples, spec, name) for name, part in networks.items() if embeds_texts(part)},
         fmr_levels=spec.protocol.fmr_levels,
     )
 
@@ -197,30 +202,46 @@ class Column(NamedTuple):
     distance: Distance
 
 
-def _columns(name: str, extractor: Part, table: pd.DataFrame) -> list[Column]:
+def _all_columns(samples: ImageList, spec: RunSpec) -> list[Column]:
+    """Return the columns of all feature tables."""
+    networks = spec.evaluator.all_extractors
+    return [
+        column
+        for name, part in networks.items()
+        if not is_pairwise(part)
+        for column in _columns(name, part, feature_table(samples, spec, name), samples.shards)
+    ]
+
+
+def _columns(name: str, extractor: Part, table: ShardTable, shards: int) -> list[Column]:
     """Return the columns of an extractor's table, the feature first; those that the network left out are not there."""
     network = registry.get("extractors", extractor.name)
+    table.check(shards)
     (_, role), *further = columns_of(network).items()
     feature = Column(name, name, FEATURE, role, distance_of(network))
     return [
         feature,
-        *(Column(f"{name}:{column}", name, column, own, "cosine") for column, own in further if column in table),
+        *(
+            Column(f"{name}:{column}", name, column, own, "cosine")
+            for column, own in further
+            if FeatureColumn(table, column).exists(shards)
+        ),
     ]
 
 
-def _read(images: ImageList, spec: RunSpec) -> dict[str, pd.DataFrame]:
-    """Return the feature table of every extractor that answers with features."""
-    networks = spec.evaluator.all_extractors.items()
-    return {n: feature_table(images, spec, n).read(images.shards) for n, part in networks if not is_pairwise(part)}
-
-
-def _column(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return status and feature of each image by one column; one that is missing has no feature of any image."""
-    if column == FEATURE:
-        return table[["status", FEATURE]]
-    numbers = table.get(column, pd.Series(np.nan, index=table.index))
-    values: list[Any] = [None if pd.isna(n) else np.array([n], np.float32) for n in numbers]
-    return table[["status"]].assign(feature=values)
+def _matrices(
+    samples: ImageList, photos: ImageList, spec: RunSpec, columns: Sequence[Column]
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+    """Return the features of the samples and of the photos by each column; those of all photos are in memory."""
+    made, listed = (
+        [FeatureColumn(feature_table(images, spec, c.extractor), c.column) for c in columns]
+        for images in (samples, photos)
+    )
+    widths = [
+        max(one.width(samples.shards), other.width(photos.shards)) for one, other in zip(made, listed, strict=True)
+    ]
+    of_photos = [np.asarray(Stored(c, photos.bounds, width)) for c, width in zip(listed, widths, strict=True)]
+    return list(feature_columns(made, samples.bounds, widths)), of_photos
 
 
 def _texts(samples: ImageList, spec: RunSpec, name: str) -> dict[str, NDArray[np.float32]]:
@@ -262,45 +283,45 @@ def _targets(job: Job) -> NDArray[np.bool_]:
     return targets & (not job.spec.method.card.sees_targets)
 
 
-def _features(
-    column: Column,
-    samples: Mapping[str, pd.DataFrame],
-    photos: Mapping[str, pd.DataFrame],
-    references: NDArray[np.bool_],
-    targets: NDArray[np.bool_],
-) -> Features:
-    made, photographed = (
-        feature_matrix(_column(tables[column.extractor], column.column)[FEATURE]) for tables in (samples, photos)
-    )
-    of_samples, of_photos = equally_wide(made, photographed)
-    return Features(of_samples, of_photos[references], of_photos[targets], column.distance)
+class Distances(NamedTuple):
+    """What a pair extractor found.
 
-
-def equally_wide(*tables: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Return (n, d) tables of one network; one in which no row has a feature takes the d of the others.
-
-    >>> [table.shape for table in equally_wide(np.zeros((2, 56)), np.full((3, 1), np.nan))]
-    [(2, 56), (3, 56)]
+    Attributes:
+        pairs: item, i, j, value, and what it knows of the two crops: a row per pair of samples that has a distance.
+        to_reference: the same without j: a row per sample that has a distance to its item's reference.
+        statuses: (n_samples,) status of each sample.
     """
-    width = max(table.shape[1] for table in tables)
-    return [t if t.shape[1] == width else np.full((len(t), width), np.nan, np.float32) for t in tables]
+
+    pairs: pd.DataFrame
+    to_reference: pd.DataFrame
+    statuses: NDArray[np.object_]
 
 
-def _distances(samples: ImageList, spec: RunSpec, name: str) -> pd.DataFrame:
-    """Return the distances that a pair extractor found: item, i, j (-1 for the item's reference), status, value."""
-    return feature_table(samples, spec, name).read(samples.shards).drop(columns="row")
+def _distances(samples: ImageList, spec: RunSpec, name: str) -> Distances:
+    """Return the distances of a pair extractor, taken together shard by shard: there are many pairs."""
+    table = feature_table(samples, spec, name)
+    table.check(samples.shards)
+    parts = [_distances_of(samples.shard(s), table.read_shard(s)) for s in range(samples.shards)]
+    pairs, to_reference, statuses = zip(*parts, strict=True)
+    return Distances(
+        pd.concat(pairs, ignore_index=True), pd.concat(to_reference, ignore_index=True), np.concatenate(statuses)
+    )
 
 
-def _statuses(table: pd.DataFrame) -> NDArray[np.object_]:
+def _distances_of(rows: pd.DataFrame, table: pd.DataFrame) -> Distances:
+    between = _good(table[table["j"] >= 0]).astype({"i": np.int32, "j": np.int32})
+    return Distances(between, _good(table[table["j"] < 0]).drop(columns="j"), _pair_statuses(rows, table))
+
+
+def _statuses(table: pd.DataFrame, features: NDArray[np.float32]) -> NDArray[np.object_]:
     """Return the status of each sample under an extractor; a feature without a direction is not a feature."""
-    usable = has_feature(feature_matrix(table["feature"]))
     status = table["status"].to_numpy(dtype=object)
-    return np.where((status == ViewStatus.OK) & ~usable, str(ViewStatus.NOT_FINITE), status)
+    return np.where((status == ViewStatus.OK) & ~has_feature(features), str(ViewStatus.NOT_FINITE), status)
 
 
 def _good(table: pd.DataFrame) -> pd.DataFrame:
     """Return the pairs that have a distance."""
-    return table[table["status"] == SampleStatus.OK].drop(columns="status").reset_index(drop=True)
+    return table[table["status"] == SampleStatus.OK].drop(columns=["row", "subject", "status"])
 
 
 def _pair_statuses(samples: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.object_]:

@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench import registry
-from bench.extractors.protocol import ReadsPrompts
+from bench.extractors.protocol import FEATURE, ReadsPrompts
 from bench.spec import Part, RunSpec, detector_id, feature_id, landmarks_id
+from bench.stages.features import FeatureColumn
 from bench.stages.plan import ImageList
 from bench.status import ViewStatus
 from bench.store import ShardTable
@@ -80,18 +81,10 @@ def read_faces(images: ImageList, spec: RunSpec) -> pd.DataFrame:
 
 def read_features(table: ShardTable, shards: int) -> NDArray[np.float32]:
     """Return (n, d) float32 features in the order of the images; a row without a feature (or not read) is NaN."""
-    return feature_matrix(table.read(shards)["feature"])
-
-
-def feature_matrix(column: pd.Series) -> NDArray[np.float32]:
-    """Return (n, d) float32 features of a column of vectors; a row without one is NaN."""
-    found = [f for f in column if f is not None]
-    width = len(found[0]) if found else 1
-    out = np.full((len(column), width), np.nan, np.float32)
-    for row, feature in enumerate(column):
-        if feature is not None:
-            out[row] = feature
-    return out
+    table.check(shards)
+    column = FeatureColumn(table, FEATURE)
+    width = column.width(shards)
+    return np.concatenate([column.shard(shard, width) for shard in range(shards)])
 
 
 def by_row(table: ShardTable | None, shards: Iterable[int]) -> dict[int, dict[str, Any]]:

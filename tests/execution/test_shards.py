@@ -1,5 +1,6 @@
 """The loop behind all engines: what is tried again, in which order, and when not."""
 
+import os
 from dataclasses import dataclass, field
 
 import pytest
@@ -8,6 +9,7 @@ from bench.errors import UserError, WorkFailedError
 from bench.execution.here import Here
 from bench.execution.notes import Kind, Note, Notes
 from bench.execution.shards import in_order, run_shards
+from bench.execution.work import share_of_cores
 from bench.spec import Execution
 from tests.execution import toy
 
@@ -94,3 +96,11 @@ def test_shards_run_in_the_order_that_was_asked_for(tmp_path):
     engine = Dying(task, set())
     run_shards(task, engine, Execution(order="reversed", workers=2))
     assert engine.attempts == [[[5, 3, 1], [4, 2, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("engine", "workers", "threads"), [("local", 1, 16), ("local", 4, 4), ("local", 12, 2), ("slurm", 4, 16)]
+)
+def test_workers_of_one_machine_share_its_cores(monkeypatch, engine, workers, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(16), raising=False)
+    assert share_of_cores(Execution(engine=engine, workers=workers)) == threads

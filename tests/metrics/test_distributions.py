@@ -94,6 +94,54 @@ def test_a_fold_without_rows_has_no_distance():
     assert np.isnan(replicates).tolist() == [True]
 
 
+def people_in_groups(n_people, per_person, d, seed=0):
+    """Return features of references and of samples, and their groups: people are dealt to 20 groups."""
+    rng, groups = np.random.default_rng(seed), np.arange(n_people) % 20
+    mixed = rng.standard_normal((d, d)) * (1 + np.arange(d)) ** -0.5
+    faces = np.maximum(rng.standard_normal((n_people, d)) @ mixed, 0)
+    x = faces + 0.3 * rng.standard_normal((n_people, d))
+    y = np.repeat(faces, per_person, axis=0) + 0.2 + 0.5 * rng.standard_normal((n_people * per_person, d)) @ mixed
+    return x, y, groups, np.repeat(groups, per_person)
+
+
+@pytest.mark.parametrize("owner", ["references", "another set"])
+def test_large_sets_have_nearly_the_exact_replicates(monkeypatch, owner):
+    x, y, of_x, of_y = people_in_groups(600, 5, 24)
+    if owner == "another set":
+        of_x = np.full(600, ALWAYS)
+    value, exact = frechet.frechet(x, y, of_x, of_y)
+    monkeypatch.setattr(frechet, "EXACT_FOLDS_UP_TO", 2000)
+    again, replicates = frechet.frechet(x, y, of_x, of_y)
+    assert again == value
+    one, other = jackknife(value, exact), jackknife(value, replicates)
+    assert other.standard_error == pytest.approx(one.standard_error, rel=0.01)
+    assert other.bias_corrected == pytest.approx(one.bias_corrected, rel=0.002)
+    assert 0 < np.abs(exact - replicates).max() < 0.02 * np.ptp(exact)
+    assert (exact == replicates).sum() == frechet.MEASURED_FOLDS
+
+
+def test_replicates_are_exact_where_a_set_is_small_or_a_group_is_large(monkeypatch):
+    x, y, of_x, of_y = people_in_groups(600, 5, 24)
+    monkeypatch.setattr(frechet, "EXACT_FOLDS_UP_TO", 2000)
+    of_x, of_y = of_x % 5, of_y % 5  # a fifth of both sets
+    halves = frechet.frechet(x, y, of_x, of_y)[1]
+    monkeypatch.setattr(frechet, "EXACT_FOLDS_UP_TO", 3600)
+    np.testing.assert_array_equal(halves, frechet.frechet(x, y, of_x, of_y)[1])
+    monkeypatch.setattr(frechet, "EXACT_FOLDS_UP_TO", 0)
+    monkeypatch.setattr(frechet, "_by_expansion", None)
+    monkeypatch.setattr(frechet, "EXACT_FOLDS_BELOW", 600 / 24 + 1)
+    np.testing.assert_array_equal(halves, frechet.frechet(x, y, of_x, of_y)[1])
+
+
+def test_pieces_change_no_digit_that_matters(monkeypatch):
+    x, y, of_x, of_y = people_in_groups(600, 5, 24)
+    value, replicates = frechet.frechet(x, y, of_x, of_y)
+    monkeypatch.setattr(frechet, "_PIECE", 7)
+    again, others = frechet.frechet(x, y, of_x, of_y)
+    assert again == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(others, replicates, rtol=1e-7)
+
+
 def test_fid_score():
     given = fail(evaluation(items=40), [0, 1], "no_face")
     result = fid.compute(given)

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from bench.faces.views import Crop
-from bench.stages.extract import _features, _pairs
+from bench.stages import extract
+from bench.stages.extract import _Features, _Pairs, _pieces
 from bench.status import SampleStatus, ViewStatus
 
 PART = SimpleNamespace(options=SimpleNamespace(batch=4))
@@ -53,6 +54,45 @@ class Broken(Brightness):
 def images(count):
     rows = pd.DataFrame({"row": range(count), "item": "a", "subject": "a", "index": -1})
     return rows, [Crop(np.full((2, 2, 3), k + 1, np.uint8)) for k in range(count)]
+
+
+def _features(network, extractor, rows, crops, read, size=None):
+    """Return the feature table of crops that come in pieces of a size; None: at once."""
+    found = _Features(network, extractor, rows, read)
+    for start in range(0, len(rows), size or len(rows)):
+        piece = slice(start, start + (size or len(rows)))
+        found.read(piece, crops[piece])
+    return found.table()
+
+
+def _pairs(network, rows, crops, references, size=None):
+    found = _Pairs(network, rows, references)
+    for start in range(0, len(rows), size or len(rows)):
+        found.read(slice(0), crops[start : start + (size or len(rows))])
+    return found.table()
+
+
+def test_pieces_are_whole_batches_of_every_network(monkeypatch):
+    def spec(parser, **batches):
+        parts = {
+            name: SimpleNamespace(options=SimpleNamespace(**{"batch": n} if n else {})) for name, n in batches.items()
+        }
+        return SimpleNamespace(evaluator=SimpleNamespace(all_extractors=parts, parser=parser))
+
+    monkeypatch.setattr(extract, "IMAGES", 20)
+    parser = SimpleNamespace(options=SimpleNamespace(batch=3))
+    assert _pieces(spec(None, a=4, b=None), 45) == [slice(0, 20), slice(20, 40), slice(40, 60)]
+    assert _pieces(spec(parser, a=4, b=6), 25) == [slice(0, 12), slice(12, 24), slice(24, 36)]
+    assert _pieces(spec(parser, a=7, b=2), 50) == [slice(0, 42), slice(42, 84)]
+    assert _pieces(spec(None, a=4), 0) == [slice(0, 20)]
+
+
+def test_a_shard_in_pieces_is_the_shard_at_once():
+    rows, crops = images(23)
+    one, other, read = Brightness(), Brightness(), np.ones(23, bool)
+    whole, pieces = _features(one, PART, rows, crops, read), _features(other, PART, rows, crops, read, 8)
+    assert one.batches == other.batches
+    pd.testing.assert_frame_equal(whole, pieces)
 
 
 def test_only_images_to_be_read_are_shown_and_each_answer_lands_in_its_row():
@@ -125,8 +165,6 @@ class Letters:
 
 
 def test_the_prompts_of_a_shard_are_embedded_once_each():
-    from bench.stages import extract
-
     spec = SimpleNamespace(protocol=SimpleNamespace(texts={"neutral": "a", "hat": "a hat", "far": "from far away"}))
     table = extract._texts(Letters(), spec, pd.DataFrame({"prompt_id": ["hat", "neutral", "hat"]}))
     assert dict(zip(table["prompt_id"], table["feature"].map(list), strict=True)) == {"hat": [5], "neutral": [1]}
@@ -163,3 +201,13 @@ def test_pairs_of_an_item_and_with_its_reference_carry_what_the_masks_kept():
     }  # fmt: skip
     assert of.loc[(0, 1), ["foreground_i", "foreground_j"]].tolist() == [0.5, 0.7]
     assert of.loc[(2, -1), ["foreground_i", "foreground_j"]].tolist() == [0.01, 0.6]
+
+
+def test_items_that_are_cut_by_a_piece_are_compared_whole():
+    _, crops = images(7)
+    rows = pd.DataFrame({"row": range(7), "item": list("aaabbbc"), "subject": "A", "index": [0, 1, 2, 0, 1, 2, 0]})
+    references = {item: Crop(np.full((2, 2, 3), 50, np.uint8)) for item in "abc"}
+    whole = _pairs(Difference(), rows, crops, references)
+    assert len(whole) == 6 + 6 + 1
+    for size in (1, 2, 4):
+        pd.testing.assert_frame_equal(whole, _pairs(Difference(), rows, crops, references, size))

@@ -4,14 +4,19 @@ FD = |m_x - m_y|^2 + tr S_x + tr S_y - 2 tr sqrt(S_x S_y). The last trace is the
 X_c Y_c^T / sqrt((n-1)(m-1)), with X_c and Y_c the centred features: no matrix square root, no complex numbers, nothing
 added to a diagonal, and right also where the covariances are singular. Where both sets have more rows than columns, it
 is the sum of the square roots of the eigenvalues of L^T S_x L with S_y = L L^T.
+
+The sets are read once, in their order. Where they are large (`EXACT_FOLDS_UP_TO`), the trace of most folds is taken
+from an expansion at the whole (`_Expansion`). What that lacks is measured on `MEASURED_FOLDS` exact folds, and grows
+with the number of rows that a fold drops.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +28,26 @@ from bench.metrics.functional.cosine import blocks
 
 ALWAYS, NEVER = -1, -2
 """Codes of rows that are in every fold of the jackknife, and of rows that are not part of the set at all."""
+EXACT_FOLDS_UP_TO = 20_000
+"""Rows of both sets together up to which every fold is computed exactly; above, most are by an expansion."""
+EXACT_FOLDS_BELOW = 8
+"""Rows of the smaller set for each dimension below which every fold is computed exactly, whatever the size."""
+MEASURED_FOLDS = 2
+"""Folds at least that are computed exactly where the others are by an expansion."""
+_CURVED = 256
+"""Eigenvalues of which the expansion has the second order."""
+_PIECE = 1_024
+"""Rows of a group that are multiplied at once."""
+_SMALL_SHARE = 0.25
+"""Parts of both sides, added, above which leaving a group out is no small change: such folds are exact."""
+_NEAR_ZERO = 1e-13
+"""Eigenvalues of L^T S_x L below this part of the largest are rounding, and have no derivative."""
 _SVD_UP_TO, _SVD_FOLDS_UP_TO = 1_000, 64  # rows of the smaller set; beyond, a Gram matrix is faster and good to 1e-8
 _CROSS_UP_TO = 2**21  # entries of X Y^T, or 4 d^2 if that is more: beyond, d x d covariances are faster
 _SMALL = 512  # the exact form costs next to nothing for so few rows, whatever the dimension
 
 TraceSqrt = Callable[[int], float]
+_Computed = tuple[int, "_Totals"]
 
 
 def frechet_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
@@ -62,6 +82,8 @@ def frechet(x: NDArray[Any], y: NDArray[Any], groups_x: Rows, groups_y: Rows) ->
     small, large = (_side(rows, groups, moments=not crossed) for rows, groups in sets)
     n_groups = 1 + max((int(codes.max()) for codes in (groups_x, groups_y) if len(codes)), default=ALWAYS)
     trace_sqrt = _by_cross(small, large) if crossed else _by_covariance(small, large)
+    if not crossed and _expansion_pays(small.whole.count, large.whole.count, x.shape[1]):
+        trace_sqrt = _by_expansion(small, large, n_groups, trace_sqrt)
     with ThreadPoolExecutor(2) as pool:  # each fold is computed alone: threads change no digit
         replicates = list(pool.map(lambda group: _distance(small, large, group, trace_sqrt), range(n_groups)))
     return _distance(small, large, NEVER, trace_sqrt), np.array(replicates, dtype=np.float64)
@@ -129,26 +151,34 @@ class _Side:
 def _side(rows: NDArray[Any], groups: Rows, *, moments: bool) -> _Side:
     some, size = rows[np.flatnonzero(groups != NEVER)[:4096]], rows.shape[1]
     centre = some.mean(axis=0, dtype=np.float64) if len(some) else np.zeros(size)
-    parts, whole = {}, _Totals(0, np.zeros(size), 0.0, np.zeros(size * (size + 1) // 2 if moments else 0))
-    codes = [int(code) for code in np.unique(groups) if code != NEVER]
-
-    def totals(code: int) -> _Totals:
-        return _totals(_pieces(rows, groups, centre, code), size, moments=moments)
-
-    with ThreadPoolExecutor(2) as pool:
-        for code, part in zip(codes, pool.map(totals, codes), strict=True):
-            whole = whole.plus(part)
-            parts[code] = replace(part, moment=part.moment.astype(np.float32))
+    nothing = _Totals(0, np.zeros(size), 0.0, np.zeros(size * (size + 1) // 2 if moments else 0))
+    parts = {int(code): nothing for code in np.unique(groups) if code != NEVER}
+    for code, piece in _computed(partial(_totals, moments=moments), _pieces(rows, groups, centre)):
+        parts[code] = parts[code].plus(piece)
+    whole = nothing
+    for code, part in parts.items():
+        whole = whole.plus(part)
+        parts[code] = replace(part, moment=part.moment.astype(np.float32))
     return _Side(rows, groups, centre, parts, whole)
 
 
-def _totals(pieces: Iterator[Floats], size: int, *, moments: bool) -> _Totals:
-    count, total, squares, moment = 0, np.zeros(size), 0.0, np.zeros((size, size) if moments else (0, 0))
-    for piece in pieces:
-        count, total, squares = count + len(piece), total + piece.sum(axis=0), squares + float(np.vdot(piece, piece))
-        if moments:
-            moment += piece.T @ piece  # NumPy takes BLAS's dsyrk and, unlike SciPy, lets other threads run meanwhile
-    return _Totals(count, total, squares, moment[_lower(len(moment))])
+def _computed(function: Callable[[Floats], _Totals], pieces: Iterator[tuple[int, Floats]]) -> Iterator[_Computed]:
+    """Yield the group of each piece with the function of it, in order, from two threads that hold three pieces."""
+    with ThreadPoolExecutor(2) as pool:
+        ahead: deque[tuple[int, Future[_Totals]]] = deque()
+        for code, piece in pieces:
+            ahead.append((code, pool.submit(function, piece)))
+            if len(ahead) > 2:
+                first, future = ahead.popleft()
+                yield first, future.result()
+        for code, future in ahead:
+            yield code, future.result()
+
+
+def _totals(piece: Floats, *, moments: bool) -> _Totals:
+    # NumPy takes BLAS's dsyrk and, unlike SciPy, lets other threads run meanwhile.
+    moment = (piece.T @ piece)[_lower(piece.shape[1])] if moments else np.zeros(0)
+    return _Totals(len(piece), piece.sum(axis=0), float(np.vdot(piece, piece)), moment)
 
 
 @lru_cache(maxsize=1)
@@ -161,11 +191,19 @@ def _size(groups: Rows) -> int:
     return int((groups != NEVER).sum())
 
 
-def _pieces(rows: NDArray[Any], groups: Rows, centre: Floats, group: int) -> Iterator[Floats]:
-    """The rows of a group relative to the centre, in float64, two thousand at a time."""
-    index = np.flatnonzero(groups == group)
-    for part in blocks(len(index), 2048):
-        yield rows[index[part]] - centre
+def _pieces(rows: NDArray[Any], groups: Rows, centre: Floats) -> Iterator[tuple[int, Floats]]:
+    """Yield each group's rows relative to the centre, in float64, `_PIECE` at a time, in one pass over all rows."""
+    waiting: dict[int, list[NDArray[Any]]] = defaultdict(list)
+    for part in blocks(len(groups), _PIECE):
+        block, codes = rows[part], groups[part]
+        for code in np.unique(codes[codes != NEVER]).tolist():
+            waiting[code].append(block[codes == code])
+            if sum(map(len, waiting[code])) >= _PIECE:
+                several = np.concatenate(waiting.pop(code))
+                waiting[code].append(several[_PIECE:])
+                yield code, several[:_PIECE] - centre
+    for code, left in sorted(waiting.items()):
+        yield code, np.concatenate(left) - centre
 
 
 def _distance(small: _Side, large: _Side, group: int, trace_sqrt: TraceSqrt) -> float:
@@ -178,6 +216,10 @@ def _distance(small: _Side, large: _Side, group: int, trace_sqrt: TraceSqrt) -> 
 
 def _cross_pays(small: int, large: int, dimension: int) -> bool:
     return small <= max(dimension, _SMALL) and small * large <= max(4 * dimension**2, _CROSS_UP_TO)
+
+
+def _expansion_pays(small: int, large: int, dimension: int) -> bool:
+    return small + large > EXACT_FOLDS_UP_TO and small >= EXACT_FOLDS_BELOW * dimension
 
 
 def _by_cross(small: _Side, large: _Side) -> TraceSqrt:
@@ -211,6 +253,82 @@ def _by_covariance(small: _Side, large: _Side) -> TraceSqrt:
         return _sqrt_sum(dsygst(inner.T, root.T, itype=2, lower=0, overwrite_a=1)[0].T)
 
     return trace_sqrt
+
+
+def _by_expansion(small: _Side, large: _Side, n_groups: int, exact: TraceSqrt) -> TraceSqrt:
+    """tr sqrt(S_x S_y) of a fold by its expansion at the whole, and by what that lacks in the folds that drop most."""
+    sides, whole = (small, large), [np.tril(side.whole.covariance()) for side in (small, large)]
+    share = {group: _share(small, group) + _share(large, group) for group in range(n_groups)}
+    largest = sorted(share, key=lambda group: -share[group])
+    known = largest[: max(MEASURED_FOLDS, sum(part > _SMALL_SHARE for part in share.values()))]
+    with ThreadPoolExecutor(2) as pool:
+        expansion = pool.submit(_expansion, *whole)
+        traces = dict(zip([NEVER, *known], pool.map(exact, [NEVER, *known]), strict=True))
+
+    def expanded(group: int) -> float:
+        changes = [np.tril(side.fold(group).covariance()) - matrix for side, matrix in zip(sides, whole, strict=True)]
+        return traces[NEVER] + expansion.result().change(*changes)
+
+    measured = known[-MEASURED_FOLDS:]
+    rest = sum(traces[group] - expanded(group) for group in measured) / sum(share[group] for group in measured)
+
+    def trace_sqrt(group: int) -> float:
+        return traces[group] if group in traces else expanded(group) + rest * share[group]
+
+    return trace_sqrt
+
+
+@dataclass(frozen=True, eq=False)
+class _Expansion:
+    """tr sqrt(S_x S_y) near a pair of covariances.
+
+    With A^T S_x A = B^T S_y B = diag(root), where B^T A = 1: the change is (tr A^T dS_x A + tr B^T dS_y B) / 2, less
+    the sum over i, j of (A^T dS_x A - B^T dS_y B)_ij^2 / (root_i + root_j) / 4.
+
+    Attributes:
+        root: (k,) the largest eigenvalues of sqrt(S_x S_y).
+        axes: (d, k) the columns of A and of B that belong to them.
+        slopes: (d, d) A A^T and B B^T, below the diagonal doubled, above it 0.
+    """
+
+    root: Floats
+    axes: tuple[Floats, Floats]
+    slopes: tuple[Floats, Floats]
+
+    def change(self, *changes: Floats) -> float:
+        """Return the change of the trace, of the second order what concerns the largest eigenvalues.
+
+        Args:
+            changes: (d, d) dS_x and dS_y, of which the lower triangle is read and the rest is 0.
+        """
+        first = sum(float(np.vdot(slope, change)) for slope, change in zip(self.slopes, changes, strict=True)) / 2
+        of_x, of_y = (_congruent(axes, change) for axes, change in zip(self.axes, changes, strict=True))
+        return first - float((np.square(of_x - of_y) / np.add.outer(self.root, self.root)).sum()) / 4
+
+
+def _expansion(x: Floats, y: Floats) -> _Expansion:
+    """Return the expansion at two covariances, of which the lower triangles are read and the rest is 0."""
+    root = _lower_root(y)
+    values, vectors = np.linalg.eigh(dsygst(x.T, root.T, itype=2, lower=0)[0].T)
+    some = values > _NEAR_ZERO * values[-1]
+    values, axes = values[some], root @ vectors[:, some]
+    a = axes / values**0.25
+    b = (x @ axes + np.tril(x, -1).T @ axes) / values**0.75
+    slopes = [2 * np.tril(one @ one.T) for one in (a, b)]
+    for slope in slopes:
+        slope[np.diag_indices_from(slope)] /= 2
+    return _Expansion(np.sqrt(values[-_CURVED:]), (a[:, -_CURVED:], b[:, -_CURVED:]), (slopes[0], slopes[1]))
+
+
+def _congruent(axes: Floats, change: Floats) -> Floats:
+    """Return A^T S A of a symmetric S, of which the lower triangle is given and the rest is 0."""
+    half = axes.T @ ((change - np.diag(np.diag(change) / 2)) @ axes)
+    return half + half.T
+
+
+def _share(side: _Side, group: int) -> float:
+    """Return the number of rows that a fold leaves out, over the number of all rows of the side."""
+    return side.parts[group].count / side.whole.count if group in side.parts else 0.0
 
 
 def _lower_root(covariance: Floats) -> Floats:

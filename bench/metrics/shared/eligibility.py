@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.metrics.functional.arrays import Mask, Rows
+from bench.metrics.functional.cosine import blocks
 from bench.metrics.protocol import Evaluation, Features
 from bench.status import SampleStatus
 
@@ -23,8 +24,11 @@ def finite(matrix: NDArray[Any]) -> Mask:
     >>> finite(np.array([[1.0, 2.0], [np.nan, 0.0], [np.inf, -np.inf]]))
     array([ True, False, False])
     """
+    found = np.empty(len(matrix), dtype=bool)
     with np.errstate(invalid="ignore"):
-        return np.isfinite(matrix.sum(axis=1, dtype=np.float64))
+        for part in blocks(len(matrix)):
+            found[part] = np.isfinite(matrix[part].sum(axis=1, dtype=np.float64))
+    return found
 
 
 def nonzero(matrix: NDArray[Any]) -> Mask:
@@ -33,7 +37,11 @@ def nonzero(matrix: NDArray[Any]) -> Mask:
     >>> nonzero(np.array([[1.0, 2.0], [0.0, 0.0], [np.nan, 1.0]]))
     array([ True, False, False])
     """
-    return finite(matrix) & matrix.any(axis=1)
+    found = np.empty(len(matrix), dtype=bool)
+    for part in blocks(len(matrix)):
+        rows = matrix[part]
+        found[part] = finite(rows) & rows.any(axis=1)
+    return found
 
 
 def has_feature(matrix: NDArray[Any]) -> Mask:

@@ -1,0 +1,153 @@
+"""The features of many images: held in memory where they are few, else read from their shards where they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.store import ShardTable, read_arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+HELD = 10**9
+"""Bytes of one run's features that the score stage holds in memory; what does not fit is read where it is needed."""
+_SHARDS = 2
+"""Shards of a table that stay in memory: a reader that goes forwards and steps back a little reads each one once."""
+
+
+def vectors(column: pa.ChunkedArray, width: int = 0) -> NDArray[np.float32]:
+    """Return (n, d) float32 rows of a column of vectors or of numbers; a row without one is NaN.
+
+    Args:
+        column: of lists of d numbers each, or of numbers, where d is 1.
+        width: d, where no row has a vector; 1 if it is not known.
+
+    >>> import pyarrow as pa
+    >>> vectors(pa.chunked_array([[[1.0, 2.0], None]])).tolist()
+    [[1.0, 2.0], [nan, nan]]
+    """
+    import pyarrow as pa
+
+    values = column.combine_chunks()
+    some = np.asarray(values.is_valid())
+    flat = values.drop_null()
+    numbers = (flat.flatten() if pa.types.is_nested(flat.type) else flat).cast(pa.float32()).to_numpy(False)
+    rows = numbers.reshape(int(some.sum()), -1) if some.any() else np.empty((0, width or 1), np.float32)
+    if some.all():
+        return cast(NDArray[np.float32], rows)
+    out = np.full((len(some), rows.shape[1]), np.nan, np.float32)
+    out[some] = rows
+    return out
+
+
+@dataclass(frozen=True)
+class FeatureColumn:
+    """One column of a feature table.
+
+    Attributes:
+        table: in shards.
+        name: of the column; a table that does not have it has no feature of any image.
+    """
+
+    table: ShardTable
+    name: str
+
+    def exists(self, shards: int) -> bool:
+        """Return whether some shard has the column: one of which no image was read lacks it."""
+        import pyarrow.parquet as pq
+
+        return any(self.name in pq.read_schema(self.table.path(number)).names for number in range(shards))
+
+    def shard(self, number: int, width: int = 0) -> NDArray[np.float32]:
+        """Return (n, d) rows of one shard; NaN where an image has no feature."""
+        found = read_arrow(self.table.path(number), [self.name])
+        if self.name not in found.column_names:
+            rows = read_arrow(self.table.path(number), ["row"]).num_rows
+            return np.full((rows, width or 1), np.nan, np.float32)
+        return vectors(found[self.name], width)
+
+    def width(self, shards: int) -> int:
+        """Return d; 1 where no image has a feature."""
+        for number in range(shards):
+            rows = self.shard(number)
+            if rows.shape[1] > 1 or np.isfinite(rows).any():
+                return int(rows.shape[1])
+        return 1
+
+
+class Stored:
+    """An array (n, d) of float32 in the shards of a table.
+
+    It is used as an array. An index by rows reads their shards alone; whatever else is asked of it reads it whole.
+    """
+
+    ndim = 2
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, column: FeatureColumn, bounds: Sequence[int], width: int) -> None:
+        """Keep where the rows are.
+
+        Args:
+            column: of a table in shards.
+            bounds: the row at which each shard begins, and the number of all rows.
+            width: d.
+        """
+        self.shape = (bounds[-1], width)
+        self._bounds = np.asarray(bounds)
+        self._shard = lru_cache(maxsize=_SHARDS)(lambda number: column.shard(number, width))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, tuple):
+            return np.asarray(self)[key]
+        if isinstance(key, (int, np.integer)):
+            return self[np.array([key])][0]
+        if isinstance(key, slice):
+            return self._rows(np.arange(*key.indices(len(self))))
+        places = np.asarray(key)
+        rows = np.flatnonzero(places) if places.dtype == bool else places
+        return self._rows(np.where(rows < 0, rows + len(self), rows))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        rows = self._rows(np.arange(len(self)))
+        return rows if dtype is None else rows.astype(dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached for what is not defined here: methods and properties of arrays.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(np.asarray(self), name)
+
+    def _rows(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        out = np.empty((len(rows), self.shape[1]), np.float32)
+        shards = np.searchsorted(self._bounds, rows, side="right") - 1
+        for number in np.unique(shards).tolist():
+            mine = shards == number
+            out[mine] = self._shard(number)[rows[mine] - self._bounds[number]]
+        return out
+
+
+def feature_columns(
+    columns: Sequence[FeatureColumn], bounds: Sequence[int], widths: Sequence[int]
+) -> Iterator[NDArray[np.float32]]:
+    """Yield each column as an array: in memory, the narrowest first, up to `HELD` bytes together; the others `Stored`.
+
+    Args:
+        columns: of one list of images.
+        bounds: the row at which each shard begins, and the number of all rows.
+        widths: numbers in a feature of each.
+    """
+    sizes = 4 * bounds[-1] * np.asarray(widths)
+    narrow = np.argsort(sizes, kind="stable")
+    held = set(narrow[np.cumsum(sizes[narrow]) <= HELD].tolist())
+    for place, (column, width) in enumerate(zip(columns, widths, strict=True)):
+        stored = Stored(column, bounds, width)
+        yield np.asarray(stored) if place in held else cast(NDArray[np.float32], stored)
