@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint mutants kills fuzz clean
+.PHONY: demo test lint mutants kills fuzz extras clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -34,6 +34,11 @@ kills: $(VENV)/.installed
 # 10,000 changed files for each reader of foreign files.
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m tests.fuzz
+
+# Installs the wheel with each extra into an empty environment and uses it there (docs/howto/install.md).
+extras: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m tests.release.extras
 
 clean:
 	rm -rf $(VENV) runs
