@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint renderer exhaustive mutants kills damage fuzz clean
+.PHONY: demo test lint renderer exhaustive extras mutants kills damage fuzz clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -49,6 +49,11 @@ damage: $(VENV)/.installed
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m tests.fuzz
 	IDBENCH_EXAMPLES=1000 $(BIN)/python -m pytest tests/properties
+
+# Installs the wheel with each extra into an empty environment and uses it there (docs/howto/install.md).
+extras: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m tests.release.extras
 
 clean:
 	rm -rf $(VENV) runs

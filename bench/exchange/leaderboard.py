@@ -26,7 +26,7 @@ from bench.report.cells import COUNTS, MARKED, column_cells, counts
 from bench.report.differences import differences
 from bench.report.frames import MUST_AGREE, SIMILARITY, Run, headline, of_number
 from bench.report.model import Cell, Column, Mark, Table
-from bench.report.numbers import better, headlines, tiles, words
+from bench.report.numbers import better, headlines, label, reads_recognisers, tiles
 from bench.report.page.facts import flat
 from bench.report.page.render import Facts, Notice, Page, render
 from bench.store import write_atomic
@@ -110,10 +110,18 @@ class Group:
 
     @cached_property
     def numbers(self) -> list[Number]:
-        """The numbers that the tables show: those that metrics declare as headline or tile, where one has a value."""
+        """The numbers that the tables show: those that metrics declare as headline or tile, where one has a value.
+
+        Those of the headline recogniser come first, those of other recognisers last.
+        """
         scores = self.entries[0].bundle.scores
         shown = dict.fromkeys([*headlines(scores), *tiles(scores)])
-        return [number for number in shown if any(_has(entry, number) for entry in self.entries)]
+        return sorted((one for one in shown if any(_has(entry, one) for entry in self.entries)), key=self._place)
+
+    def _place(self, number: Number) -> int:
+        if not reads_recognisers(number) or not number.variant:
+            return 1
+        return 0 if number.variant == self.headline else 2
 
     def is_recomputed(self, number: Number) -> bool:
         """Return whether every entry's value follows from its rows: only such a number is ranked."""
@@ -266,8 +274,11 @@ def _notices(groups: Sequence[Group]) -> list[Notice]:
     found = [Notice("Checked:", checked)]
     if len(groups) > 1:
         found.append(Notice("Separate tables:", "numbers of different groups must not be compared."))
+    warned: dict[str, list[str]] = {}
     for entry in (entry for group in groups for entry in group.entries):
-        found += [Notice(f"{entry.label} warns:", warning) for warning in entry.bundle.record.warnings]
+        for warning in entry.bundle.record.warnings:
+            warned.setdefault(warning, []).append(entry.label)
+    found += [Notice(f"Warning of {', '.join(labels)}:", warning) for warning, labels in warned.items()]
     if any(group.disputed for group in groups):
         text = "bundles claim the same list, but disagree about its references or thresholds. At least one is wrong."
         found.append(Notice("Disputed:", text, alarm=True))
@@ -312,11 +323,17 @@ def _remarks(group: Group) -> list[str]:
 
 
 def _column(group: Group, number: Number) -> Column:
-    note = "headline" if number[:2] == (SIMILARITY, group.headline) else _dependence(group, number.variant)
-    note = notes(note, _untested(group, number) if group.is_recomputed(number) else "")
-    title = ", ".join(filter(None, (number.variant, words(number))))
+    note = _untested(group, number) if group.is_recomputed(number) else ""
     scores = group.entries[0].bundle.scores
-    return Column(title, declared.title(number.metric), note, better(scores, number))
+    if reads_recognisers(number) and number.variant:
+        return Column(label(number), _judged(group, number.variant), note, better(scores, number))
+    return Column(label(number) + (f" ({number.variant})" if number.variant else ""), "", note, better(scores, number))
+
+
+def _judged(group: Group, recogniser: str) -> str:
+    """Return a recogniser with what a reader must know of it."""
+    note = "headline" if recogniser == group.headline else _dependence(group, recogniser)
+    return f"{recogniser} ({note})" if note else recogniser
 
 
 def _untested(group: Group, number: Number) -> str:

@@ -159,7 +159,7 @@ METRIC = Metric(
     source="ISO/IEC 19795-1; intervals: Fogliato, Patil, Perona, IJCV 2024",
     needs=("recognition",),
     statistics=(
-        Statistic("fnmr", "FNMR", headline=True, tile=True),
+        Statistic("fnmr", "missed (FNMR)", headline=True, tile=True),
         Statistic("threshold", range=(-1.0, 1.0 + 1e-9), of_references=True),
         Statistic("achieved_fmr", "achieved FMR"),
     ),

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from bench.csvs import csv_for_people
 from bench.metrics.protocol import Number
 from bench.report.compare import Comparison
-from bench.report.frames import SIMILARITY, Run, item_means, of_number
+from bench.report.frames import SIMILARITY, Run, headline, item_means, of_number
 from bench.report.model import Kind, Written
-from bench.report.numbers import Better, better, label, main_numbers, reads_recognisers
+from bench.report.numbers import Better, better, label, main_numbers, reads_recognisers, relation_note
 from bench.report.plotted import front, item_pairs, points, similarities
 from bench.report.ranking import ALPHA
 from bench.report.tables import short
@@ -377,11 +377,15 @@ def of_comparison(comparison: Comparison) -> Iterator[Drawing]:
 
 
 def of_similarity(runs: Mapping[str, Run]) -> Iterator[Drawing]:
-    """Yield the distributions of ID similarity under every recogniser by which a sample has one."""
-    for recogniser in next(iter(runs.values())).recognisers:
+    """Yield the distributions of ID similarity under every recogniser by which a sample has one, the judge's first."""
+    chief = headline([*runs.values()])
+    scores = pd.concat([run.scores.assign(run=name) for name, run in runs.items()])
+    for recogniser in sorted(next(iter(runs.values())).recognisers, key=lambda one: one != chief):
         data = similarities(runs, recogniser)
         if len(data):
-            yield Drawing(SIMILARITIES, (recogniser,), recogniser, similarity(runs, recogniser), data)
+            note = relation_note(scores, recogniser, chief)
+            told = f"{recogniser} ({note})" if note else recogniser
+            yield Drawing(SIMILARITIES, (recogniser,), told, similarity(runs, recogniser), data)
 
 
 def _tradeoff(comparison: Comparison, recogniser: str, number: Number) -> Drawing:

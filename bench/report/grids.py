@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.report.figures import GREY, Drawing
-from bench.report.frames import SIMILARITY, Run, item_means, sample_column
+from bench.report.frames import SIMILARITY, Run, headline, item_means, sample_column
 from bench.report.model import Kind
 from bench.report.tables import plain, short
 from bench.report.thumbnails import thumbnail
@@ -144,8 +144,8 @@ def _why(run: Run, row: pd.Series) -> Tile:
 
 
 def drawings(run: Run) -> Iterator[Drawing]:
-    """Yield the grid of a run (by its first recogniser) and the pages of its failures."""
-    for recogniser in run.recognisers[:1]:
+    """Yield the grid of a run (by the independent judge, else its first recogniser) and the pages of its failures."""
+    for recogniser in [one for one in (headline([run]), *run.recognisers) if one][:1]:
         groups = spread(run, recogniser)
         if groups:
             yield Drawing(GRID, (), f"by {recogniser}", grid(run, recogniser, groups))

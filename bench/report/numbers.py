@@ -30,11 +30,11 @@ def words(number: Number) -> str:
     """Return what a reader calls a number of a metric.
 
     >>> words(Number("verification", "judge", "fnmr", "1e-3"))
-    'FNMR at FMR 1e-3'
+    'missed (FNMR) at 0.1 % false matches'
     >>> words(Number("lpips_diversity", "lpips", "mean_items", "1e-2", "verified judge", "gender", "f"))
-    'mean, verified judge at FMR 1e-2, gender f'
+    'mean, verified judge at 1 % false matches, gender f'
     """
-    level = f" at FMR {number.level}" if number.level else ""
+    level = f" at {100 * float(number.level):g} % false matches" if number.level else ""
     of_subset = f", {number.subset}" if number.subset else ""
     of_group = f", {number.group} {number.member}" if number.group else ""
     return f"{declared.statistic(number).words}{of_subset}{level}{of_group}"

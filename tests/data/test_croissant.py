@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from bench.cli.data import main
@@ -55,6 +57,10 @@ def test_the_official_reader_takes_it_and_reads_the_rows(tmp_path, table, kind):
     rows = list(dataset.records("photos"))
     assert len(rows) == {"list": 2, "world": 4}[kind]
     assert rows[0]["photos/role"] == b"reference"
+    written = pd.read_csv(table)
+    for name in written.select_dtypes("number"):
+        read = np.array([row[f"photos/{name}"] for row in rows], float)
+        np.testing.assert_allclose(read, written[name].to_numpy(float), rtol=1e-6)
     assert dataset.metadata.personal_sensitive_information
 
 

@@ -21,12 +21,10 @@ from bench.exchange.public import public, public_spec
 from bench.exchange.schema import MANIFEST
 from bench.exchange.verify import verify
 from bench.hashing import sha256_bytes
-from bench.metrics import declared
 from bench.metrics.protocol import Number
-from bench.report.cells import MARKED
+from bench.report.cells import COUNTS, MARKED
 from bench.report.compare import compare
 from bench.report.frames import load_run
-from bench.report.numbers import words
 from bench.report.page.render import render
 from bench.report.ranking import ranking
 from bench.testing.world import evaluation
@@ -145,7 +143,10 @@ def test_what_a_run_warns_of_travels_without_names_and_places(tmp_path):
     assert found.record.warnings == [said]
     assert said.replace("<", "&lt;").replace(">", "&gt;") in files["index.html"].decode()
     entries, _ = collect([tmp_path / "a.zip"])
-    assert [n.text for n in page(grouped(entries), []).notices if n.title.endswith(" warns:")] == [said]
+    twice = grouped([*entries, *entries])
+    warned = [notice for notice in page(twice, []).notices if notice.title.startswith("Warning of ")]
+    assert [notice.text for notice in warned] == [said]
+    assert warned[0].title == f"Warning of {entries[0].label}, {entries[0].label}:"
 
 
 def test_a_bundle_from_before_warnings_is_still_one(tmp_path, files):
@@ -596,22 +597,20 @@ def test_a_leaderboard_groups_orders_and_refuses(collected):
         ["other"], ["strong", "weak", "copy"],
     ]  # fmt: skip
     assert all(group.headline == "adaface" for group in groups)
+    assert [group.numbers[0] for group in groups] == [Number("id_similarity", "adaface", "mean_detected")] * 2
     shown = page(groups, refused)
     assert sorted(len(table.rows) for table in shown.tables) == [1, 1, 1, 3, 3]
     assert shown.tables[-1].rows[0][0].text == "forged.zip"
 
 
 def of_three(place):
-    """The tables of the group of three, and their cells by heading and method."""
+    """The tables of the group of three, and their cells by number and method."""
     group = next(group for group in grouped(collect(sources([place]))[0]) if len(group.entries) == 3)
     names = [entry.method for entry in group.entries]
     tables = group_tables(group)
-    cells = {}
-    for table in tables:
-        heads = [(column.group, column.title) for column in table.columns]
-        columns = zip(heads, zip(*table.rows, strict=True), strict=True)
-        cells |= {head: dict(zip(names, column, strict=True)) for head, column in columns}
-    return group, tables, cells
+    numbers = sorted(group.numbers, key=lambda number: not group.is_recomputed(number))
+    columns = [column for table in tables for column in list(zip(*table.rows, strict=True))[len(COUNTS) :]]
+    return group, tables, {n: dict(zip(names, column, strict=True)) for n, column in zip(numbers, columns, strict=True)}
 
 
 def test_the_leaderboard_marks_as_compare_does_what_it_can_compute_again(shelf, work):
@@ -619,14 +618,17 @@ def test_the_leaderboard_marks_as_compare_does_what_it_can_compute_again(shelf, 
     group, tables, cells = of_three(shelf)
     marked = set()
     for number in group.numbers:
-        column = cells[declared.title(number.metric), ", ".join(filter(None, (number.variant, words(number))))]
+        column = cells[number]
         marks = {name: cell.mark for name, cell in column.items() if cell.mark}
         expected = ranking(compared, number).marks if group.is_recomputed(number) else {}
         assert marks == expected, number
         marked |= {number.metric} if marks else set()
     assert "id_similarity" in marked
     assert "fid" not in marked
-    assert [c.group for c in tables[1].columns if c.group != "samples"][1:] == ["FID"]
+    assert [column.title for column in tables[1].columns[len(COUNTS) :]] == ["FID (inception)"]
+    assert list(dict.fromkeys(column.group for column in tables[0].columns)) == [
+        "", "samples", "adaface (headline)", "arcface (circular for strong, weak, copy)",
+    ]  # fmt: skip
     assert MARKED in tables[0].notes
     assert 'class="best"' in render(page(grouped(collect(sources([shelf]))[0]), [])).decode()
 

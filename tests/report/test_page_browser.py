@@ -288,7 +288,12 @@ def wide(methods):
     names = [f"method_with_a_name_{k}" for k in range(methods)]
     cells = [Cell(value=-0.123, low=-0.456, high=0.789, note="why") for _ in names]
     columns = [Column("number", numeric=False), *(Column(name, note="control, not ranked") for name in names)]
-    return Table("wide", columns, [[Cell("verification, FNMR at FMR 1e-1"), *cells]] * 3, headings={0: "By a judge"})
+    return Table(
+        "wide",
+        columns,
+        [[Cell("verification, missed (FNMR) at 10 % false matches"), *cells]] * 3,
+        headings={0: "By a judge"},
+    )
 
 
 @pytest.mark.parametrize("methods", [4, 12])

@@ -80,7 +80,7 @@ def test_the_overview_has_the_judge_on_top_and_folds_what_nothing_has(four):
     assert "FID (inception) ↓" in names
     assert not any(all(cell.is_absent for cell in row[1:]) for row in found.table.rows)
     missing = dict(found.missing)
-    assert "10000 are needed" in missing["verification, FNMR at FMR 1e-3 (adaface)"]
+    assert "10000 are needed" in missing["verification, missed (FNMR) at 0.1 % false matches (adaface)"]
 
 
 def test_the_overview_has_marks_and_counts(four, half):
@@ -97,7 +97,7 @@ def test_a_file_says_below_its_table_what_nothing_has(four):
     noted = found.noted.notes
     assert noted[: len(found.table.notes)] == found.table.notes
     assert len([line for line in noted if line.startswith("not measured: ")]) == 2
-    assert "(adaface); verification, FNMR at FMR 1e-3 (arcface) (276 pairs" in noted[-2]
+    assert "(adaface); verification, missed (FNMR) at 0.1 % false matches (arcface) (276 pairs" in noted[-2]
 
 
 def test_few_numbers_of_many_methods_keep_methods_as_rows_on_a_page(four, tmp_path):
@@ -159,11 +159,13 @@ def test_of_a_run_that_lost_everything_there_is_a_sentence_and_no_figure(four):
 
 
 def test_the_data_of_a_figure_lie_next_to_it(four, tmp_path):
-    drawing = next(figures.of_similarity(four.runs))
+    drawing, circular = figures.of_similarity(four.runs)
+    assert drawing.variant == "adaface (headline: independent of all methods)"
+    assert circular.variant == "arcface (circular for arc2face)"
     written = figures.write(drawing, tmp_path)
     frame = pd.read_csv(tmp_path / written.csv)
     assert len(frame) == 480
-    mean = four.runs["photomaker"].samples["id_similarity[arcface]"].mean()
+    mean = four.runs["photomaker"].samples["id_similarity[adaface]"].mean()
     np.testing.assert_allclose(frame.loc[frame["method"] == "photomaker", "similarity"].mean(), mean)
     figures.clear(tmp_path, (drawing.kind,))
     assert list(tmp_path.iterdir()) == []

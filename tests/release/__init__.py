@@ -1,0 +1,1 @@
+"""What is checked by hand before a release."""
