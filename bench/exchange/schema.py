@@ -46,6 +46,8 @@ MAX_JSON_DEPTH = 20
 MAX_FILE_BYTES = 2**27
 MAX_BYTES = 2**29
 """Of all files together, unpacked."""
+MAX_CELLS = 2**25
+"""Of a table; the full AgeDB run of the paper has fewer than a million."""
 MAX_NUMBER = 1e100
 """Up to this size sums of squares stay finite."""
 
