@@ -15,7 +15,6 @@ def made():
     ("kind", "damage", "found"),
     [
         ("record", flip, "named"),
-        ("record of scores", flip, "named"),
         ("vectors of conditions", swap, "named"),
         ("images of conditions", flip, "named"),
     ],
