@@ -16,6 +16,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "averaging": "bench.conditions.averaging:Averaging",
         "components": "bench.conditions.components:Components",
         "default": "bench.conditions.default:Default",
+        "identities": "bench.conditions.identities:OfIdentities",
         "interpolation": "bench.conditions.interpolation:Interpolation",
         "table": "bench.conditions.table:Table",
     },
@@ -46,6 +47,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "datasets": {
         "agedb": "bench.data.agedb:AgeDB",
         "folder": "bench.data.folder:Folder",
+        "identities": "bench.data.identities:SampledPeople",
         "london": "bench.data.london:London",
         "mini": "bench.data.mini:Mini",
         "synth500": "bench.data.synth500:Synth500",

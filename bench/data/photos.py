@@ -9,9 +9,11 @@ One row per photo, in the list's order, with the columns
              "target" (another photo of the person, which no method sees)
     image    place below the root, with "/"
     path     the same as an absolute path, links followed; recorded only; "" where the photo must not be read
-    sha256   of the file's bytes; "" where the photo does not take part (missing or refused)
+    sha256   of the file's bytes; "" where the photo does not take part (missing or refused); of the vector where
+             the person has no photo
     width, height   pixels as read (upright); 0 where unknown
-    status   "ok", "undecodable" (not an image), "refused" (must not be used) or "missing"
+    status   "ok", "undecodable" (not an image), "refused" (must not be used), "missing", or "absent" (the item is a
+             sampled person, who has no photo)
     reason   why the status is not ok; "" where it is
     key      a file name for the item, unique whatever the case; "" for other photos
 
@@ -47,6 +49,7 @@ class PhotoStatus(StrEnum):
     UNDECODABLE = "undecodable"
     REFUSED = "refused"
     MISSING = "missing"
+    ABSENT = "absent"
 
 
 ROLES = ("reference", "further", "target")

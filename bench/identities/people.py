@@ -95,6 +95,15 @@ def _write(path: Path, array: NDArray[Any]) -> None:
     write_atomic(path, sink.getvalue())
 
 
+def person_name(number: int) -> str:
+    """Return the name of a sampled person, which is an item of the dataset `identities`.
+
+    >>> person_name(12)
+    '00000012'
+    """
+    return f"{number:08d}"
+
+
 class Identities:
     """People who were sampled.
 

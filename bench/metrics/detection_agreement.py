@@ -11,9 +11,10 @@ import pandas as pd
 from bench.faces.search import AGREE, SAME
 from bench.metrics.functional.arrays import Mask
 from bench.metrics.protocol import Evaluation, Metric, Number, Pairing, Result, Score, Statistic
-from bench.metrics.shared.eligibility import eligibility_of, subjects, usable_references
+from bench.metrics.shared.eligibility import eligibility_of, subjects
 from bench.metrics.shared.scores import absent, mean_score, with_interval
 from bench.statistics import clustered_rate
+from bench.status import SampleStatus
 
 NAME = "detection_agreement"
 TILTED = 45.0
@@ -49,7 +50,7 @@ def compute(evaluation: Evaluation) -> Result:
     """
     eligibility = eligibility_of(evaluation)
     samples = evaluation.samples[eligibility.valid]
-    references = evaluation.references[usable_references(evaluation)]
+    references = evaluation.references[evaluation.references["status"] == SampleStatus.OK]
     if not all(column in frame for frame in (samples, references) for column in COLUMNS):
         return Result((absent(Number(NAME, "", "rate"), "the run does not say how its faces were found"),))
     counts = eligibility.counts()

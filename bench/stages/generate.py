@@ -16,6 +16,7 @@ from baselines.protocol import Collection, Method, Output, Reference, Request
 from bench import registry
 from bench.conditions.cells import ConditionFiles
 from bench.conditions.kinds import ConditionKind
+from bench.data.photos import PhotoStatus
 from bench.execution.engine import Stage
 from bench.execution.faults import is_machine_fault
 from bench.execution.work import Advance, Task, Work
@@ -181,6 +182,9 @@ class Asked:
     def fault(self, planned: Mapping[Any, Any]) -> str | None:
         """Return why a sample's photos cannot be used, its item's own or all that it names; None where they can."""
         own = self._rows[planned["item"]][0]
+        if self._is_absent[own]:
+            # The plan has checked that the condition holds all that the method needs.
+            return None
         if not self._has_face[own]:
             return self._reasons[own]
         return None if self._good(planned) else self._reasons[self._named(planned)[0]]
@@ -213,6 +217,7 @@ class Asked:
         job, images = self._job, self._job.photo_images()
         self._faces = read_faces(images, job.spec)
         self._has_face = (self._faces["status"] == SampleStatus.OK).to_numpy()
+        self._is_absent = (job.photos["status"] == PhotoStatus.ABSENT).to_numpy()
         self._reasons = self._faces["reason"].tolist()
         self._embeddings = {
             name: read_features(feature_table(images, job.spec, name), images.shards)

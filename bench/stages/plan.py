@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from baselines.protocol import FORMER_NEEDS, declared
 from bench import assets, registry
 from bench import spec as specs
+from bench.conditions.cells import is_given
 from bench.conditions.default import Default, DefaultOptions
 from bench.conditions.kinds import ConditionKind
 from bench.conditions.planned import Known, Planned, content_of, planned, read_planned, used
@@ -35,6 +36,13 @@ FIELDS = {"id": str, "content": str, "gallery": str, "shard_size": int, "spec": 
 """Fields of `run.json` that a run is resumed by, and their types."""
 PHOTO_ROWS = 64
 """Rows in a shard of a dataset's photos, which runs with other shard sizes share."""
+
+
+FOUND = {str(status): str(SampleStatus.UNDECODABLE) for status in PhotoStatus} | {
+    str(PhotoStatus.OK): str(SampleStatus.OK),
+    str(PhotoStatus.ABSENT): str(SampleStatus.UNAVAILABLE),
+}
+"""Status of a photo in its dataset's table -> what extraction begins with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +166,7 @@ class Job:
 
 def _image_list(photos: pd.DataFrame, folder: Path) -> ImageList:
     frame = photos.assign(row=range(len(photos)), index=-1)
-    frame["status"] = frame["status"].where(frame["status"] == PhotoStatus.OK, str(SampleStatus.UNDECODABLE))
+    frame["status"] = frame["status"].map(FOUND)
     return ImageList(folder, frame, (*range(0, len(frame), PHOTO_ROWS), len(frame)))
 
 
@@ -191,6 +199,7 @@ def plan(spec: RunSpec, embeddings: Embeddings) -> tuple[Job, Planned]:
     photos_folder = base / f"photos-{content[:8]}"
     rows, is_default = _samples(spec, items, photos, partial(embeddings, spec, _image_list(photos, photos_folder)))
     check_accepted(spec, used(rows.table))
+    check_without_photos(spec, photos, rows.table)
     needs = needs_of(spec)
     conditions = None if is_default else rows.content
     run = specs.run_id(spec, content, needs, conditions)
@@ -349,6 +358,29 @@ def check_accepted(spec: RunSpec, kinds: Sequence[ConditionKind]) -> None:
         raise UserError(
             f"conditions={spec.conditions.name} asks for {', '.join(refused)}, which method {spec.method.name} does "
             f"not accept with these options; it accepts: {takes}"
+        )
+
+
+def check_without_photos(spec: RunSpec, photos: pd.DataFrame, samples: pd.DataFrame) -> None:
+    """Check that items without a photo are drawn from vectors that the conditions give.
+
+    Raises:
+        UserError: the method needs more than embeddings, or a sample of such an item has none.
+    """
+    absent = set(photos.loc[photos["status"] == PhotoStatus.ABSENT, "item"])
+    if not absent:
+        return
+    needs = needs_of(spec)
+    if len(recognisers_needed(needs)) != len(needs):
+        raise UserError(
+            f"the items of dataset {spec.dataset.label} have no photo, and method {spec.method.name} needs one; "
+            "method=arc2face draws a face from an embedding alone"
+        )
+    rows = samples[samples["item"].isin(absent)]
+    given = rows.get(ConditionKind.EMBEDDING, pd.Series(None, index=rows.index, dtype=object))
+    if not all(map(is_given, given)):
+        raise UserError(
+            f"the items of dataset {spec.dataset.label} have no photo: conditions=identities gives each sample a vector"
         )
 
 

@@ -36,7 +36,13 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+OFTEN = ("arc2face", "pulid_flux")
+"""One UNet and one transformer; the other methods are run by `make exhaustive`."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.exhaustive) for name in METHODS]
+)
 def test_bf16(name, tmp_path):
     method = registry.get("methods", name)
     given = METHODS[name](tmp_path) | SMALL

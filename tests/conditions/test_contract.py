@@ -8,6 +8,7 @@ from bench import registry
 from bench.conditions.default import DefaultOptions
 from bench.errors import UserError
 from bench.identities import fitting
+from bench.identities.people import SampleOptions, sample
 from bench.testing import conditions_contract
 from bench.testing.conditions import EMBEDDING
 from bench.testing.images import PEOPLE
@@ -27,11 +28,18 @@ def fit(tmp_path_factory):
 
 
 @pytest.fixture
-def values(tmp_path, fit):
-    """Options of a source: `table` reads a file with a row for each item, `components` a fit."""
+def values(tmp_path, fit, monkeypatch):
+    """Options of a source: `table` reads a file with a row for each item, `components` a fit, `identities` people."""
     rows = {"item": PEOPLE, "components": [3, 5, 8], "friend_item": PEOPLE[::-1], "note": ["a", "b", "c"]}
     pd.DataFrame(rows).to_csv(tmp_path / "table.csv", index=False)
-    return {"table": {"file": tmp_path / "table.csv"}, "components": {"fit": fit, "kept": (2, 512)}}
+    # The contract's items have names of their own.
+    monkeypatch.setattr("bench.conditions.identities.person_name", lambda number: PEOPLE[number])
+    drawn = SampleOptions(groups=((len(PEOPLE), 2),), candidates=20, threshold=0.9)
+    return {
+        "table": {"file": tmp_path / "table.csv"},
+        "components": {"fit": fit, "kept": (2, 512)},
+        "identities": {"people": sample(fit, drawn, tmp_path / "people").folder},
+    }
 
 
 @pytest.mark.parametrize("promise", PROMISES)

@@ -96,6 +96,7 @@ def killed(world, case, out):
     process.wait()
 
 
+@pytest.mark.exhaustive
 def test_killed_and_resumed_in_other_shards_by_several_workers_in_another_order(world, tmp_path):
     calm = generated(world, "two prompts", tmp_path / "calm")
     killed(world, "two prompts", tmp_path / "killed")

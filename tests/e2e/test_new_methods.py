@@ -36,6 +36,10 @@ METHODS = {
     "flux_kontext": lambda root: edit("flux_kontext", tiny_edit.kontext(root), 3.5),
     "qwen_image_edit_plus": lambda root: edit("qwen_image_edit_plus", tiny_edit.qwen(root), 4.0),
 }
+ALIKE = ("infiniteyou_sim", "flux_kontext")
+"""Share all of their code with another of the list."""
+TO_A_REPORT = ("withanyone", "flux2_klein")
+"""Run to a report in the suite; `make exhaustive` runs all of them."""
 READ_SEVERAL = ("vec2face", "infiniteyou_aes", "infiniteyou_sim", "flux2_klein", "qwen_image_edit_plus")
 
 
@@ -61,18 +65,25 @@ def run(name, given, people, out, *more):
     return samples
 
 
-@pytest.fixture(scope="module", params=METHODS)
+def often(names):
+    """All methods as parameters; those that are not among the names belong to `make exhaustive`."""
+    return [name if name in names else pytest.param(name, marks=pytest.mark.exhaustive) for name in METHODS]
+
+
+@pytest.fixture(scope="module")
 def method(request, tmp_path_factory):
     """(name, options of a tiny checkpoint)."""
     return request.param, METHODS[request.param](tmp_path_factory.mktemp("weights") / "root")
 
 
+@pytest.mark.parametrize("method", often(METHODS.keys() - {*ALIKE}), indirect=True)
 def test_contract(method):
     name, given = method
     for check in method_contract(registry.get("methods", name), given).values():
         check()
 
 
+@pytest.mark.parametrize("method", often(TO_A_REPORT), indirect=True)
 def test_run_to_a_report(method, people, tmp_path):
     name, given = method
     given = given | ({} if "model" in given else {"recogniser": "arcface"})

@@ -80,6 +80,7 @@ def test_the_stages_one_after_another_give_the_same_files_as_run(swept, tmp_path
             assert (folder / "report" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.exhaustive
 def test_shards_order_and_workers_change_nothing(swept, tmp_path):
     out, options = tmp_path / "runs", ("execution.shard_size=1", "execution.order=shuffled", "execution.workers=2")
     measured(*ON_PHOTOS, *options, "method=shuffle", f"out={out}")
@@ -145,6 +146,7 @@ def test_every_sample_has_one_row(swept):
     assert samples["status"].value_counts().to_dict() == {"unavailable": 13, "ok": 7}
 
 
+@pytest.mark.exhaustive
 def test_a_launcher_of_hydras_runs_a_job_elsewhere(swept, tmp_path):
     out = tmp_path / "runs"
     bench(

@@ -106,7 +106,14 @@ def test_recognisers_know_a_face_from_a_small_picture(held):
     assert (recognition.embed(WEIGHTS / "arcface.onnx", small, points) * large).sum(1).mean() > 0.7
 
 
-@pytest.mark.parametrize(("size", "recall", "error"), [(192, 0.985, 0.045), (256, 0.985, 0.04), (320, 0.97, 0.042)])
+@pytest.mark.parametrize(
+    ("size", "recall", "error"),
+    [
+        pytest.param(192, 0.985, 0.045, marks=pytest.mark.exhaustive),
+        (256, 0.985, 0.04),
+        pytest.param(320, 0.97, 0.042, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_the_detector_finds_faces_and_their_points(held, size, recall, error):
     quality = detector.measure(str(WEIGHTS / "detector.onnx"), held, size, 300)
     assert quality["recall"] >= recall

@@ -23,7 +23,7 @@ def test_buckets():
     np.testing.assert_array_equal(buckets(), case("cvlface_vit")["buckets"])
 
 
-@pytest.mark.parametrize("size", ["small", pytest.param("base", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", ["small", pytest.param("base", marks=pytest.mark.exhaustive)])
 def test_with_key_points(size, tmp_path):
     golden = case("cvlface_vit")
     network, crops, points = loaded(tmp_path, size, network=size), np.stack(images(golden)), golden["keypoints"] * 112

@@ -19,7 +19,7 @@ def saved(folder, name, content):
     return folder / name
 
 
-@pytest.fixture(scope="module", params=["iresnet50", "iresnet100"])
+@pytest.fixture(scope="module", params=["iresnet50", pytest.param("iresnet100", marks=pytest.mark.exhaustive)])
 def crfiqa(request, tmp_path_factory):
     golden, name = case("crfiqa"), request.param
     path = saved(tmp_path_factory.mktemp("crfiqa"), "backbone.pth", state(golden, name))
@@ -43,7 +43,10 @@ def test_crfiqa(crfiqa):
 
 
 @needs(FOLDER / "magface.npz")
-@pytest.mark.parametrize("prefix", ["state_dict.features.module.", "state_dict.module.features."])
+@pytest.mark.parametrize(
+    "prefix",
+    ["state_dict.features.module.", pytest.param("state_dict.module.features.", marks=pytest.mark.exhaustive)],
+)
 def test_magface(prefix, tmp_path):
     golden = case("magface")
     tensors = {f"{prefix}{key}": tensor for key, tensor in state(golden, "net", "features.module.").items()}

@@ -58,7 +58,7 @@ def test_input(golden, crops):
     np.testing.assert_allclose(entered[:, :, 100], golden["input224_row100"], atol=1e-6)
 
 
-@pytest.mark.parametrize("net", ["deploy", "train"])
+@pytest.mark.parametrize("net", ["deploy", pytest.param("train", marks=pytest.mark.exhaustive)])
 def test_repvgg(net, golden, crops, tmp_path):
     network = loaded(tmp_path, golden, net, "repvgg_b1g2")
     found = network.extract(crops)

@@ -126,9 +126,17 @@ def eligibility_of(
 
 
 def usable_references(evaluation: Evaluation, features: Features | None = None, usable: Test = finite) -> Mask:
-    """(n_items,) references with a face and, where `features` is given, with a usable feature."""
-    ok = (evaluation.references["status"] == SampleStatus.OK).to_numpy(dtype=bool)
+    """(n_items,) references with a face and, where `features` is given, with a usable feature.
+
+    A person without a photo is no failure of the reference: a metric that compares with nothing counts such an item.
+    """
+    ok = shown_or_absent(evaluation.references)
     return ok if features is None else ok & usable(features.references)
+
+
+def shown_or_absent(references: pd.DataFrame) -> Mask:
+    """(n_items,) references with a face, or of people who have no photo."""
+    return references["status"].isin([SampleStatus.OK, SampleStatus.UNAVAILABLE]).to_numpy(dtype=bool)
 
 
 def item_rows(evaluation: Evaluation) -> Rows:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.metrics.functional.arrays import Floats, Mask, Rows
 from bench.metrics.protocol import Contradiction, Number, Recomputed, Score, Tables
-from bench.metrics.shared.eligibility import Eligibility, has_image, item_rows
+from bench.metrics.shared.eligibility import Eligibility, has_image, item_rows, shown_or_absent
 from bench.metrics.shared.sample_means import mean_over_samples
 from bench.metrics.shared.scores import mean_score
 from bench.status import SampleStatus
@@ -37,7 +37,7 @@ def eligibility_from(
         Contradiction: the bundle says nothing about this network.
     """
     evaluation = tables.evaluation
-    good = (evaluation.references["status"] == SampleStatus.OK).to_numpy(dtype=bool)
+    good = shown_or_absent(evaluation.references)
     if network not in evaluation.statuses or (network not in tables.usable and against_reference):
         raise Contradiction(f"it does not say which samples {network} could read")
     if against_reference:
