@@ -15,3 +15,7 @@ DAMAGE = (
 
 An `OSError` may also come from the disk.
 """
+
+PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How entries may be packed. The other methods unfold a block at once, whatever size the entry claims: a kilobyte of
+bzip2 can become gigabytes in memory."""

@@ -22,6 +22,7 @@ from bench.exchange.schema import (
     ITEMS,
     MANIFEST,
     MAX_BYTES,
+    MAX_CELLS,
     MAX_FILE_BYTES,
     MAX_FILES,
     MAX_JSON_BYTES,
@@ -49,7 +50,7 @@ from bench.exchange.schema import (
 )
 from bench.hashing import sha256_bytes
 from bench.metrics.protocol import NUMBER, Number
-from bench.zips import DAMAGE
+from bench.zips import DAMAGE, PLAIN
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -149,6 +150,8 @@ def _from_zip(source: Path) -> dict[str, bytes]:
             _check_name(entry.filename, files)
             if stat.S_ISLNK(entry.external_attr >> 16) or entry.flag_bits & 1:
                 raise Refused(f"{entry.filename!r} is a link or is encrypted")
+            if entry.compress_type not in PLAIN:
+                raise Refused(f"{entry.filename!r} is packed by another method than deflate")
             with archive.open(entry) as file:
                 files[entry.filename] = _limited(file.read(entry.file_size + 1), entry.file_size, entry.filename)
     return files
@@ -355,6 +358,10 @@ def _table(
     data: bytes, name: str, columns: tuple[str, ...], more: Callable[[str], Any] = lambda _: False
 ) -> pd.DataFrame:
     """A CSV of texts, its columns those that are expected, in order, and then only such as `more` allows."""
+    lines, width = data.count(b"\n") + data.count(b"\r"), data.partition(b"\n")[0].count(b",") + 1
+    # A line of one byte becomes a whole row of cells.
+    if lines * width > MAX_CELLS:
+        raise Refused(f"{name} is too large: {lines} lines of {width} cells, more than {MAX_CELLS} in all")
     try:
         frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8", index_col=False)
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:

@@ -29,6 +29,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.metrics.protocol import NUMBER
+from bench.names import PathName
 
 SCHEMA = "idbench-bundle"
 VERSION = 2
@@ -46,6 +47,8 @@ MAX_JSON_DEPTH = 20
 MAX_FILE_BYTES = 2**27
 MAX_BYTES = 2**29
 """Of all files together, unpacked."""
+MAX_CELLS = 2**25
+"""Of a table; the full AgeDB run of the paper has fewer than a million."""
 MAX_NUMBER = 1e100
 """Up to this size sums of squares stay finite."""
 
@@ -148,15 +151,15 @@ class Method(BaseModel):
     """The method as specified."""
 
     model_config = _OPEN
-    name: str = Field(max_length=200)
+    name: PathName
 
 
 class Evaluator(BaseModel):
     """The evaluator as specified."""
 
     model_config = _OPEN
-    name: str = Field(max_length=200)
-    recognisers: dict[str, Any]
+    name: PathName
+    recognisers: dict[PathName, Any]
 
 
 class Spec(BaseModel):
@@ -175,7 +178,7 @@ class Comparable(BaseModel):
     run: str = _Sha256
     dataset: Dataset
     protocol: Protocol
-    evaluator: str = Field(max_length=200)
+    evaluator: PathName
     detector: str = _Sha256
     extractors: dict[str, str]
     metrics: dict[str, int]
@@ -187,7 +190,7 @@ class Record(BaseModel):
 
     model_config = _STRICT
     id: str = _Sha256
-    method: str = Field(max_length=200)
+    method: PathName
     dataset: str = Field(max_length=200)
     content: str = _Sha256
     items: int = Field(ge=1)

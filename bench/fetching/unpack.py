@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from bench.assets import is_inside
 from bench.errors import one_line
 from bench.fetching.transport import DownloadError
-from bench.zips import DAMAGE
+from bench.zips import DAMAGE, PLAIN
 
 LIMIT = 32 << 30
 """Bytes that may come out of one archive."""
@@ -65,6 +65,8 @@ def _check_entry(archive: Path, info: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFDIR if info.is_dir() else stat.S_IFREG):
         raise _refused(archive, f"{name!r} is {_KINDS.get(kind, 'a special file')}")
+    if info.compress_type not in PLAIN:
+        raise _refused(archive, f"{name!r} is packed by another method than deflate")
 
 
 def _check_names(archive: Path, files: Sequence[zipfile.ZipInfo]) -> None:

@@ -21,7 +21,7 @@ INSTRUCTIONS = frozenset({
     "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
     "BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD",
 })  # fmt: skip
-"""What Python 2 and 3 write for such values in the protocols 2 to 5."""
+"""What Python 2 and 3 write for such values in the protocols 2 to 4, and in 5 for those that are no arrays."""
 _KEEPS = ("BINPUT", "LONG_BINPUT")
 _NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 

@@ -159,6 +159,17 @@ def test_a_bomb_is_refused_before_it_unfolds(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_method_that_unfolds_whatever_a_size_claims_is_refused(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("net.onnx", bytes(2**20))
+    data = (tmp_path / "a.zip").read_bytes()
+    # It says that 1 kB comes out: neither the limit nor the ratio is reached.
+    (tmp_path / "a.zip").write_bytes(data.replace((2**20).to_bytes(4, "little"), (1000).to_bytes(4, "little")))
+    with pytest.raises(DownloadError, match="packed by another method than deflate"):
+        extract_file(tmp_path / "a.zip", "net.onnx", tmp_path / "out")
+
+
 def test_a_zip_that_lies_about_a_size_is_refused(tmp_path):
     archive = pack(tmp_path / "a.zip", {"net.onnx": b"0" * 5000})
     told, lie = (5000).to_bytes(4, "little"), (10).to_bytes(4, "little")

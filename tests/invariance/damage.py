@@ -191,10 +191,10 @@ def _refusal(call: Callable[[], object]) -> str:
 
 
 @contextlib.contextmanager
-def finished() -> Iterator[tuple[Path, Path]]:
+def finished(stages: Sequence[str] = STAGES) -> Iterator[tuple[Path, Path]]:
     """Yield a folder with a finished run, and the run in it."""
     with tempfile.TemporaryDirectory(prefix="idbench-damage-") as place:
-        yield Path(place), make(Path(place))
+        yield Path(place), make(Path(place), stages)
 
 
 def main(seed: int) -> int:

@@ -16,6 +16,7 @@ EXTRACT = "tests/stages/test_extract.py"
 KEPT = "[eligibility.{0}], values[eligibility.{0}]"
 SAMPLE_MEANS = "bench/metrics/shared/sample_means.py"
 UNPACK = "tests/assets/test_unpack.py"
+PAIRS = "tests/recognition/test_pairs.py"
 
 
 class Fault(NamedTuple):
@@ -59,6 +60,8 @@ FAULTS = (
     Fault("bench/fetching/unpack.py", " or not {\"\", \".\", \"..\"}.isdisjoint(parts)", "", UNPACK),
     Fault("bench/fetching/unpack.py", ", name).casefold()", ", name)", UNPACK),
     Fault("bench/fetching/unpack.py", "total > RATIO *", "total > 1000000 *", UNPACK),
+    Fault("bench/fetching/unpack.py", "if info.compress_type not in PLAIN:", "if False:", UNPACK),
+    Fault("bench/recognition/plain_pickle.py", "self._left < 0", "self._left is None", PAIRS),
     Fault("bench/csvs.py", "=+\\-@", "=+\\-", "tests/test_csvs.py"),
     Fault("bench/names.py", "LONGEST = 100", "LONGEST = 300", "tests/test_names.py"),
     Fault("bench/report/differences.py", 'frame["item"].isin(common) & ', "", "tests/report/test_compare.py"),

@@ -38,7 +38,7 @@ def test_a_list_of_pairs_is_read_as_it_was_written(pairs):
 
 @given(
     st.lists(st.tuples(st.binary(min_size=1), st.binary(min_size=1), st.booleans()), min_size=1, max_size=6),
-    st.integers(2, 5),
+    st.integers(2, 4),
     st.sampled_from([list, lambda labels: np.array(labels), lambda labels: [np.bool_(label) for label in labels]]),
 )
 def test_a_verification_set_is_read_as_it_was_pickled(pairs, protocol, labels):

@@ -471,6 +471,20 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
         read_bundle(path)
 
 
+def test_a_method_that_unfolds_whatever_a_size_claims_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("samples.csv", bytes(2**20))
+    with pytest.raises(Refused, match=r"samples\.csv' is packed by another method than deflate"):
+        read_bundle(tmp_path / "a.zip")
+
+
+def test_a_table_of_short_lines_that_become_wide_rows_is_refused(tmp_path, files):
+    header = files["scores.csv"].partition(b"\n")[0]
+    path = packed(tmp_path / "a.zip", {**files, "scores.csv": header + b"\nx" * 2**21})
+    with pytest.raises(Refused, match=r"scores\.csv is too large: 2097152 lines of \d+ cells"):
+        read_bundle(path)
+
+
 @pytest.mark.parametrize("data", [b"", b"no zip", b"PK\x03\x04 broken"])
 def test_what_is_no_zip_is_refused(tmp_path, data):
     path = tmp_path / "a.zip"
@@ -492,6 +506,8 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, files, text):
     [
         ({"spec": "all of it"}, "run.json: spec"),
         ({"method": {"a": 1}}, "run.json: method"),
+        # Nobody sees the difference to "arc".
+        ({"method": "arc\u200b"}, "run.json: method"),
         ({"items": 10**12}, "the number of items"),
         ({"id": "x"}, "run.json: id"),
         ({"more": 1}, "run.json: more"),
