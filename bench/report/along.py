@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from bench.report.frames import SIMILARITY, Run, of_number
 from bench.report.model import Cell, Column, Kind, Table, count, measured
 
 ALONG = Kind("along", "ID similarity along a factor", "A point per run with its 95 % interval; a line per recogniser.")
+OPTION = "method.options."
+"""Begins the name of an option of the method among a run's weights."""
 FACTOR_PLACE = 0
 RECOGNISER_PLACE = 1
 SIMILARITY_PLACE = 2
@@ -66,11 +69,7 @@ def along(comparison: Comparison, factor: str) -> Table:
     columns = [Column(factor, numeric=False), Column("recogniser", numeric=False)]
     columns += [Column("ID similarity", better="higher"), Column("difference to the row before"), Column("p (Holm)")]
     columns += [Column("n", "samples"), Column("failed", "samples")]
-    others = _others(comparison, factor)
-    notes = ["Differences are paired by item, with 95 % intervals clustered by subject."]
-    notes += (
-        [f"The runs also differ in {', '.join(others)}: the differences are not of {factor} alone."] if others else []
-    )
+    notes = ["Differences are paired by item, with 95 % intervals clustered by subject.", *_told(comparison, factor)]
     return Table(f"{methods[0]} along {factor}", columns, rows, notes)
 
 
@@ -120,11 +119,19 @@ def _with_bars(cells: list[Cell]) -> tuple[list[float], list[list[float]]]:
     return values, [below, above]
 
 
-def _others(comparison: Comparison, factor: str) -> list[str]:
-    """Return the other options of the method in which the runs differ."""
-    options = [run.record["spec"]["method"]["options"] for run in comparison.runs.values()]
-    names = dict.fromkeys(name for one in options for name in one)
-    return [name for name in names if name != factor and len({str(one.get(name)) for one in options}) > 1]
+def _told(comparison: Comparison, factor: str) -> Iterator[str]:
+    """Yield what else the runs differ in: other options of the method, and files of weights by their content."""
+    records = [run.record for run in comparison.runs.values()]
+    options = [record["spec"]["method"]["options"] for record in records]
+    contents = [record.get("weights", {}) for record in records]
+    names = [name for name in dict.fromkeys(name for one in options for name in one) if name != factor]
+    stored = [name for name in names if any(f"{OPTION}{name}" in one for one in contents)]
+    others = [name for name in names if name not in stored and len({str(one.get(name)) for one in options}) > 1]
+    weights = [name for name in stored if len({str(one.get(f"{OPTION}{name}")) for one in contents}) > 1]
+    if others:
+        yield f"The runs also differ in {', '.join(others)}: the differences are not of {factor} alone."
+    if weights:
+        yield f"Each run has its own weights ({', '.join(weights)}): the differences are also those of their trainings."
 
 
 def difference(comparison: Comparison, number: Number, run: str, base: str) -> dict[str, Any] | None:
