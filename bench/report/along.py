@@ -88,22 +88,22 @@ def _factor_cell(value: Any) -> Cell:
 def drawing(table: Table) -> Drawing:
     """Return the figure of a table of `along`; a factor that grows tenfold has a logarithmic axis."""
     figure, axes = new((6.0, 3.6))
-    factors = list({row[FACTOR_PLACE].text: row[FACTOR_PLACE].value for row in table.rows}.items())
-    known = [value for _, value in factors if value is not None]
+    factors = {str(row[FACTOR_PLACE].text): row[FACTOR_PLACE].value for row in table.rows}
+    known = {text: value for text, value in factors.items() if value is not None}
     is_scale = len(known) == len(factors)
-    places = dict(factors) if is_scale else {text: float(place) for place, (text, _) in enumerate(factors)}
+    places = known if is_scale else {text: float(place) for place, text in enumerate(factors)}
     lines = []
     for number, name in enumerate(dict.fromkeys(row[RECOGNISER_PLACE].text for row in table.rows)):
         own = [row for row in table.rows if row[RECOGNISER_PLACE].text == name]
         colour, dash, marker = style(number)
-        x = [places[row[FACTOR_PLACE].text] for row in own]
+        x = [places[str(row[FACTOR_PLACE].text)] for row in own]
         y, bars = _with_bars([row[SIMILARITY_PLACE] for row in own])
         line = axes.errorbar(x, y, yerr=bars, fmt=marker, linestyle=dash, color=colour, capsize=2.5, markersize=5)
         lines.append((line, str(name)))
-    if is_scale and min(known) > 0 and max(known) >= 10 * min(known):
+    if is_scale and min(known.values()) > 0 and max(known.values()) >= 10 * min(known.values()):
         axes.set_xscale("log")
     if not is_scale:
-        axes.set_xticks(list(places.values()), [str(text) for text in places], parse_math=False)
+        axes.set_xticks(list(places.values()), list(places), parse_math=False)
         axes.margins(x=0.2)
     axes.set_xlabel(table.columns[FACTOR_PLACE].title, parse_math=False)
     axes.set_ylabel("cosine similarity to the input", parse_math=False)
