@@ -81,8 +81,8 @@ def _read_faces(spec: RunSpec, cast: Cast, images: int, network: Reader) -> dict
         if faces := find(image):
             places.append((person, index))
             crops.append(arcface112(image, faces[0].keypoints))
-    people, index = np.array(places, np.int64).reshape(-1, 2).T
-    return {"people": people, "index": index, "features": _features(crops, network)}
+    columns = np.array(places, np.int64).reshape(-1, 2)
+    return {"people": columns[:, 0], "index": columns[:, 1], "features": _features(crops, network)}
 
 
 def _features(crops: Sequence[Image], network: Reader) -> Floats:

@@ -75,6 +75,8 @@ def curves(lines: Sequence[tuple[str, ArrayLike, ArrayLike, str]], x: str, y: st
         x: label of the places.
         y: label of the values.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = new((6.0, 3.6))
     handles = []
     for number, (name, places, values, dash) in enumerate(lines):
@@ -82,7 +84,7 @@ def curves(lines: Sequence[tuple[str, ArrayLike, ArrayLike, str]], x: str, y: st
         [line] = axes.plot(places, values, dash, color=COLOURS[number % len(COLOURS)], marker=marker, markersize=3)
         handles.append((line, name))
     if all((np.asarray(places, float) % 1 == 0).all() for _, places, _, _ in lines):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(x, parse_math=False)
     axes.set_ylabel(y, parse_math=False)
     legend(axes, handles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from bench.report.frames import SIMILARITY, Run, of_number
 from bench.report.model import Cell, Column, Kind, Table, count, measured
 
 ALONG = Kind("along", "ID similarity along a factor", "A point per run with its 95 % interval; a line per recogniser.")
+OPTION = "method.options."
+"""Begins the name of an option of the method among a run's weights."""
 FACTOR_PLACE = 0
 RECOGNISER_PLACE = 1
 SIMILARITY_PLACE = 2
@@ -66,11 +69,7 @@ def along(comparison: Comparison, factor: str) -> Table:
     columns = [Column(factor, numeric=False), Column("recogniser", numeric=False)]
     columns += [Column("ID similarity", better="higher"), Column("difference to the row before"), Column("p (Holm)")]
     columns += [Column("n", "samples"), Column("failed", "samples")]
-    others = _others(comparison, factor)
-    notes = ["Differences are paired by item, with 95 % intervals clustered by subject."]
-    notes += (
-        [f"The runs also differ in {', '.join(others)}: the differences are not of {factor} alone."] if others else []
-    )
+    notes = ["Differences are paired by item, with 95 % intervals clustered by subject.", *_told(comparison, factor)]
     return Table(f"{methods[0]} along {factor}", columns, rows, notes)
 
 
@@ -89,22 +88,22 @@ def _factor_cell(value: Any) -> Cell:
 def drawing(table: Table) -> Drawing:
     """Return the figure of a table of `along`; a factor that grows tenfold has a logarithmic axis."""
     figure, axes = new((6.0, 3.6))
-    factors = list({row[FACTOR_PLACE].text: row[FACTOR_PLACE].value for row in table.rows}.items())
-    known = [value for _, value in factors if value is not None]
+    factors = {str(row[FACTOR_PLACE].text): row[FACTOR_PLACE].value for row in table.rows}
+    known = {text: value for text, value in factors.items() if value is not None}
     is_scale = len(known) == len(factors)
-    places = dict(factors) if is_scale else {text: float(place) for place, (text, _) in enumerate(factors)}
+    places = known if is_scale else {text: float(place) for place, text in enumerate(factors)}
     lines = []
     for number, name in enumerate(dict.fromkeys(row[RECOGNISER_PLACE].text for row in table.rows)):
         own = [row for row in table.rows if row[RECOGNISER_PLACE].text == name]
         colour, dash, marker = style(number)
-        x = [places[row[FACTOR_PLACE].text] for row in own]
+        x = [places[str(row[FACTOR_PLACE].text)] for row in own]
         y, bars = _with_bars([row[SIMILARITY_PLACE] for row in own])
         line = axes.errorbar(x, y, yerr=bars, fmt=marker, linestyle=dash, color=colour, capsize=2.5, markersize=5)
         lines.append((line, str(name)))
-    if is_scale and min(known) > 0 and max(known) >= 10 * min(known):
+    if is_scale and min(known.values()) > 0 and max(known.values()) >= 10 * min(known.values()):
         axes.set_xscale("log")
     if not is_scale:
-        axes.set_xticks(list(places.values()), [str(text) for text in places], parse_math=False)
+        axes.set_xticks(list(places.values()), list(places), parse_math=False)
         axes.margins(x=0.2)
     axes.set_xlabel(table.columns[FACTOR_PLACE].title, parse_math=False)
     axes.set_ylabel("cosine similarity to the input", parse_math=False)
@@ -120,11 +119,19 @@ def _with_bars(cells: list[Cell]) -> tuple[list[float], list[list[float]]]:
     return values, [below, above]
 
 
-def _others(comparison: Comparison, factor: str) -> list[str]:
-    """Return the other options of the method in which the runs differ."""
-    options = [run.record["spec"]["method"]["options"] for run in comparison.runs.values()]
-    names = dict.fromkeys(name for one in options for name in one)
-    return [name for name in names if name != factor and len({str(one.get(name)) for one in options}) > 1]
+def _told(comparison: Comparison, factor: str) -> Iterator[str]:
+    """Yield what else the runs differ in: other options of the method, and files of weights by their content."""
+    records = [run.record for run in comparison.runs.values()]
+    options = [record["spec"]["method"]["options"] for record in records]
+    contents = [record.get("weights", {}) for record in records]
+    names = [name for name in dict.fromkeys(name for one in options for name in one) if name != factor]
+    stored = [name for name in names if any(f"{OPTION}{name}" in one for one in contents)]
+    others = [name for name in names if name not in stored and len({str(one.get(name)) for one in options}) > 1]
+    weights = [name for name in stored if len({str(one.get(f"{OPTION}{name}")) for one in contents}) > 1]
+    if others:
+        yield f"The runs also differ in {', '.join(others)}: the differences are not of {factor} alone."
+    if weights:
+        yield f"Each run has its own weights ({', '.join(weights)}): the differences are also those of their trainings."
 
 
 def difference(comparison: Comparison, number: Number, run: str, base: str) -> dict[str, Any] | None:

@@ -1,12 +1,19 @@
 """Fig. 3 and 9: runs of models that differ in one factor, and numbers that are stored with the project."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+import bench
 from baselines import mlp_prompts
 from bench.errors import UserError
 from bench.mini import training
+from bench.paper import ablations
+from bench.report.results import FILE, read_finding
+from bench.store import read_json, write_json
+from tests.report.world import write_run
 
 torch.manual_seed(0)
 
@@ -83,3 +90,43 @@ def test_a_model_says_how_it_was_trained(tmp_path):
     assert training.read(tmp_path) == known
     with pytest.raises(UserError, match=r"training\.json cannot be read; `python -m bench\.mini\.train\.ablation`"):
         training.read(tmp_path / "nothing")
+
+
+def model(folder, people):
+    (folder / "arc2face").mkdir(parents=True)
+    (folder / "arc2face" / "diffusion_pytorch_model.safetensors").write_bytes(b"weights")
+    known = training.Training(
+        people=people, images=2 * people, projection="clip", steps=7, batch=3, seed=0, device="cpu", threads=1,
+        seconds=120, cpu_seconds=60,
+    )  # fmt: skip
+    training.write(folder, known)
+    return folder
+
+
+def test_models_become_rows_in_the_order_of_their_people(tmp_path, monkeypatch):
+    """Stand-in runs take the place of generation and extraction."""
+
+    def finished(spec, changes):
+        method = changes["method"]
+        people = method["card"]["training_people"]
+        folder = tmp_path / f"run-{people}"
+        write_run(folder, "arc2face", keep=people / 1000, seed=1, items=8, pictures=False, metrics=["id_similarity"])
+        record = read_json(folder / "run.json")
+        told = {"options": {"projection": method["projection"]}, "card": method["card"]}
+        write_json(
+            folder / "run.json", {**record, "label": method["label"], "spec": {**record["spec"], "method": told}}
+        )
+        return SimpleNamespace(folder=folder)
+
+    monkeypatch.setattr(ablations, "finished", finished)
+    models = [str(model(tmp_path / name, people)) for name, people in (("b", 900), ("a", 300))]
+    folder = bench.run_experiment("fig3", [f"fig3.models=[{','.join(models)}]", f"out={tmp_path / 'out'}"])
+    found = read_finding(folder / FILE)
+    similarity, trained = found.tables
+    assert [row[0].value for row in similarity.rows[:2]] == [300, 900]
+    assert similarity.rows[1][3].value > 0
+    assert [row[1].value for row in trained.rows] == [900, 300]
+    assert [row[2].value for row in trained.rows] == [1800, 600]
+    assert trained.rows[0][6].value == 2
+    assert found.again == []
+    assert [(folder / figure.file).exists() for figure in found.figures] == [True]

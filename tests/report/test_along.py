@@ -33,6 +33,17 @@ def test_other_options_that_differ_are_told(tmp_path):
     assert "The runs also differ in steps" in along(compare(runs), "people").notes[-1]
 
 
+def test_weights_that_differ_are_those_with_another_content(tmp_path):
+    """Where the files lie says nothing."""
+    runs = [written(tmp_path / str(n), str(n), 0.8, people=n, model=f"at/{n}", base=f"at/{n}") for n in (1, 2)]
+    for n, folder in enumerate(runs):
+        weights = {"method.options.model": {"unet": f"{n}"}, "method.options.base": {"vae": "same"}}
+        write_json(folder / "run.json", {**read_json(folder / "run.json"), "weights": weights})
+    notes = along(compare(runs), "people").notes
+    assert len(notes) == 2
+    assert notes[1].startswith("Each run has its own weights (model):")
+
+
 def test_what_cannot_be_put_in_a_row(tmp_path):
     runs = [written(tmp_path / name, name, 0.8, people=5) for name in "ab"]
     with pytest.raises(UserError, match="two runs have the same value"):

@@ -64,14 +64,13 @@ def material(people: int, work: Path) -> arc2face.Material:
     for block in range(-(-people // BLOCK)):
         path = work / f"people-{block}.npz"
         if not path.exists():
-            latents, embeddings = _draw(block)
-            np.savez(path.with_suffix(".part.npz"), latents=latents, embeddings=embeddings)
+            drawn = _draw(block)
+            np.savez(path.with_suffix(".part.npz"), latents=drawn[0], embeddings=drawn[1])
             path.with_suffix(".part.npz").replace(path)
             say(f"drew the people of block {block}")
-        with np.load(path) as arrays:
-            parts.append((arrays["latents"], arrays["embeddings"]))
-    latents = torch.from_numpy(np.concatenate([part[0] for part in parts]))
-    embeddings = torch.from_numpy(np.concatenate([part[1] for part in parts]))
+        with np.load(path) as stored:
+            parts.append((stored["latents"], stored["embeddings"]))
+    latents, embeddings = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*parts, strict=True))
     return arc2face.Material(latents, embeddings, 1, np.arange(people))
 
 
