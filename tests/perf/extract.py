@@ -73,6 +73,7 @@ def spec_of(root: Path, device: str, people: int) -> Any:
         "profile=paper", "dataset=folder", f"dataset.root={root / 'references'}", "method=folder",
         f"method.root={root / 'samples'}", f"weights_dir={root / 'weights'}", f"out={root / 'runs'}",
         f"execution.device={device}", "evaluator.detector.fallback_sizes=[]", "protocol.faces.scales=single",
+        "evaluator.detector.further_scales=[[640,0.3]]",
         *(f"+evaluator.{name}.batch={people}" for name in BATCHED),
         f"execution.shard_size={people // gcd(people, SAMPLES)}",
     ]  # fmt: skip

@@ -3,7 +3,7 @@
     python -m tests.perf.full_size arc2face FOLDER --device cuda    # once: a checkpoint of official size by formula
     python -m tests.perf.gpu FOLDER --device cuda
     python -m tests.perf.gpu bench/mini/weights/arc2face bench/mini/weights/sd15 --embedding-size 512 --steps 2 \
-        --batches 1 2 --people 2 --run method=copy                  # a smoke check on a CPU
+        --batches 1 2 --ways fp32 --people 2 --run method=copy      # a smoke check on a CPU
 
 Three parts, each with its share of the time; what does not fit is named and not measured:
 
@@ -60,7 +60,8 @@ def sampling(given: argparse.Namespace, end: float) -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     fixed = {"model": given.model, "base": given.base or given.model, "embedding_size": given.embedding_size}
     peaks: dict[torch.dtype, float] = {}
-    for way, options in WAYS.items():
+    for way in given.ways:
+        options = WAYS[way]
         if given.device == "cpu" and options["precision"] == "fp16":
             # A CPU refuses it.
             continue
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("--embedding-size", type=int, default=512)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 5, 20, 80])
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--people", type=int, default=16, help="of the extraction, with five samples each")
     parser.add_argument("--run", nargs="*", default=[], help="overrides of the whole run")
     parser.add_argument("--seconds", type=float, default=480)
