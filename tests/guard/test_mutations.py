@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -93,8 +93,8 @@ def raw_image(whole):
     return resized
 
 
-def one_row_late(features):
-    return replace(features, samples=np.roll(features.samples, 1, axis=0))
+def one_row_late(columns):
+    return [np.roll(rows, 1, axis=0) for rows in columns]
 
 
 def seed_of_the_item(whole):
@@ -157,7 +157,7 @@ MUTATIONS = {
         landmarks.Insightface68, "landmarks", on_output(mirrored), "fid", ("landmarks", *FLAME, *INCEPTION)
     ),
     "FID on pictures that are not aligned": Mutation(views, "_aligned", raw_image, "fid", INCEPTION),
-    "features one sample late": Mutation(score, "_features", on_output(one_row_late), "id_similarity"),
+    "features one sample late": Mutation(score, "feature_columns", on_output(one_row_late), "id_similarity"),
     "failures excused": Mutation(score, "_samples", on_output(failures_excused), "failure_to_acquire"),
     "embeddings not normalised": Mutation(similarity, "alike", not_normalised, "id_similarity"),
     "a sample paired with itself": Mutation(within_similarity, "pairs_within", with_themselves, "within_similarity"),
