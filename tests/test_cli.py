@@ -236,6 +236,7 @@ def test_ls_says_the_state_of_a_thousand_runs(tmp_path):
     assert states["000003e7"] == "run.json is damaged"
 
 
+@pytest.mark.exhaustive
 def test_in_a_sweep_one_failing_job_does_not_stop_the_others(tmp_path):
     """A folder that vanishes between validation and the job is what a job meets later."""
     from tests.e2e.commands import PHOTOS, WITH_PHOTOS

@@ -175,6 +175,7 @@ def test_features_of_references_are_those_of_their_copies(swept):
         np.testing.assert_allclose(copies, own, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.exhaustive
 def test_workers_and_shards_change_no_bit(swept, tmp_path):
     measured("method=real", *FEWER, "execution.shard_size=3", "execution.workers=2", f"out={tmp_path}")
     assert_same(*(run_folder(out, "real") for out in (tmp_path, swept)))

@@ -36,7 +36,7 @@ METHODS = {
     "flux_kontext": lambda root: edit("flux_kontext", tiny_edit.kontext(root), 3.5),
     "qwen_image_edit_plus": lambda root: edit("qwen_image_edit_plus", tiny_edit.qwen(root), 4.0),
 }
-ALIKE = ("infiniteyou_sim", "flux_kontext")
+ALIKE = ("infiniteyou_sim", "flux_kontext", "qwen_image_edit_plus")
 """Share all of their code with another of the list."""
 TO_A_REPORT = ("withanyone", "flux2_klein")
 """Run to a report in the suite; `make exhaustive` runs all of them."""

@@ -74,7 +74,16 @@ CASES = (
 )
 
 
-@pytest.fixture(scope="module", params=CASES, ids=[case.id for case in CASES])
+ALIKE = {"lpips-vgg", "lpips-alex", "inception-192", "emoca", "arcface_torch-iresnet50", "crfiqa-iresnet50"}
+"""Another case of the list runs the same code."""
+
+
+def often(case):
+    """A case of the suite, or one that `make exhaustive` runs."""
+    return pytest.param(case, id=case.id, marks=[pytest.mark.exhaustive] if case.id in ALIKE else [])
+
+
+@pytest.fixture(scope="module", params=map(often, CASES))
 def case(request):
     """One network at a time: all tests of a network run before the next is built, and it is freed then."""
     return request.param

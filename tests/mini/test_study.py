@@ -40,6 +40,7 @@ def test_similarity_falls_with_the_distance_of_the_person(table, recogniser):
     assert value[0] - value[-1] > 0.4
 
 
+@pytest.mark.exhaustive
 def test_expression_diversity_grows_with_the_true_distance(table):
     truth, value = of(table, "expression", "Exp. diversity")
     assert spearmanr(truth, value).statistic > 0.95

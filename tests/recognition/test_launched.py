@@ -18,7 +18,7 @@ from tests.recognition.test_training import face
 from tests.shared import ROOT
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_train_one_network(tmp_path):
     write_shard(tmp_path / "faces", 0, [Row(i, k, crop=face(i, k)) for i in range(3) for k in range(6)])
     close(tmp_path / "faces", 1, {"name": "toy"})

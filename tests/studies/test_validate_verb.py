@@ -67,7 +67,7 @@ def test_mistakes_end_in_one_line(folder, capsys, words, message):
     assert said.count("\n") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_images_are_measured(tmp_path, monkeypatch, capsys):
     """Photos of the person score high with people, photos of somebody else low; the recogniser must see it."""
     from bench.mini.dataset import make
