@@ -11,7 +11,7 @@ import pandas as pd
 from bench.conditions.protocol import Inputs
 from bench.errors import UserError
 from bench.identities.people import Identities, person_name
-from bench.identity import CONTENT, Spec
+from bench.identity import CONTENT, IDENTITY, Spec
 
 
 class IdentitiesOptions(Spec):
@@ -19,9 +19,11 @@ class IdentitiesOptions(Spec):
 
     Attributes:
         people: folder of the people (`python -m bench identities sample`).
+        recogniser: whose vectors they have, which the method reads.
     """
 
     people: Annotated[Path, CONTENT]
+    recogniser: Annotated[str, IDENTITY] = "arcface"
 
 
 class OfIdentities:
@@ -30,15 +32,20 @@ class OfIdentities:
     Options: ClassVar[type[Spec]] = IdentitiesOptions
 
     def __init__(self, options: IdentitiesOptions) -> None:
-        self._folder = options.people
+        self._folder, self._recogniser = options.people, options.recogniser
 
     def table(self, inputs: Inputs) -> pd.DataFrame:
         """Return a row per sample with its unit vector.
 
         Raises:
-            UserError: there are no people in the folder, or an item is none of them.
+            UserError: the folder has no people, or those of another recogniser; or an item is none of them.
         """
         people = Identities(self._folder)
+        if people.record.get("recogniser") != self._recogniser:
+            raise UserError(
+                f"conditions.people={self._folder} has vectors of recogniser {people.record.get('recogniser')}, "
+                f"not of conditions.recogniser={self._recogniser}"
+            )
         numbers = {person_name(number): number for number in range(len(people))}
         foreign = [item for item in inputs.items["item"] if item not in numbers]
         if foreign:

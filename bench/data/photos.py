@@ -142,7 +142,7 @@ def _look(top: Path, image: str, expected: str, before: KnownPhotos) -> Seen:
 
 
 class _HeaderError(ImageError):
-    """A file that is no image, with the sha256 of its bytes."""
+    """A file that cannot be read as an image, with the sha256 of its bytes."""
 
     def __init__(self, reason: str, sha256: str) -> None:
         super().__init__(reason)

@@ -103,7 +103,7 @@ def reference_image(run: Run, item: str) -> NDArray[np.uint8] | None:
 
 
 def sample_image(run: Run, row: pd.Series) -> NDArray[np.uint8] | None:
-    """Return the thumbnail of a row of the run's samples; None where there is no image."""
+    """Return the thumbnail of a row of the run's samples; None where it has no image."""
     return _small(run.folder / str(row["path"])) if row["path"] else None
 
 

@@ -82,6 +82,7 @@ def test_a_bundle_of_them_agrees_with_its_numbers(run, tmp_path, capsys):
         (("conditions=default",), "conditions=identities gives each sample a vector"),
         (("method=copy",), "asks for embedding, which method copy does not accept"),
         (("dataset=mini", "dataset.subjects=2"), "has no person 's000'"),
+        (("conditions.recogniser=judge",), "has vectors of recogniser arcface, not of conditions.recogniser=judge"),
     ],
 )
 def test_what_does_not_fit_is_said_before_the_first_image(people, tmp_path, overrides, complaint):

@@ -39,7 +39,7 @@ _CURVED = 256
 _PIECE = 1_024
 """Rows of a group that are multiplied at once."""
 _SMALL_SHARE = 0.25
-"""Parts of both sides, added, above which leaving a group out is no small change: such folds are exact."""
+"""Parts of both sides, added, above which leaving a group out changes much: such folds are exact."""
 _NEAR_ZERO = 1e-13
 """Eigenvalues of L^T S_x L below this part of the largest are rounding, and have no derivative."""
 _SVD_UP_TO, _SVD_FOLDS_UP_TO = 1_000, 64  # rows of the smaller set; beyond, a Gram matrix is faster and good to 1e-8

@@ -136,7 +136,7 @@ def eligibility_of(
 def usable_references(evaluation: Evaluation, features: Features | None = None, usable: Test = finite) -> Mask:
     """(n_items,) references with a face and, where `features` is given, with a usable feature.
 
-    A person without a photo is no failure of the reference: a metric that compares with nothing counts such an item.
+    A person without a photo does not count as a failed reference: a metric that compares with nothing counts the item.
     """
     ok = shown_or_absent(evaluation.references)
     return ok if features is None else ok & usable(features.references)
