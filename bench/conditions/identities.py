@@ -32,7 +32,7 @@ class OfIdentities:
     Options: ClassVar[type[Spec]] = IdentitiesOptions
 
     def __init__(self, options: IdentitiesOptions) -> None:
-        self._folder, self._recogniser = options.people, options.recogniser
+        self._options = options
 
     def table(self, inputs: Inputs) -> pd.DataFrame:
         """Return a row per sample with its unit vector.
@@ -40,17 +40,18 @@ class OfIdentities:
         Raises:
             UserError: the folder has no people, or those of another recogniser; or an item is none of them.
         """
-        people = Identities(self._folder)
-        if people.record.get("recogniser") != self._recogniser:
+        options = self._options
+        people = Identities(options.people)
+        if people.record.get("recogniser") != options.recogniser:
             raise UserError(
-                f"conditions.people={self._folder} has vectors of recogniser {people.record.get('recogniser')}, "
-                f"not of conditions.recogniser={self._recogniser}"
+                f"conditions.people={options.people} has vectors of recogniser {people.record.get('recogniser')}, "
+                f"not of conditions.recogniser={options.recogniser}"
             )
         numbers = {person_name(number): number for number in range(len(people))}
         foreign = [item for item in inputs.items["item"] if item not in numbers]
         if foreign:
             raise UserError(
-                f"conditions.people={self._folder} has no person {foreign[0]!r}; give dataset=identities and "
+                f"conditions.people={options.people} has no person {foreign[0]!r}; give dataset=identities and "
                 "dataset.root the same folder"
             )
         rows = []

@@ -23,13 +23,19 @@ from bench.runtime import Runtime
 PEOPLE, SAMPLES = 4, 5
 
 
-def main() -> None:
+def model_parser() -> argparse.ArgumentParser:
+    """Return a parser of a model's folders, and of how it is run."""
     parser = argparse.ArgumentParser()
     parser.add_argument("model", type=Path)
     parser.add_argument("base", type=Path, nargs="?")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--embedding-size", type=int, default=512)
     parser.add_argument("--steps", type=int, default=25)
+    return parser
+
+
+def main() -> None:
+    parser = model_parser()
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--throughput", action="store_true", help="images per second in each precision, and no more")

@@ -30,7 +30,7 @@ from baselines.arc2face import Arc2Face, Arc2FaceOptions
 from bench.runtime import Runtime
 from tests.perf import extract, networks
 from tests.perf.arc2face import bare, operations, product
-from tests.perf.rates import WAYS, rate, requests
+from tests.perf.rates import WAYS, rate, rates_parser, requests
 
 SHARES = {"sampling": 0.6, "extraction": 0.85}
 """Part of the whole time at which a part of the table ends."""
@@ -125,14 +125,7 @@ def whole(given: argparse.Namespace, root: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model", type=Path)
-    parser.add_argument("base", type=Path, nargs="?")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--embedding-size", type=int, default=512)
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 5, 20, 80])
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser = rates_parser()
     parser.add_argument("--people", type=int, default=16, help="of the extraction, with five samples each")
     parser.add_argument("--run", nargs="*", default=[], help="overrides of the whole run")
     parser.add_argument("--seconds", type=float, default=480)

@@ -10,7 +10,6 @@ measured; compiled networks come last, because their first call takes long.
 import argparse
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ import torch
 from baselines.arc2face import Arc2Face, Arc2FaceOptions
 from baselines.protocol import Reference, Request
 from bench.runtime import Runtime
-from tests.perf.arc2face import bare, seconds
+from tests.perf.arc2face import bare, model_parser, seconds
 
 WAYS = {
     "fp32": {"precision": "fp32"},
@@ -56,15 +55,16 @@ def measured(method: Arc2Face, asked: list[Request], device: str) -> str:
     return f"{own:.2f} | {other}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model", type=Path)
-    parser.add_argument("base", type=Path, nargs="?")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--embedding-size", type=int, default=512)
-    parser.add_argument("--steps", type=int, default=25)
+def rates_parser() -> argparse.ArgumentParser:
+    """Return a parser of a model, the ways to run it, and the batches."""
+    parser = model_parser()
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 5, 20, 80])
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    return parser
+
+
+def main() -> None:
+    parser = rates_parser()
     parser.add_argument("--seconds", type=float, default=420, help="no row is begun after this time")
     given = parser.parse_args()
     torch.set_num_threads(1)
