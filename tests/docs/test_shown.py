@@ -3,8 +3,8 @@
 import argparse
 import importlib.util
 import re
+import runpy
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -37,6 +37,9 @@ STAND_INS = {
     "method=my_method": "method=copy",
     "evaluator=mine": "evaluator=paper",
     "method.card.relations={my_face: none}": "method.card.relations={arcface: none}",
+    "NAME": "arc2face",
+    "ITEMS": "10",
+    "SAMPLES_PER_ITEM": "5",
 }
 """What a page leaves to the shell, or to the reader -> what is checked in its place."""
 MADE = {
@@ -49,6 +52,8 @@ MADE = {
 YOURS = {"conf/dataset/NAME.yaml"}
 """Paths that a page asks the reader to write."""
 
+OF_OTHERS = {"pip", "pytest"}
+"""Modules of other projects that a page runs."""
 CONFIGURED = ("identities", "faceset", "recognition")
 """Verbs with commands of their own, which Hydra configures."""
 FOLDERS = ("baselines", "bench", "conf", "data_lists", "docs", "reports", "tests")
@@ -80,12 +85,7 @@ def compose(verb, overrides, monkeypatch):
 
 def parse(verb, words, monkeypatch):
     """What a verb's parser makes of the words; the verb does no work."""
-    whole = argparse.ArgumentParser.parse_args
-
-    def stopped(self, *args, **kwargs):
-        raise Parsed(whole(self, *args, **kwargs))
-
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stopped)
+    stop_parsing(monkeypatch)
     with pytest.raises(Parsed) as stop:
         main([verb, *words])
     return stop.value.args[0]
@@ -104,13 +104,21 @@ def configure(verb, words, monkeypatch):
         main([verb, *words])
 
 
-def source_of(module):
-    """The text of a module that `python -m` runs."""
+def stop_parsing(monkeypatch):
+    """Makes every parser raise `Parsed`, with what it understood, in place of returning it."""
+    whole = argparse.ArgumentParser.parse_args
+
+    def stopped(self, *args, **kwargs):
+        raise Parsed(whole(self, *args, **kwargs))
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stopped)
+
+
+def is_run(module):
+    """Whether `python -m` runs the module."""
     spec = importlib.util.find_spec(module)
-    assert spec, f"no module {module}"
-    inner = importlib.util.find_spec(f"{module}.__main__") if spec.submodule_search_locations else spec
-    assert inner, f"{module} cannot be run"
-    return Path(inner.origin).read_text(encoding="utf-8")
+    inner = importlib.util.find_spec(f"{module}.__main__") if spec and spec.submodule_search_locations else spec
+    return inner is not None
 
 
 @pytest.mark.parametrize("command", [one for one in BENCH if "--help" not in one], ids=" ".join)
@@ -152,10 +160,16 @@ def test_cheap_commands_run(command, monkeypatch, tmp_path, capfd):
 
 
 @pytest.mark.parametrize("command", MODULES, ids=" ".join)
-def test_every_module_that_a_command_runs_is_there_and_takes_its_flags(command):
-    module, words = command[2], command[3:]
-    text = "" if module == "pytest" else source_of(module)
-    assert [word for word in words if word.startswith("--") and f'"{word}"' not in text] == []
+def test_every_module_that_a_command_runs_is_there(command):
+    assert is_run(command[2])
+
+
+@pytest.mark.parametrize("command", [one for one in MODULES if one[3:] and one[2] not in OF_OTHERS], ids=" ".join)
+def test_every_module_takes_the_arguments_that_a_page_gives_it(command, monkeypatch):
+    monkeypatch.setattr("sys.argv", [command[2], *arguments(command)])
+    stop_parsing(monkeypatch)
+    with pytest.raises(Parsed):
+        runpy.run_module(command[2], run_name="__main__")
 
 
 def test_other_commands_are_checked_or_listed():

@@ -6,6 +6,7 @@ a process of its own, with one thread of BLAS. Prints the files and bytes of the
 peak memory of each step. A run that is there already is measured again. `--short` takes features of 8 numbers.
 """
 
+import argparse
 import json
 import os
 import resource
@@ -174,16 +175,18 @@ def _where(step, folder):
     return ["--to", str(folder / places[step])] if step in places else []
 
 
-def child(step, folder, per_item):
+def measure(step, folder, per_item):
+    """Do one step in this process and print what it took."""
     start = time.perf_counter(), time.process_time()
-    do(step, Path(folder), int(per_item))
+    do(step, folder, per_item)
     spent = time.perf_counter() - start[0], time.process_time() - start[1]
     print("MEASURED" + json.dumps([*spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20]))
 
 
-def measured(step, folder, per_item):
+def measured(step, folder, items, per_item):
     """Print what a step takes in a process of its own."""
-    words = [sys.executable, "-m", "tests.perf.scale", "--child", step, str(folder), str(per_item)]
+    given = map(str, (folder, items, per_item))
+    words = [sys.executable, "-m", "tests.perf.scale", *given, "--step", step]
     ended = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     lines = [line for line in ended.stdout.splitlines() if line.startswith("MEASURED")]
     if not lines:
@@ -202,7 +205,7 @@ def main(folder, items, per_item, short):
     print(f"{items * per_item} samples of {items} items: made in {time.perf_counter() - start:.0f} s, "
           f"{len(files)} files, {size:.2f} GB", flush=True)  # fmt: skip
     for step in STEPS:
-        measured(step, folder, per_item)
+        measured(step, folder, items, per_item)
         if step == "score":
             one, other = (next((folder / "runs").glob(f"*/{name}-*")) for name in ("copy", "shuffle"))
             shutil.copytree(one / "scores", other / "scores", dirs_exist_ok=True)
@@ -210,9 +213,20 @@ def main(folder, items, per_item, short):
             write_record(other / "run.json", read_json(other / "run.json") | stages)
 
 
+def scale_parser():
+    """Return a parser of the run's folder and size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("items", type=int)
+    parser.add_argument("samples_per_item", type=int)
+    parser.add_argument("--short", action="store_true", help="features of 8 numbers")
+    parser.add_argument("--step", choices=STEPS, help="measure this step alone, in this process")
+    return parser
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "--child":
-        child(*sys.argv[2:])
+    given = scale_parser().parse_args()
+    if given.step:
+        measure(given.step, given.folder, given.samples_per_item)
     else:
-        given = [word for word in sys.argv[1:] if word != "--short"]
-        main(Path(given[0]).absolute(), int(given[1]), int(given[2]), "--short" in sys.argv)
+        main(given.folder.absolute(), given.items, given.samples_per_item, given.short)
