@@ -45,7 +45,7 @@ def _write_figures(run: Run, out: Path) -> list[Written]:
     figures.clear(out, (figures.SIMILARITIES, grids.FAILURES))
     written = [figures.write(drawing, out) for drawing in figures.of_similarity({run.label: run})]
     images = grids.drawings(run) if grids.has_images(run) else ()
-    return [*written, *(figures.write(drawing, out, fonts=3) for drawing in images)]
+    return [*written, *(figures.write(drawing, out) for drawing in images)]
 
 
 def score_table(run: Run) -> Table:

@@ -1,5 +1,6 @@
 """Figures show what the tables hold, bear any name, and are the same file every time."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -104,6 +105,20 @@ def test_files_are_the_same_every_time(four, tmp_path):
         assert a == b
         assert b"CreationDate" not in a
         assert b"date:create" not in a
+
+
+def test_a_pdf_holds_its_font_as_truetype(tmp_path):
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.subplots().set_title("ID ↑ Ü λ ☺")
+    with rc_context({"pdf.use14corefonts": False}):
+        figures.save(figure, tmp_path / "figure")
+    data = (tmp_path / "figure.pdf").read_bytes()
+    assert set(re.findall(rb"/FontName /[A-Z]{6}\+([-\w]+)", data)) == {b"FigureSans"}
+    assert b"/FontFile2" in data
+    assert b"/Type3" not in data
 
 
 def test_the_grid_takes_best_median_and_worst(four):

@@ -1,0 +1,42 @@
+"""The font of figures: matplotlib's own DejaVu Sans, without the tables that make it slow to embed in a PDF."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+
+from bench.store import write_atomic
+
+NAME = "Figure Sans"
+LAYOUT = ("FFTM", "GDEF", "GPOS", "GSUB")
+"""Tables that matplotlib never reads, but that are parsed for each PDF."""
+
+
+@lru_cache(maxsize=1)
+def family() -> str:
+    """Return the name of the figures' font. It is written once for each version of matplotlib, next to its caches."""
+    import matplotlib
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
+
+    path = Path(matplotlib.get_cachedir()) / f"figure-sans-{matplotlib.__version__}.ttf"
+    if not path.exists():
+        write_atomic(path, _without_layout(findfont(FontProperties(["DejaVu Sans"]))))
+    fontManager.addfont(path)
+    return NAME
+
+
+def _without_layout(source: str) -> bytes:
+    """Return a TrueType font without `LAYOUT`, under `NAME`."""
+    from fontTools.ttLib import TTFont
+
+    font, sink = TTFont(source), BytesIO()
+    for table in LAYOUT:
+        if table in font:
+            del font[table]
+    # Family, full name, and PostScript's name, which has no spaces.
+    for number, name in ((1, NAME), (4, NAME), (6, NAME.replace(" ", ""))):
+        font["name"].setName(name, number, 3, 1, 0x409)
+        font["name"].setName(name, number, 1, 0, 0)
+    font.save(sink)
+    return sink.getvalue()
