@@ -27,7 +27,7 @@ renderer: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(MAKE) --no-print-directory -j 2 lint renderer
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # What the suite shows on one case, shown on the others.
 exhaustive: $(VENV)/.installed

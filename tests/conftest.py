@@ -1,4 +1,6 @@
-"""For all tests: one thread of BLAS and OpenMP a process, as the verbs set it; two workers fill two cores.
+"""For all tests: one thread of BLAS and OpenMP a process, as the verbs set it.
+
+Three workers fill two cores, because some tests wait for a browser or for a second process.
 
 Files with slow tests are handed out first: one that starts last leaves the other worker idle.
 """

@@ -77,7 +77,13 @@ def made(*arguments):
     return run_stages(composed(*optional(arguments)), ("generate",)).folder
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        "interpolated",
+        *(pytest.param(case, marks=pytest.mark.exhaustive) for case in CASES if case != "interpolated"),
+    ],
+)
 def run(request, world, tmp_path_factory):
     """(case, its undisturbed run)."""
     return request.param, generated(world, request.param, tmp_path_factory.mktemp("calm"))

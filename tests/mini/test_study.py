@@ -48,6 +48,7 @@ def test_expression_diversity_grows_with_the_true_distance(table):
     assert value[0] < 0.3 * value[-1]
 
 
+@pytest.mark.exhaustive
 def test_pose_diversity_is_the_true_angle(table):
     truth, value = of(table, "yaw", "Pose diversity")
     assert pearsonr(truth, value).statistic > 0.97
