@@ -19,7 +19,7 @@ _NAMES = {1: NAME, 2: "Regular", 4: NAME, 6: NAME.replace(" ", ""), 16: NAME, 17
 
 @lru_cache(maxsize=1)
 def family() -> str:
-    """Return the name of the figures' font. It is written once for each pair of versions, next to matplotlib's caches."""
+    """Return the name of the figures' font. Matplotlib's cache keeps it, once for each pair of versions."""
     import matplotlib
     from matplotlib.font_manager import FontProperties, findfont, fontManager
 
