@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -73,26 +73,37 @@ class Rendered:
         return render(scene, SIZE).images[0]
 
 
-def write_pairs(folder: Path, find: Finder, people: int, pairs: int, seed: int, folds: int = 10) -> None:
-    """Write two verification sets of unseen people: `frontal.csv` and `cross_pose.csv`, with their crops.
-
-    Half of the pairs of each fold show one person; no person is in two folds. An image without a face is drawn again.
+def write_crops(folder: Path, find: Finder, people: Iterable[int], seed: int) -> None:
+    """Write the crops of some people of the verification sets. An image without a face is drawn again.
 
     Args:
         folder: where to.
         find: finds the faces.
-        people: how many; a multiple of `folds`.
-        pairs: of each set; a multiple of 2 * `folds`.
-        seed: of people, images and pairs.
-        folds: see above.
+        people: their numbers.
+        seed: of people and images.
     """
-    rendered = Rendered(Cast("eval", people, seed, FRONTAL))
-    rng = np.random.default_rng(seed)
-    for person in range(people):
+    members = list(people)
+    rendered = Rendered(Cast("eval", max(members) + 1, seed, FRONTAL))
+    for person in members:
         for kind in ("front", "side"):
             for number in range(PER_PERSON):
                 crop = _crop(rendered, find, person, kind, number)
                 write_png(crop, folder / _name(person, kind, number), {"Software": SOFTWARE, "Comment": COMMENT})
+
+
+def write_lists(folder: Path, people: int, pairs: int, seed: int, folds: int = 10) -> None:
+    """Write two verification sets of unseen people: `frontal.csv` and `cross_pose.csv`.
+
+    Half of the pairs of each fold show one person; no person is in two folds.
+
+    Args:
+        folder: of the crops.
+        people: how many; a multiple of `folds`.
+        pairs: of each set; a multiple of 2 * `folds`.
+        seed: of the pairs.
+        folds: see above.
+    """
+    rng = np.random.default_rng(seed)
     for name, second in (("frontal", "front"), ("cross_pose", "side")):
         found = _pairs(np.array_split(np.arange(people), folds), pairs // folds, second, rng)
         write_list(folder / f"{name}.csv", found)

@@ -23,6 +23,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from bench.errors import UserError
@@ -40,7 +41,7 @@ from bench.recognition.launched import processes
 from bench.recognition.pairs import Pairs, find_pairs
 from bench.recognition.readers import reader
 from bench.recognition.recipe import Recipe
-from bench.recognition.rendered import Cast, Rendered, most_pairs, write_pairs
+from bench.recognition.rendered import PER_PERSON, Cast, Rendered, most_pairs, write_crops, write_lists
 from bench.recognition.report import Outcome, write
 from bench.recognition.testing import decisions, evaluate, table
 from bench.report.results import Finding, folder_of, write_finding
@@ -49,6 +50,10 @@ from bench.spec import RunSpec, detector_id
 from bench.store import locked, read_json, read_table, write_table
 
 UNTRAINED, REAL = "untrained", "real"
+_PAIRS = 37
+"""Added to the world's seed for the verification sets."""
+_BLOCKS = 10
+"""Parts in which the crops of the verification sets are made."""
 Seeds = Annotated[tuple[int, ...], Field(min_length=1), RECORDED]
 
 
@@ -222,10 +227,24 @@ def _pairs(spec: RunSpec, plan: Table2, base: Path) -> Path:
     if not folder.exists():
         unfinished = folder.with_name(f".{folder.name}")
         shutil.rmtree(unfinished, ignore_errors=True)
-        find = making.finder(spec.evaluator.detector, spec.protocol.faces, Runtime("cpu", spec.execution.threads))
-        write_pairs(unfinished, find, world.test_people, world.pairs, world.seed + 37)
+        blocks = np.array_split(np.arange(world.test_people), _BLOCKS)
+        sizes = [2 * PER_PERSON * len(block) for block in blocks]
+        maker = partial(_pair_maker, spec, world, unfinished, blocks)
+        run_shards(maker, range(_BLOCKS), sizes, spec.execution, "pairs")
+        write_lists(unfinished, world.test_people, world.pairs, world.seed + _PAIRS)
         unfinished.rename(folder)
     return folder
+
+
+def _pair_maker(spec: RunSpec, world: World, folder: Path, blocks: Sequence[NDArray[np.int64]]) -> Work:
+    """Makes the crops of one block of people of the verification sets at a time."""
+    find = making.finder(spec.evaluator.detector, spec.protocol.faces, Runtime("cpu", spec.execution.threads))
+
+    def one(block: int, _: None, advance: Advance) -> None:
+        write_crops(folder, find, blocks[block].tolist(), world.seed + _PAIRS)
+        advance(2 * PER_PERSON * len(blocks[block]))
+
+    return Work(one)
 
 
 def _entries(plan: Table2, sets: dict[str, FaceSet], base: Path) -> Iterator[Entry]:

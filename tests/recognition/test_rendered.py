@@ -6,7 +6,7 @@ import pytest
 from bench.faces.search import FaceOptions
 from bench.facesets.making import finder
 from bench.recognition.pairs import find_pairs
-from bench.recognition.rendered import Cast, Rendered, most_pairs, write_pairs
+from bench.recognition.rendered import Cast, Rendered, most_pairs, write_crops, write_lists
 from bench.runtime import Runtime
 from tests.facesets.test_making import DETECTOR
 
@@ -14,7 +14,10 @@ from tests.facesets.test_making import DETECTOR
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     target = tmp_path_factory.mktemp("pairs")
-    write_pairs(target, finder(DETECTOR, FaceOptions(), Runtime()), 8, 16, seed=1, folds=2)
+    find = finder(DETECTOR, FaceOptions(), Runtime())
+    for block in (range(3), range(3, 8)):
+        write_crops(target, find, block, seed=1)
+    write_lists(target, 8, 16, seed=1, folds=2)
     return target
 
 
