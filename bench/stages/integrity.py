@@ -6,8 +6,10 @@ of other rows than the plan's stops the run, because nothing says which of the t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,6 +17,7 @@ from bench.console import say
 from bench.errors import UserError
 from bench.hashing import sha256_bytes
 from bench.images import ImageError, read_bytes
+from bench.sample_files import image_of
 from bench.stages.plan import ImageList, Job
 from bench.stages.retry import SAMPLES, forget
 from bench.store import ANEW, checksum_file, read_table, shard_table
@@ -80,18 +83,19 @@ def check_samples(job: Job) -> None:
         if not samples.has(shard):
             continue
         rows = samples.read_shard(shard)
-        changed = pd.Series([_changed(job.folder, *row) for row in zip(rows["path"], rows["sha256"], strict=True)])
+        changed = pd.Series([_changed(job.folder, row) for row in rows.to_dict("records")])
         if changed.any():
-            first = job.folder / rows.loc[changed, "path"].iloc[0]
+            first = image_of(job.folder, rows[changed].iloc[0])
             say(f"warning: {first} is not the image that was made ({changed.sum()} in its shard); made again")
             forget(job, shard, changed)
 
 
-def _changed(folder: Path, path: str, sha256: str) -> bool:
-    if not path:
+def _changed(folder: Path, row: Mapping[Any, Any]) -> bool:
+    image = image_of(folder, row)
+    if image is None:
         return False
     try:
-        return sha256_bytes(read_bytes(folder / path)) != sha256
+        return sha256_bytes(read_bytes(image)) != row["sha256"]
     except ImageError:
         return True
 

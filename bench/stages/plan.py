@@ -29,6 +29,7 @@ from bench.errors import UserError
 from bench.faces.views import View
 from bench.identity import files
 from bench.provenance import MASK
+from bench.sample_files import below
 from bench.spec import RunSpec, recognisers_needed, view_of
 from bench.status import SampleStatus
 from bench.store import ShardTable, read_record, read_table, shard_table
@@ -162,7 +163,7 @@ class Job:
             UserError: they are not all made.
         """
         samples = shard_table(self.folder, "samples").read(self.shards)
-        paths = [str(self.folder / p) if p else "" for p in samples["path"]]
+        paths = [str(below(self.folder, p)) if p else "" for p in samples["path"]]
         return ImageList(self.folder, samples.assign(file=samples["path"], path=paths), self.bounds)
 
 

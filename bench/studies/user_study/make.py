@@ -18,6 +18,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.report.frames import Run
+from bench.sample_files import image_of
 from bench.store import write_atomic, write_json
 from bench.studies.user_study.design import PHOTO, Kind, Stimulus, Trial, schedule
 from bench.studies.user_study.records import Plan, Rules, Texts
@@ -158,7 +159,8 @@ def _choose(runs: Sequence[Run], dataset: str, count: int, rng: np.random.Genera
 def _drawn(
     dataset: str, item: str, index: int, photo: pd.Series, rows: Mapping[str, pd.Series], folders: Mapping[str, Path]
 ) -> Item:
-    samples = {method: folders[method] / row["path"] for method, row in rows.items()}
+    images = {method: image_of(folders[method], row) for method, row in rows.items()}
+    samples = {method: image for method, image in images.items() if image is not None}
     similarity = {method: _similarities(row) for method, row in rows.items()}
     return Item(dataset, item, photo["subject"], index, Path(photo["path"]), samples, similarity)
 
