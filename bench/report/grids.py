@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from bench.images import Source
+
 SIZE = 160
 """Pixels of the longer side of a thumbnail."""
 GAP = 8
@@ -108,8 +110,8 @@ def sample_image(run: Run, row: pd.Series) -> NDArray[np.uint8] | None:
     return _small(image_of(run.folder, row))
 
 
-def _small(path: Path | None) -> NDArray[np.uint8] | None:
-    image = None if path is None else thumbnail(path, SIZE)
+def _small(source: Source | None) -> NDArray[np.uint8] | None:
+    image = None if source is None else thumbnail(source, SIZE)
     return None if image is None else np.asarray(image)
 
 

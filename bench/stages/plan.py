@@ -54,7 +54,7 @@ class ImageList:
     Attributes:
         folder: a run's folder, or the folder of a dataset's photos.
         frame: a row per image: row, item, subject, index, path (absolute), status, reason; a sample's `file` is its
-            path below the folder.
+            path below the folder. Samples in tars have `offset` and `length`, too (`bench.sample_files`).
         bounds: the row at which each shard begins, and the number of all rows.
     """
 
@@ -124,6 +124,11 @@ class Job:
     def shards(self) -> int:
         """Return the number of shards of the run."""
         return -(-len(self.items) // self.spec.execution.shard_size)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Return item -> its file name."""
+        return dict(zip(self.items["item"], self.items["key"], strict=True))
 
     @property
     def samples_per_item(self) -> int:

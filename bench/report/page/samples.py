@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.images import Source
 from bench.metrics import declared
 from bench.report.frames import SIMILARITY, Run, sample_column, similarity_of
 from bench.report.thumbnails import FOLDER, thumbnail_name, write_thumbnails
@@ -142,7 +143,7 @@ def _references(runs: Mapping[str, Run], items: list[str]) -> pd.DataFrame:
 
 
 def _thumbnails(runs: Mapping[str, Run], frame: pd.DataFrame, photos: pd.DataFrame, folder: Path) -> set[str]:
-    wanted = {
+    wanted: dict[str, Source] = {
         thumbnail_name(sha): Path(path) for path, sha in photos[["path", "sha256"]].itertuples(index=False) if path
     }
     for row in frame.reindex(columns=["run", *PLACE]).assign(sha256=_texts(frame, "sha256")).to_dict("records"):
