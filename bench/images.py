@@ -17,6 +17,7 @@ import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,28 @@ from bench.store import write_atomic
 
 Image = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
+
+
+class Part(NamedTuple):
+    """A part of a file that is an image file itself, such as a member of a tar.
+
+    Attributes:
+        path: of the file.
+        offset: of the part's first byte.
+        length: its bytes.
+    """
+
+    path: Path
+    offset: int
+    length: int
+
+    def __str__(self) -> str:
+        """Return what a message calls it."""
+        return f"{self.path}, bytes {self.offset} to {self.offset + self.length - 1},"
+
+
+Source = Path | Part
+"""Where the bytes of an image are."""
 
 LIMIT = "IDBENCH_MAX_PIXELS"
 """The environment's name for another limit than the one below."""
@@ -88,11 +111,11 @@ class MissingImageError(ImageError):
         super().__init__("no such file")
 
 
-def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
+def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Image:
     """Read an image file.
 
     Args:
-        path: a regular file; devices, pipes and folders are refused without being waited for.
+        source: a regular file, or a part of one; devices, pipes and folders are refused without being waited for.
         max_pixels: more than this in the header is an error.
 
     Returns:
@@ -101,14 +124,14 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image:
     Raises:
         ImageError: with the reason why the file is not an image.
     """
-    return decode(read_bytes(path), max_pixels=max_pixels)
+    return decode(read_bytes(source), max_pixels=max_pixels)
 
 
-def read_known_image(path: Path, sha256: str) -> Image:
+def read_known_image(source: Source, sha256: str) -> Image:
     """Read an image file whose bytes are known: what is measured is what was planned or made.
 
     Args:
-        path: of the file.
+        source: the file, or the part of one.
         sha256: of its bytes.
 
     Returns:
@@ -119,11 +142,11 @@ def read_known_image(path: Path, sha256: str) -> Image:
         ChangedImageError: the file is gone or holds other bytes.
     """
     try:
-        data = read_bytes(path)
+        data = read_bytes(source)
     except ImageError as error:
-        raise ChangedImageError(f"{path} was an image when the run was planned: {error}; {_AGAIN}") from error
+        raise ChangedImageError(f"{source} was an image when the run was planned: {error}; {_AGAIN}") from error
     if sha256_bytes(data) != sha256:
-        raise ChangedImageError(f"{path} is not the image that it was when the run was planned; {_AGAIN}")
+        raise ChangedImageError(f"{source} is not the image that it was when the run was planned; {_AGAIN}")
     return decode(data)
 
 
@@ -139,34 +162,40 @@ def image_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     return header_size(read_bytes(path), max_pixels=max_pixels)
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the content of a regular file of at most `MAX_BYTES`; never blocks on a pipe or a device.
+def read_bytes(source: Source) -> bytes:
+    """Return the content of a regular file, or of a part, of at most `MAX_BYTES`; never blocks on a pipe or a device.
 
     Raises:
-        ImageError: there is none, it is something else, it is empty or it cannot be read.
+        ImageError: there is none, it is something else, it is empty, it ends early or it cannot be read.
     """
+    path, offset, length = source if isinstance(source, Part) else (source, 0, None)
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
-            _check_regular(os.fstat(handle))
+            _check_regular(os.fstat(handle), length)
             with open(handle, "rb", closefd=False) as file:
-                return file.read()
+                file.seek(offset)
+                data = file.read(length)
         finally:
             os.close(handle)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingImageError from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ImageError(f"unreadable: {(getattr(error, 'strerror', None) or str(error)).lower()}") from error
+    if length is not None and len(data) != length:
+        raise ImageError("truncated")
+    return data
 
 
-def _check_regular(status: os.stat_result) -> None:
+def _check_regular(status: os.stat_result, length: int | None) -> None:
     if not stat.S_ISREG(status.st_mode):
         kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
         raise ImageError(f"not a file: {kinds.get(stat.S_IFMT(status.st_mode), 'special file')}")
     if status.st_size == 0:
         raise ImageError("empty file")
-    if status.st_size > MAX_BYTES:
-        raise ImageError(f"too large: {status.st_size} bytes")
+    size = status.st_size if length is None else length
+    if size > MAX_BYTES:
+        raise ImageError(f"too large: {size} bytes")
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:

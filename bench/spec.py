@@ -245,6 +245,8 @@ class Execution(Spec):
             alone, "always" makes everything again.
         verify: every photo is read and hashed again, also where its size, time and inode are as they were.
         retry: which samples that exist are made again: "none", or those with "errors", that the method failed to make.
+        samples: how the images of new samples are kept: "files", a PNG file each, or "tar", one uncompressed tar for
+            each shard.
     """
 
     engine: Annotated[str, _registered("engines"), RECORDED] = "local"
@@ -261,6 +263,7 @@ class Execution(Spec):
     on_existing: Annotated[Literal["only_missing", "never", "always"], RECORDED] = "only_missing"
     verify: Annotated[bool, RECORDED] = False
     retry: Annotated[Literal["none", "errors"], RECORDED] = "none"
+    samples: Annotated[Literal["files", "tar"], RECORDED] = "files"
 
 
 def _default_conditions() -> Part:

@@ -1,7 +1,7 @@
 """The folder of a run (or of a dataset's references): shards, atomic writes, locks, resume.
 
     <folder>/run.json, run.json.sha256   spec, identities, provenance, and the checksum by which it is read
-    <folder>/samples/<key>/<index>.png   the samples
+    <folder>/samples/…                   the samples (`bench.sample_files`)
     <folder>/tables/<table>/00000.parquet, 00001.parquet, …
     <folder>/tables/<table>/00000.parquet.sha256, …         the checksums by which they are read
     <folder>/tables/<table>/.parts/00001/00000.parquet, …   committed batches of a shard that is not whole yet
@@ -261,20 +261,21 @@ class ShardTable:
             number: of the batch in the shard.
             rows: what its column `row` must hold.
         """
-        path = self._batch(shard, number)
+        path = self.batch(shard, number)
         if path.exists() and list(read_table(path, ["row"])["row"]) != list(rows):
             path.unlink()
         return path.exists()
 
     def read_batch(self, shard: int, number: int) -> pd.DataFrame:
         """Return the rows of a committed batch of an unfinished shard."""
-        return read_table(self._batch(shard, number))
+        return read_table(self.batch(shard, number))
 
     def keep_batch(self, shard: int, number: int, frame: pd.DataFrame) -> None:
         """Commit the rows of a batch of an unfinished shard as they are."""
-        write_table(self._batch(shard, number), frame)
+        write_table(self.batch(shard, number), frame)
 
-    def _batch(self, shard: int, number: int) -> Path:
+    def batch(self, shard: int, number: int) -> Path:
+        """Return the file of a batch of an unfinished shard; what lies next to it goes with it."""
         return self._batches(shard) / f"{number:05d}.parquet"
 
 

@@ -11,14 +11,17 @@ import json
 import os
 import re
 import shutil
+import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench import tars
 from bench.data.known import FILE
 from bench.data.lists import csv_line, csv_records
 from bench.data.photos import SUFFIXES, hashed_key, keys
 from bench.errors import UserError
+from bench.sample_files import key_of
 from bench.store import checksum_file, locked, read_json, write_arrow, write_atomic, write_json
 
 if TYPE_CHECKING:
@@ -78,8 +81,9 @@ def remove(subject: str, *, runs: Path, lists: Path, dry_run: bool = False) -> R
 
     The scores and the report of every run that held the person are deleted, and all comparisons of runs, to be made
     again; so are whole runs of the control `shuffle`, which show each person under other people's names, and runs with
-    vectors or images of conditions, which may mix people. Every folder that lost rows gets a note `removed.json` with
-    their number, without a name. Folders that a running process holds are waited for.
+    vectors or images of conditions, which may mix people. A tar of samples that shows the person goes as a whole. Every
+    folder that lost rows gets a note `removed.json` with their number, without a name. Folders that a running process
+    holds are waited for.
 
     Args:
         subject: as in the column `subject` of lists and tables.
@@ -142,7 +146,7 @@ def _find(subject: str, people: dict[Path, Person], lists: Path) -> Removal:
 
 def _find_in_run(folder: Path, person: Person, found: Removal) -> None:
     tables = {path: count for path in _tables(folder) if (count := _count(path, person))}
-    images = [path for path in sorted(folder.glob("*/*")) if _shows(path, person)]
+    images = [path for path in sorted({*folder.glob("*/*"), *folder.rglob("*.tar")}) if _shows(path, person)]
     if not tables and not images:
         return
     found.runs.append(folder)
@@ -164,10 +168,24 @@ def _method(folder: Path) -> str:
 
 
 def _shows(path: Path, person: Person) -> bool:
-    """Return whether `samples/<key>/` and the like, or an image called by the key, is of the person."""
+    """Return whether `samples/<key>/` and the like, an image called by the key, or one in a tar is of the person."""
     if path.parent.name in ("tables", *REBUILT):
         return False
+    if path.suffix == ".tar":
+        # A tar goes as a whole: the run is made again anyway.
+        return any(key_of(name) in person.keys for name in _members(path))
     return path.name in person.keys or (path.suffix in SUFFIXES and path.stem in person.keys)
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        return tars.names(path)
+    except (OSError, tarfile.TarError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"cannot read {path}, so nothing was removed: {error}; delete it and try again")
 
 
 def _purge(folder: Path, person: Person, found: Removal) -> None:
@@ -347,7 +365,7 @@ def _open(path: Path) -> pa.parquet.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read {path}, so nothing was removed: {error}; delete it and try again") from error
+        raise _unreadable(path, error) from error
 
 
 def _mentions(found: Removal, subject: str, places: Iterable[Path]) -> list[Path]:

@@ -17,6 +17,7 @@ import pandas as pd
 from bench import registry
 from bench.exchange.schema import PER_SAMPLE, REFERENCES, TARGETS, USABLE, Comparable
 from bench.report.frames import Run
+from bench.sample_files import PLACE
 from bench.store import read_table
 
 IDENTITIES = ("id", "method", "dataset", "content")
@@ -44,7 +45,7 @@ def public(run: Run, *, pictures: bool) -> Run:
     people = numbers(run.samples["subject"], "person")
     hide = hider(run)
     measured = [column for column in run.samples.columns if PER_SAMPLE.fullmatch(str(column))]
-    seen = ["path", "sha256"] if pictures else []
+    seen = [name for name in (*PLACE, "sha256") if name in run.samples] if pictures else []
     samples = run.samples[["item", "subject", "index", "prompt_id", "status", "n_faces", *seen, *measured]]
     references = run.photos[(run.photos["role"] == "reference") & run.photos["item"].isin(items)]
     photos = references.reindex(columns=["item", "subject", "role", "path", "sha256"]) if pictures else run.photos[:0]

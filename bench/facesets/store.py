@@ -11,7 +11,6 @@ read by one seek.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -24,6 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench import tars
 from bench.errors import UserError
 from bench.hashing import sha256_bytes
 from bench.images import Image, ImageError, decode
@@ -101,16 +101,9 @@ def _add(tar: tarfile.TarFile, row: Row) -> dict[str, Any]:
     if row.status != SampleStatus.OK:
         return line | {"sha256": "", "offset": -1, "size": 0}
     stem = f"{row.identity:08d}_{row.index:06d}"
-    offset = tar.offset + tarfile.BLOCKSIZE
-    _member(tar, f"{stem}.{SUFFIX[row.crop[:2]]}", row.crop)
-    _member(tar, f"{stem}.cls", str(row.identity).encode())
+    offset = tars.append(tar, f"{stem}.{SUFFIX[row.crop[:2]]}", row.crop)
+    tars.append(tar, f"{stem}.cls", str(row.identity).encode())
     return line | {"sha256": sha256_bytes(row.crop), "offset": offset, "size": len(row.crop)}
-
-
-def _member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    tar.addfile(info, io.BytesIO(data))
 
 
 def close(folder: Path, shards: int, record: dict[str, Any]) -> None:

@@ -33,10 +33,9 @@ from bench.mini.world import (
 from bench.paper.runs import apart, finished
 from bench.report.figures import Drawing
 from bench.report.frames import SIMILARITY, Run, load_run, of_number
-from bench.report.grids import SIZE, Tile, mosaic, private_note
+from bench.report.grids import Tile, mosaic, private_note, sample_image
 from bench.report.model import Cell, Column, Kind, Table, count, measured
 from bench.report.results import WORK, Finding, drawn, folder_of, write_finding
-from bench.report.thumbnails import thumbnail
 from bench.spec import RunSpec
 from bench.store import write_atomic
 
@@ -195,13 +194,8 @@ def identity_table(runs: dict[str, Run]) -> Table:
 
 def images(name: str, run: Run) -> Drawing:
     """Return the samples of the first people, a person per row."""
-
-    def tile(path: str) -> Tile:
-        image = thumbnail(run.folder / path, SIZE) if path else None
-        return Tile(None if image is None else np.asarray(image), "")
-
     groups = list(run.samples.groupby("item", sort=False))[:SHOWN]
-    rows = [[tile(str(path)) for path in part["path"]] for _, part in groups]
+    rows = [[Tile(sample_image(run, row), "") for _, row in part.iterrows()] for _, part in groups]
     return Drawing(IMAGES, (name,), name, mosaic(rows, note=private_note(run)))
 
 

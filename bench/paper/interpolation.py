@@ -21,10 +21,9 @@ from bench.metrics.shared.eligibility import nonzero
 from bench.paper.runs import apart, cosine_recognisers, curves, finished, mean_cell
 from bench.report.figures import Drawing
 from bench.report.frames import load_run
-from bench.report.grids import SIZE, Tile, mosaic, private_note
+from bench.report.grids import Tile, mosaic, private_note, sample_image
 from bench.report.model import Cell, Column, Kind, Table, count
 from bench.report.results import Finding, drawn, folder_of, write_finding
-from bench.report.thumbnails import thumbnail
 from bench.spec import RunSpec
 from bench.stages.plan import Job
 from bench.stages.score import assemble
@@ -226,14 +225,13 @@ def drawing(part: Seen) -> Drawing:
 
 def images(name: str, job: Job, lines: list[Line], samples: pd.DataFrame) -> Drawing:
     """Return the first paths as rows of images."""
-    files = samples["path"].tolist()
+    one = load_run(job.folder)
 
     def tile(line: Line, row: int, place: int) -> Tile:
-        image = thumbnail(job.folder / files[row], SIZE) if files[row] else None
-        return Tile(None if image is None else np.asarray(image), f"{line.share[place]:.2f}")
+        return Tile(sample_image(one, samples.iloc[row]), f"{line.share[place]:.2f}")
 
     rows = [[tile(line, int(row), place) for place, row in enumerate(line.rows)] for line in lines[:SHOWN]]
-    return Drawing(IMAGES, (name,), name, mosaic(rows, note=private_note(load_run(job.folder))))
+    return Drawing(IMAGES, (name,), name, mosaic(rows, note=private_note(one)))
 
 
 def run(spec: RunSpec, plan: InterpolationPlan) -> Path:

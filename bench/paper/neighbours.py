@@ -29,6 +29,7 @@ from bench.report.figures import COLOURS, Drawing, density, legend, new
 from bench.report.frames import load_run
 from bench.report.model import Cell, Column, Kind, Table, count
 from bench.report.results import WORK, Finding, drawn, folder_of, write_finding
+from bench.sample_files import image_of
 from bench.spec import RunSpec, feature_id
 from bench.stages.plan import Job
 from bench.stages.score import assemble
@@ -201,7 +202,8 @@ def _side_by_side(spec: RunSpec, job: Job, near: list[pairs.Pair], show: pairs.S
     """Return the table and the images of the samples that are closest to the bank."""
     one = load_run(job.folder)
     faces = [show(pair.position) for pair in near]
-    samples = [read_image(one.folder / str(one.samples.iloc[pair.row]["path"])) for pair in near]
+    images = [image_of(one.folder, one.samples.iloc[pair.row]) for pair in near]
+    samples = [read_image(image) for image in images if image is not None]
     copies = pairs.copy_scores(spec, list(zip(samples, faces, strict=True)))
     return pairs.table_of(one, near, copies), pairs.drawing(one, near, faces)
 

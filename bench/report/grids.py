@@ -18,11 +18,14 @@ from bench.report.frames import SIMILARITY, Run, headline, item_means, sample_co
 from bench.report.model import Kind
 from bench.report.tables import plain, short
 from bench.report.thumbnails import thumbnail
+from bench.sample_files import below, image_of
 from bench.status import SampleStatus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from bench.images import Source
 
 SIZE = 160
 """Pixels of the longer side of a thumbnail."""
@@ -99,16 +102,16 @@ def reference_image(run: Run, item: str) -> NDArray[np.uint8] | None:
     """Return the thumbnail of an item's reference; None where it cannot be read."""
     photos = run.photos[(run.photos["role"] == "reference") & (run.photos["item"] == item)]
     path = str(photos.iloc[0]["path"]) if len(photos) and "path" in photos else ""
-    return _small(Path(path)) if path else None
+    return _small(Path(path) if path else None)
 
 
 def sample_image(run: Run, row: pd.Series) -> NDArray[np.uint8] | None:
     """Return the thumbnail of a row of the run's samples; None where it has no image."""
-    return _small(run.folder / str(row["path"])) if row["path"] else None
+    return _small(image_of(run.folder, row))
 
 
-def _small(path: Path) -> NDArray[np.uint8] | None:
-    image = thumbnail(path, SIZE)
+def _small(source: Source | None) -> NDArray[np.uint8] | None:
+    image = None if source is None else thumbnail(source, SIZE)
     return None if image is None else np.asarray(image)
 
 
@@ -155,7 +158,7 @@ def drawings(run: Run) -> Iterator[Drawing]:
 
 def has_images(run: Run) -> bool:
     """Return whether any image of its samples is here (an exported run has none)."""
-    return any((run.folder / path).is_file() for path in run.samples["path"] if path)
+    return any(below(run.folder, path).is_file() for path in run.samples["path"] if path)
 
 
 def private_note(run: Run) -> str:

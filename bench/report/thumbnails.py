@@ -16,6 +16,8 @@ from bench.threads import pool
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from bench.images import Source
+
 SIZE = 192
 """Pixels of the longer side on a page."""
 QUALITY = 82
@@ -33,14 +35,14 @@ def thumbnail_name(sha256: str) -> str:
     return f"{sha256[:20]}.jpg" if sha256 else ""
 
 
-def thumbnail(path: Path, size: int = SIZE) -> Image | None:
+def thumbnail(source: Source, size: int = SIZE) -> Image | None:
     """Return the image fitted into `size` x `size` (LANCZOS), a smaller one enlarged; None where it cannot be read."""
     from PIL import Image
 
     from bench.images import ImageError, read_image
 
     try:
-        image = Image.fromarray(read_image(path))
+        image = Image.fromarray(read_image(source))
     except ImageError:
         return None
     longer = max(image.size)
@@ -49,7 +51,7 @@ def thumbnail(path: Path, size: int = SIZE) -> Image | None:
     return image.resize(fitted, Image.Resampling.LANCZOS)
 
 
-def write_thumbnails(wanted: Mapping[str, Path], folder: Path, elsewhere: Iterable[Path] = ()) -> set[str]:
+def write_thumbnails(wanted: Mapping[str, Source], folder: Path, elsewhere: Iterable[Path] = ()) -> set[str]:
     """Write those of the wanted thumbnails (name -> image) that `folder` lacks; delete those that nobody wants.
 
     Args:
@@ -93,7 +95,7 @@ def _whole(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*.jpg") if known.get(path.name) == sha256_path(path)}
 
 
-def _write(target: Path, image: Path, places: Mapping[Path, Mapping[str, str]]) -> None:
+def _write(target: Path, image: Source, places: Mapping[Path, Mapping[str, str]]) -> None:
     found = next(_copies(target.name, places), None)
     data = found or _jpeg(thumbnail(image))
     if data is not None:

@@ -18,6 +18,7 @@ from bench.faces.face import Face
 from bench.faces.search import Detection, detect
 from bench.faces.views import FFHQ512, Crop, View, ViewOptions, absent, cut, cut_again, mask
 from bench.images import ImageError, read_known_image
+from bench.sample_files import PLACE, image_at
 from bench.spec import RunSpec, view_of
 from bench.stages.face_finder import FaceFinder
 from bench.stages.networks import Networks
@@ -116,7 +117,8 @@ def _cut_again(networks: Networks, spec: RunSpec, view: View, aligned: Sequence[
 
 def _decoded(threads: ThreadPoolExecutor, rows: pd.DataFrame, count: int) -> Iterator[NDArray[np.uint8] | str]:
     """Yield the images in order, `count` of them decoded ahead; in place of one that cannot be had, the reason."""
-    waiting = iter(rows[["status", "path", "sha256"]].itertuples(index=False, name=None))
+    columns = rows.reindex(columns=["status", "sha256", *PLACE])
+    waiting = iter(columns.itertuples(index=False, name=None))
     ahead = [threads.submit(_read, *row) for row in islice(waiting, count)]
     while ahead:
         image = ahead.pop(0).result()
@@ -124,11 +126,11 @@ def _decoded(threads: ThreadPoolExecutor, rows: pd.DataFrame, count: int) -> Ite
         yield image
 
 
-def _read(status: str, path: str, sha256: str) -> NDArray[np.uint8] | str:
+def _read(status: str, sha256: str, path: str, offset: Any, length: Any) -> NDArray[np.uint8] | str:
     if status != SampleStatus.OK:
         return ""
     try:
-        return read_known_image(Path(path), sha256)
+        return read_known_image(image_at(Path(path), offset, length), sha256)
     except ImageError as error:
         if is_machine_fault(error):
             raise

@@ -24,6 +24,7 @@ from bench.execution.work import Advance, Task, Work
 from bench.hashing import sha256_bytes
 from bench.images import ChangedImageError, Image, encode_png, read_known_image
 from bench.runtime import Runtime
+from bench.sample_files import Png, changed, gathered, table_of, tar_file, write_files, write_tar
 from bench.spec import recognisers_needed
 from bench.stages.face_finder import face_of_row
 from bench.stages.log import LOG, log_traceback
@@ -31,7 +32,7 @@ from bench.stages.plan import Job, accepted, reference_rows
 from bench.stages.seeds import sample_seed
 from bench.stages.tables import feature_table, read_faces, read_features
 from bench.status import SampleStatus
-from bench.store import ShardTable, shard_table, write_atomic
+from bench.store import ShardTable, shard_table
 
 AI_GENERATED = {"Comment": "AI-generated", "Software": "idbench"}
 LONGEST = 1000
@@ -74,7 +75,7 @@ def _shard(job: Job, method: Method, asked: Asked, shard: int, _: None, advance:
         written: list[Future[None]] = []
         for number, start in enumerate(starts):
             batch = rows.iloc[start : start + size].to_dict("records")
-            if not samples.has_batch(shard, number, [row["row"] for row in batch]):
+            if not _is_kept(job, samples, shard, number, batch):
                 made = _make(job, method, asked, batch)
                 # Before the next batch is asked for, the one before this is on the disk.
                 for before in written:
@@ -84,8 +85,21 @@ def _shard(job: Job, method: Method, asked: Asked, shard: int, _: None, advance:
         for last in written:
             last.result()
     made_rows = pd.concat([samples.read_batch(shard, number) for number in range(len(starts))], ignore_index=True)
+    made_rows = gathered(job.folder, made_rows, tar_file(job.folder, shard), job.keys)
     shard_table(job.folder, "timings").write(shard, made_rows[["row", "item", "subject", "index", *TIMING_COLUMNS]])
     samples.write(shard, made_rows.drop(columns=TIMING_COLUMNS))
+
+
+def batch_tar(samples: ShardTable, shard: int, number: int) -> Path:
+    """Return the tar of a batch of an unfinished shard."""
+    return samples.batch(shard, number).with_suffix(".tar")
+
+
+def _is_kept(job: Job, samples: ShardTable, shard: int, number: int, planned: Sequence[Mapping[Any, Any]]) -> bool:
+    """Return whether a batch is committed and its images are what was made."""
+    if not samples.has_batch(shard, number, [row["row"] for row in planned]):
+        return False
+    return not changed(job.folder, samples.read_batch(shard, number), "batch").any()
 
 
 class _Made(NamedTuple):
@@ -118,15 +132,27 @@ def _make(job: Job, method: Method, asked: Asked, planned: Sequence[Mapping[Any,
 
 def _keep(job: Job, made: _Made, samples: ShardTable, shard: int, number: int) -> None:
     """Commit one batch: PNGs first, then the rows that vouch for them."""
-    samples.keep_batch(shard, number, _written(job, made))
+    samples.keep_batch(shard, number, _written(job, made, batch_tar(samples, shard, number)))
 
 
-def _written(job: Job, made: _Made) -> pd.DataFrame:
-    """Write the images of a batch, and return its rows."""
+def _written(job: Job, made: _Made, tar: Path) -> pd.DataFrame:
+    """Write the images of a batch, into `tar` or a file each, and return its rows."""
     rows = [dict(row) for row in made.rows]
+    images: dict[int, Png] = {}
     for place, request, output in zip(made.places, made.requests, made.outputs, strict=True):
-        rows[place].update(_commit(job, request, output), seconds=made.seconds, note=output.note[:LONGEST])
-    return pd.DataFrame(rows)
+        fields, data = _encoded(job, output)
+        rows[place].update(fields, seconds=made.seconds, note=output.note[:LONGEST])
+        if data is not None:
+            images[place] = Png(request.reference.key, request.index, data)
+    for place, where in zip(images, _stored(job, tar, list(images.values())), strict=True):
+        rows[place].update(where)
+    return table_of(rows)
+
+
+def _stored(job: Job, tar: Path, images: Sequence[Png]) -> list[dict[str, Any]]:
+    if images and job.spec.execution.samples == "tar":
+        return write_tar(job.folder, tar, images)
+    return write_files(job.folder, images)
 
 
 def _row(job: Job, fault: str | None, planned: Mapping[Any, Any]) -> dict[str, Any]:
@@ -176,22 +202,20 @@ def ask(method: Method, requests: Sequence[Request], folder: Path) -> list[Outpu
     return outputs
 
 
-def _commit(job: Job, request: Request, output: Output) -> dict[str, Any]:
-    """Write the image; return the fields of the row that say what came out."""
+def _encoded(job: Job, output: Output) -> tuple[dict[str, Any], bytes | None]:
+    """Return the fields of the row that say what came out, and the PNG where an image did."""
     if output.unavailable:
-        return {"status": str(SampleStatus.UNAVAILABLE), "reason": (output.error or "")[:LONGEST]}
+        return {"status": str(SampleStatus.UNAVAILABLE), "reason": (output.error or "")[:LONGEST]}, None
     image = output.image
     wrong = output.error
     if wrong is None and not is_image(image):
         wrong = f"the method gave no (H, W, 3) uint8 image but {_describe(image)}"
     if wrong is not None or image is None:
-        return {"status": str(SampleStatus.GENERATION_ERROR), "reason": str(wrong)[:LONGEST]}
+        return {"status": str(SampleStatus.GENERATION_ERROR), "reason": str(wrong)[:LONGEST]}, None
     generates = getattr(registry.get("methods", job.spec.method.name), "generates", True)
     data = encode_png(image, AI_GENERATED if generates else {})
-    path = Path("samples") / request.reference.key / f"{request.index}.png"
-    write_atomic(job.folder / path, data)
     height, width = image.shape[:2]
-    return {"path": path.as_posix(), "sha256": sha256_bytes(data), "width": width, "height": height}
+    return {"sha256": sha256_bytes(data), "width": width, "height": height}, data
 
 
 def is_image(image: Any) -> bool:

@@ -13,8 +13,7 @@ import pandas as pd
 
 from bench.console import say
 from bench.errors import UserError
-from bench.hashing import sha256_bytes
-from bench.images import ImageError, read_bytes
+from bench.sample_files import changed, check_tar, tar_file
 from bench.stages.plan import ImageList, Job
 from bench.stages.retry import SAMPLES, forget
 from bench.store import ANEW, checksum_file, read_table, shard_table
@@ -74,26 +73,17 @@ def _tuples(keys: pd.DataFrame) -> list[tuple[object, ...]]:
 
 
 def check_samples(job: Job) -> None:
-    """Drop the samples whose files are gone or are not what was made; the generate stage makes them again."""
+    """Drop the samples whose images are gone or are not what was made; the generate stage makes them again."""
     samples = shard_table(job.folder, SAMPLES)
     for shard in range(job.shards):
         if not samples.has(shard):
             continue
         rows = samples.read_shard(shard)
-        changed = pd.Series([_changed(job.folder, *row) for row in zip(rows["path"], rows["sha256"], strict=True)])
-        if changed.any():
-            first = job.folder / rows.loc[changed, "path"].iloc[0]
-            say(f"warning: {first} is not the image that was made ({changed.sum()} in its shard); made again")
-            forget(job, shard, changed)
-
-
-def _changed(folder: Path, path: str, sha256: str) -> bool:
-    if not path:
-        return False
-    try:
-        return sha256_bytes(read_bytes(folder / path)) != sha256
-    except ImageError:
-        return True
+        dropped = changed(job.folder, rows, "shard")
+        if dropped.any():
+            forget(job, shard, dropped)
+        else:
+            check_tar(job.folder, rows, tar_file(job.folder, shard), job.keys)
 
 
 def check_folder(folder: Path, record: Path) -> None:

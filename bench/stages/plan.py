@@ -29,6 +29,7 @@ from bench.errors import UserError
 from bench.faces.views import View
 from bench.identity import files
 from bench.provenance import MASK
+from bench.sample_files import below
 from bench.spec import RunSpec, recognisers_needed, view_of
 from bench.status import SampleStatus
 from bench.store import ShardTable, read_record, read_table, shard_table
@@ -53,7 +54,7 @@ class ImageList:
     Attributes:
         folder: a run's folder, or the folder of a dataset's photos.
         frame: a row per image: row, item, subject, index, path (absolute), status, reason; a sample's `file` is its
-            path below the folder.
+            path below the folder. Samples in tars have `offset` and `length`, too (`bench.sample_files`).
         bounds: the row at which each shard begins, and the number of all rows.
     """
 
@@ -125,6 +126,11 @@ class Job:
         return -(-len(self.items) // self.spec.execution.shard_size)
 
     @property
+    def keys(self) -> dict[str, str]:
+        """Return item -> its file name."""
+        return dict(zip(self.items["item"], self.items["key"], strict=True))
+
+    @property
     def samples_per_item(self) -> int:
         """Return the number of samples that an item has at most."""
         return int(self.samples["index"].max()) + 1
@@ -162,7 +168,7 @@ class Job:
             UserError: they are not all made.
         """
         samples = shard_table(self.folder, "samples").read(self.shards)
-        paths = [str(self.folder / p) if p else "" for p in samples["path"]]
+        paths = [str(below(self.folder, p)) if p else "" for p in samples["path"]]
         return ImageList(self.folder, samples.assign(file=samples["path"], path=paths), self.bounds)
 
 

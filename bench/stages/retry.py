@@ -9,7 +9,8 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.console import say
-from bench.stages.generate import TIMING_COLUMNS, batch_size
+from bench.sample_files import gathered, tar_file
+from bench.stages.generate import TIMING_COLUMNS, batch_size, batch_tar
 from bench.stages.plan import Job
 from bench.status import SampleStatus
 from bench.store import ShardTable, shard_table
@@ -47,8 +48,11 @@ def forget(job: Job, shard: int, dropped: pd.Series) -> None:
     for number, start in enumerate(range(0, len(rows), size)):
         batch = rows.iloc[start : start + size].reset_index(drop=True)
         if not dropped.iloc[start : start + size].any():
-            samples.keep_batch(shard, number, batch)
+            # The shard's tar will be another one.
+            tar = batch_tar(samples, shard, number)
+            samples.keep_batch(shard, number, gathered(job.folder, batch, tar, job.keys))
     samples.path(shard).unlink()
+    tar_file(job.folder, shard).unlink(missing_ok=True)
 
 
 def _with_timings(job: Job, rows: pd.DataFrame, shard: int) -> pd.DataFrame:

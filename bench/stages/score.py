@@ -24,6 +24,7 @@ from bench.metrics.shared.eligibility import has_feature, subjects, usable_refer
 from bench.metrics.shared.prompts import with_prompts
 from bench.metrics.shared.strangers import doubts
 from bench.metrics.shared.targets import usable_targets
+from bench.sample_files import PART
 from bench.spec import Part, RunSpec, detector_id, feature_id
 from bench.stages.features import FeatureColumn, Stored, feature_columns
 from bench.stages.plan import ImageList, Job
@@ -269,7 +270,8 @@ def _samples(
     made: pd.DataFrame, faces: pd.DataFrame, references: pd.DataFrame, groups: tuple[str, ...]
 ) -> pd.DataFrame:
     """Return a row per sample with its final status: the face's where an image was made."""
-    rows = made[["item", "subject", "index", "seed", "prompt_id", "sha256", "reason"]].assign(path=made["file"])
+    place = made[["file", *(name for name in PART if name in made)]].rename(columns={"file": "path"})
+    rows = made[["item", "subject", "index", "seed", "prompt_id", "sha256", "reason"]].join(place)
     is_made = made["status"] == SampleStatus.OK
     rows["status"] = np.where(is_made, faces["status"], made["status"])
     rows["reason"] = np.where(is_made, faces["reason"], made["reason"])

@@ -15,6 +15,7 @@ from bench.data.photos import keys
 from bench.data.removal import remove
 from bench.errors import UserError
 from bench.images import write_png
+from bench.sample_files import Png, write_tar
 from bench.store import write_json, write_table
 from tests.data.images import put
 
@@ -105,6 +106,20 @@ def test_a_person_under_two_names_goes_under_either(world, name):
         left = pd.read_parquet(path)
         assert not {"Bob", "Robert"} & {*left["subject"], *left["listed_subject"]}
         assert "twin" not in set(left["item"])
+
+
+def test_a_tar_that_shows_the_person_goes_as_a_whole(world):
+    folder = world / "runs" / "folder" / "copy-01234567"
+    places = [folder / "samples" / "00000.tar", folder / "samples" / "00001.tar"]
+    places.append(folder / "tables" / "samples" / ".parts" / "00002" / "00000.tar")
+    for people, place in zip((["Bob", "Anna"], ["Bob"], ["Anna"]), places, strict=True):
+        write_tar(folder, place, [Png(KEYS[person], 0, b"x") for person in people])
+    assert {*places[::2]} <= {*take_out(world, "Anna", dry_run=True).deleted}
+    take_out(world, "Anna")
+    assert [place.exists() for place in places] == [False, True, False]
+    places[1].write_bytes(b"x" * 100)
+    with pytest.raises(UserError, match=r"00001\.tar, so nothing was removed"):
+        take_out(world, "Bob")
 
 
 def test_others_keep_everything(world):

@@ -83,5 +83,6 @@ def assert_same(one: Path, other: Path) -> None:
     assert list(a) == list(b)
     for name, frame in a.items():
         pd.testing.assert_frame_equal(frame, b[name], check_exact=True, obj=name)
-    pictures = {p.relative_to(one): p.read_bytes() for p in (one / "samples").rglob("*.png")}
-    assert pictures == {p.relative_to(other): p.read_bytes() for p in (other / "samples").rglob("*.png")}
+    samples, others = ((folder / "samples").rglob("*.*") for folder in (one, other))
+    pictures = {p.relative_to(one): p.read_bytes() for p in samples}
+    assert pictures == {p.relative_to(other): p.read_bytes() for p in others}

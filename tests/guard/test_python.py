@@ -45,7 +45,7 @@ def documented():
     for section in sections:
         rows = [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in section.splitlines() if line.startswith("| `")]
         names = [
-            (name, row[-1].startswith("where the list has it"))
+            (name, row[-1].startswith(("where the list has it", "only with samples in tars")))
             for row in rows
             for name in re.findall(r"`([^`]+)`", row[0])
         ]

@@ -22,7 +22,7 @@ class Halved:
 
 
 def test_what_a_method_notes_is_recorded(monkeypatch):
-    monkeypatch.setattr(generate, "_commit", lambda *_: {"path": "x.png"})
+    monkeypatch.setattr(generate, "_encoded", lambda *_: ({"sha256": "x"}, None))
     protocol = SimpleNamespace(seed=0, texts={"neutral": "photo of a person"})
     spec = SimpleNamespace(protocol=protocol, dataset=SimpleNamespace(label="few"))
     faults = [None, None, "no face found"]
@@ -30,7 +30,7 @@ def test_what_a_method_notes_is_recorded(monkeypatch):
     names = {"item": "a", "subject": "A", "prompt_id": "neutral", "seed_key": "a"}
     rows = [{**names, "row": k, "index": k, "seed_index": k} for k in range(3)]
     job = SimpleNamespace(spec=spec, folder=None)
-    found = generate._written(job, generate._make(job, Halved(), asked, rows))
+    found = generate._written(job, generate._make(job, Halved(), asked, rows), None)
     assert found["reason"].tolist() == ["", "", "reference: no face found"]
     assert found["note"].tolist() == ["in batches of 2", "in batches of 2", ""]
     assert found["status"].tolist() == ["ok", "ok", "reference_failed"]
@@ -40,10 +40,10 @@ def test_what_a_method_notes_is_recorded(monkeypatch):
 def shard_of(monkeypatch, tmp_path, make, keep):
     """Make a shard of six samples in batches of two; return the table of samples."""
     rows = pd.DataFrame({"row": range(6), "item": "a", "subject": "A", "index": range(6)})
-    job = SimpleNamespace(folder=tmp_path, samples=rows, bounds=(0, 6))
+    job = SimpleNamespace(folder=tmp_path, samples=rows, bounds=(0, 6), keys={})
     monkeypatch.setattr(generate, "batch_size", lambda job: 2)
     monkeypatch.setattr(generate, "_make", lambda job, method, asked, batch: make([row["row"] for row in batch]))
-    monkeypatch.setattr(generate, "_written", lambda job, made: keep(made))
+    monkeypatch.setattr(generate, "_written", lambda job, made, tar: keep(made))
     generate._shard(job, None, None, 0, None, lambda count: None)
     return shard_table(tmp_path, "samples")
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from bench.images import Source
 from bench.metrics import declared
 from bench.report.frames import SIMILARITY, Run, sample_column, similarity_of
 from bench.report.thumbnails import FOLDER, thumbnail_name, write_thumbnails
+from bench.sample_files import PLACE, image_of
 from bench.status import SampleStatus
 
 LIMIT = 5_000
@@ -141,12 +143,13 @@ def _references(runs: Mapping[str, Run], items: list[str]) -> pd.DataFrame:
 
 
 def _thumbnails(runs: Mapping[str, Run], frame: pd.DataFrame, photos: pd.DataFrame, folder: Path) -> set[str]:
-    wanted = {
+    wanted: dict[str, Source] = {
         thumbnail_name(sha): Path(path) for path, sha in photos[["path", "sha256"]].itertuples(index=False) if path
     }
-    for label, path, sha in zip(frame["run"], _texts(frame, "path"), _texts(frame, "sha256"), strict=True):
-        if path:
-            wanted[thumbnail_name(sha)] = runs[label].folder / path
+    for row in frame.reindex(columns=["run", *PLACE]).assign(sha256=_texts(frame, "sha256")).to_dict("records"):
+        image = image_of(runs[row["run"]].folder, row)
+        if image is not None:
+            wanted[thumbnail_name(row["sha256"])] = image
     wanted.pop("", None)
     return write_thumbnails(wanted, folder / FOLDER, [run.folder / "report" / FOLDER for run in runs.values()])
 

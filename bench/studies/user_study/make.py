@@ -17,7 +17,9 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import UserError
+from bench.images import Source
 from bench.report.frames import Run
+from bench.sample_files import image_of
 from bench.store import write_atomic, write_json
 from bench.studies.user_study.design import PHOTO, Kind, Stimulus, Trial, schedule
 from bench.studies.user_study.records import Plan, Rules, Texts
@@ -41,7 +43,7 @@ class Item:
     subject: str
     index: int
     photo: Path
-    samples: Mapping[str, Path]
+    samples: Mapping[str, Source]
     similarity: Mapping[str, Mapping[str, float | None]]
 
 
@@ -158,7 +160,8 @@ def _choose(runs: Sequence[Run], dataset: str, count: int, rng: np.random.Genera
 def _drawn(
     dataset: str, item: str, index: int, photo: pd.Series, rows: Mapping[str, pd.Series], folders: Mapping[str, Path]
 ) -> Item:
-    samples = {method: folders[method] / row["path"] for method, row in rows.items()}
+    images = {method: image_of(folders[method], row) for method, row in rows.items()}
+    samples = {method: image for method, image in images.items() if image is not None}
     similarity = {method: _similarities(row) for method, row in rows.items()}
     return Item(dataset, item, photo["subject"], index, Path(photo["path"]), samples, similarity)
 
@@ -215,14 +218,14 @@ def _write(out: Path, study: dict[str, Any], images: Mapping[str, tuple[Stimulus
     html = page(study["public"])
     for name, (shown, items) in images.items():
         one = items[shown.item]
-        path = one.photo if shown.method == PHOTO else one.samples[shown.method]
-        write_atomic(out / PAGE / "img" / f"{name}.webp", stimulus(path, size, generated=shown.method != PHOTO))
+        source = one.photo if shown.method == PHOTO else one.samples[shown.method]
+        write_atomic(out / PAGE / "img" / f"{name}.webp", stimulus(source, size, generated=shown.method != PHOTO))
     write_atomic(out / PAGE / "index.html", html)
     write_atomic(out / PAGE / "LICENSE-jspsych.txt", (HERE / LICENCE).read_bytes())
     write_json(out / STUDY, study)
 
 
-def stimulus(path: Path, size: int, *, generated: bool) -> bytes:
+def stimulus(source: Source, size: int, *, generated: bool) -> bytes:
     """Return an image as raters see it: the central square at `size` x `size` pixels, WebP, no metadata but the mark.
 
     Raises:
@@ -233,9 +236,9 @@ def stimulus(path: Path, size: int, *, generated: bool) -> bytes:
     from bench.images import ImageError, read_image
 
     try:
-        image = Image.fromarray(read_image(path))
+        image = Image.fromarray(read_image(source))
     except ImageError as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+        raise UserError(f"cannot read {source}: {error}") from error
     square = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
     data, exif = BytesIO(), Image.Exif()
     if generated:
