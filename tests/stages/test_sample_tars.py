@@ -229,6 +229,7 @@ def test_failed_samples_are_made_again_into_another_tar(in_tars, copied, monkeyp
     assert tars(one)["00001.tar"] == tars(in_tars[1])["00001.tar"]
 
 
+@pytest.mark.exhaustive
 def test_two_workers_write_the_same_tars(in_tars, begun):
     one = run(begun, "tar", method="copy")
     alone, rows = tars(one), made(one)
