@@ -7,6 +7,7 @@ import io
 import lzma
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +73,29 @@ class Pairs:
         known = STANDARD.get(self.name, len(self))
         return "" if known == len(self) else f"{len(self)} pairs, not the {known} of the public file"
 
+    @cached_property
+    def different(self) -> Mapping[bytes | Path, int]:
+        """Each different image -> its first place among the 2n: sets show one image in several pairs."""
+        first: dict[bytes | Path, int] = {}
+        for place, image in enumerate(self.images):
+            first.setdefault(image, place)
+        return first
+
+    def of_places(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return (2n, …) rows, one for each place, of (m, …) rows, one for each of `crops`."""
+        number = {image: row for row, image in enumerate(self.different)}
+        return rows[[number[image] for image in self.images]]
+
     def crops(self) -> Iterator[Image]:
-        """Yield the 2n crops, (112, 112, 3) uint8 RGB, decoded one at a time.
+        """Yield the crop of each different image, (112, 112, 3) uint8 RGB, decoded one at a time.
 
         Squares of another size are scaled (bicubic), as insightface's code does.
 
         Raises:
             UserError: an image cannot be decoded, or is not square.
         """
-        for number, image in enumerate(self.images):
-            yield self._crop(number, image)
+        for image, place in self.different.items():
+            yield self._crop(place, image)
 
     def _crop(self, number: int, image: bytes | Path) -> Image:
         where = f"{self.source}: image {number} (pair {number // 2})"

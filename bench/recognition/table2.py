@@ -49,6 +49,8 @@ from bench.runtime import Runtime
 from bench.spec import RunSpec, detector_id
 from bench.store import locked, read_json, read_table, write_table
 
+TESTS = "tests.parquet"
+"""In the folder of a recogniser: its accuracy on each verification set."""
 UNTRAINED, REAL = "untrained", "real"
 _PAIRS = 37
 """Added to the world's seed for the verification sets."""
@@ -153,7 +155,7 @@ def run(spec: RunSpec, plan: Table2) -> Path:
         entries = list(_entries(plan, {REAL: real, plan.label: faces}, base))
         _train_all(spec, plan, entries, pairs)
         outcome = Outcome(
-            results=_tests(entries, pairs),
+            results=_tests(entries),
             quality=_quality(spec, plan, {REAL: real, plan.label: faces}),
             recognisers=[_summary(entry) for entry in entries],
             logs=_logs(entries),
@@ -263,8 +265,8 @@ def _seeded(options: TrainOptions, seed: int) -> TrainOptions:
 
 
 def _train_all(spec: RunSpec, plan: Table2, entries: Sequence[Entry], pairs: Sequence[Pairs]) -> None:
-    """Trains what is missing; several at once where there are several workers."""
-    todo = [number for number, entry in enumerate(entries) if not (entry.folder / trained.RECORD).exists()]
+    """Trains and tests what is missing; several at once where there are several workers."""
+    todo = [number for number, entry in enumerate(entries) if not (entry.folder / TESTS).exists()]
     sizes = [0 if entry.faces is None else len(FaceSet(entry.faces)) * plan.recipe.epochs for entry in entries]
     run_shards(partial(_trainer, spec, plan, entries, pairs), todo, sizes, spec.execution, "train")
 
@@ -272,28 +274,27 @@ def _train_all(spec: RunSpec, plan: Table2, entries: Sequence[Entry], pairs: Seq
 def _trainer(spec: RunSpec, plan: Table2, entries: Sequence[Entry], pairs: Sequence[Pairs]) -> Work:
     def one(number: int, _: None, advance: Advance) -> None:
         entry = entries[number]
-        if entry.faces is None:
-            trained.untrained(plan.recipe, entry.seed, entry.folder)
-            return
-        options = _seeded(plan.train, entry.seed)
-        execution = spec.execution
-        training.train(Job(entry.folder, entry.faces, plan.recipe, options, pairs, execution.device, execution.threads))
-        advance(len(FaceSet(entry.faces)) * plan.recipe.epochs)
+        _train(spec, plan, entry, pairs)
+        network = trained.extractor(entry.folder)
+        tested = [evaluate(network, one, trained.TEST_BATCH) for one in pairs]
+        write_table(entry.folder / "decisions.parquet", decisions(tested))
+        write_table(entry.folder / TESTS, table(tested, entry.seed))
+        advance(0 if entry.faces is None else len(FaceSet(entry.faces)) * plan.recipe.epochs)
 
     return Work(one)
 
 
-def _tests(entries: Sequence[Entry], pairs: Sequence[Pairs]) -> pd.DataFrame:
-    """A row per recogniser and set; what was tested before is read."""
-    parts = []
-    for entry in entries:
-        path = entry.folder / "tests.parquet"
-        if not path.exists():
-            network = trained.extractor(entry.folder)
-            tested = [evaluate(network, one, trained.TEST_BATCH) for one in pairs]
-            write_table(entry.folder / "decisions.parquet", decisions(tested))
-            write_table(path, table(tested, entry.seed))
-        parts.append(read_table(path).assign(row=entry.row, seed=entry.seed))
+def _train(spec: RunSpec, plan: Table2, entry: Entry, pairs: Sequence[Pairs]) -> None:
+    if entry.faces is None:
+        trained.untrained(plan.recipe, entry.seed, entry.folder)
+        return
+    options, execution = _seeded(plan.train, entry.seed), spec.execution
+    training.train(Job(entry.folder, entry.faces, plan.recipe, options, pairs, execution.device, execution.threads))
+
+
+def _tests(entries: Sequence[Entry]) -> pd.DataFrame:
+    """A row per recogniser and set."""
+    parts = [read_table(entry.folder / TESTS).assign(row=entry.row, seed=entry.seed) for entry in entries]
     return pd.concat(parts, ignore_index=True)
 
 

@@ -77,7 +77,7 @@ def evaluate(reader: Reads, pairs: Pairs, batch: int, flip: bool = True) -> Test
     Raises:
         UserError: an image cannot be used; see `Pairs.crops`.
     """
-    distance = distances(embed(reader, pairs.crops(), batch, flip))
+    distance = distances(pairs.of_places(embed(reader, pairs.crops(), batch, flip)))
     return Tested(pairs, distance, verify(distance, pairs.same))
 
 

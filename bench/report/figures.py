@@ -468,11 +468,12 @@ def save(figure: Figure, path: Path) -> None:
         figure: to write.
         path: without its ending.
     """
-    from matplotlib import rc_context
+    from matplotlib import rc_context, rcParams
 
+    fonts = [family(), *rcParams["font.sans-serif"]]
     for kind, metadata in (("png", {"Software": "idbench"}), ("pdf", {"CreationDate": None})):
         data = BytesIO()
-        with rc_context({"pdf.fonttype": 42, "font.sans-serif": [family()]}), warnings.catch_warnings():
+        with rc_context({"pdf.fonttype": 42, "font.sans-serif": fonts}), warnings.catch_warnings():
             # A letter that the font lacks is drawn as a box.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             figure.savefig(data, format=kind, metadata=metadata)

@@ -23,7 +23,7 @@ from tests.shared import ROOT
 
 pytestmark = pytest.mark.slow
 METHODS = ("copy", "shuffle", "real", "arc2face")
-FEWER = ("dataset.subjects=8", "protocol.samples_per_item=2")
+FEWER = ("dataset.subjects=6", "protocol.samples_per_item=2")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,9 @@ def test_the_headline_is_the_judge_that_saw_none_of_the_training_people(swept):
     assert score(swept, "arc2face", "id_similarity", "mean_detected", "arcface")["relation"] == "conditioned"
 
 
-def test_compare_tells_them_apart(swept, capsys):
+def test_compare_tells_them_apart(swept, capsys, monkeypatch):
+    # Drawing takes longer than comparing, and has tests of its own.
+    monkeypatch.setattr("bench.report.figures.of_comparison", lambda comparison: [])
     assert main(["compare", "--out", str(swept), "--json"]) == 0
     [found] = json.loads(capsys.readouterr().out)
     assert set(found["runs"]) == set(METHODS)
@@ -97,8 +99,8 @@ def test_compare_tells_them_apart(swept, capsys):
         if (row["metric"], row["variant"], row["statistic"]) == ("id_similarity", "judge", "mean_detected")
         and {row["a"], row["b"]} == {"arc2face", "shuffle"}
     ]
-    # Of 2 ** 8 signs of eight differences only two are as extreme.
-    assert rows[0]["p_value"] < 0.01
+    # Of 2 ** 6 signs of six differences only two are as extreme.
+    assert rows[0]["p_value"] < 0.05
 
 
 def test_the_default_run_still_gives_its_numbers(whole, capsys):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from bench import registry
+from bench.faces.parsing import BiSeNet
 from bench.testing import method_contract
 from tests.baselines import tiny_edit
 from tests.e2e.commands import run_folder, tables
@@ -51,6 +52,21 @@ def people(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def small_references(monkeypatch):
     tiny_edit.show_references_small(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def photos_parsed_once(monkeypatch):
+    """BiSeNet takes a second for each of the few photos, which the checks show again and again."""
+    whole, known = BiSeNet.labels, {}
+
+    def labels(self, crops):
+        # All parsers of a test have the same weights.
+        key = crops.shape, crops.tobytes()
+        if key not in known:
+            known[key] = whole(self, crops)
+        return known[key].copy()
+
+    monkeypatch.setattr(BiSeNet, "labels", labels)
 
 
 def run(name, given, people, out, *more):

@@ -14,7 +14,8 @@ from bench.testing.world import evaluation
 from tests.shared import ROOT
 
 METRICS = {name: registry.get("metrics", name) for name in registry.BUILT_IN["metrics"]}
-PROMISES = [(name, promise) for name, metric in METRICS.items() for promise in metric_contract(metric)]
+CONTRACTS = {name: metric_contract(metric) for name, metric in METRICS.items()}
+PROMISES = [(name, promise) for name, contract in CONTRACTS.items() for promise in contract]
 OF_TRIALS = {
     "rate", "rate_no_face", "rate_undecodable", "rate_generation_error", "detection_rate", "mean_failures_as_zero",
     "rank1", "chance", "fnmr", "below_real_q05", "share_above",
@@ -24,7 +25,7 @@ OF_TRIALS = {
 
 @pytest.mark.parametrize(("name", "promise"), PROMISES, ids=lambda word: str(word))
 def test_promise(name, promise):
-    metric_contract(METRICS[name])[promise]()
+    CONTRACTS[name][promise]()
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -25,6 +25,13 @@ def test_a_list_of_files(tmp_path):
         np.testing.assert_array_equal(image, pixels(crop(k, 0)))
 
 
+def test_an_image_of_several_pairs_is_read_once(tmp_path):
+    one, other = crop(0, 0), crop(1, 0)
+    found = open_pairs(save(tmp_path / "mine.bin", [other, one, one, other, one, one], [True, False, True]))
+    np.testing.assert_array_equal(np.stack([*found.crops()]), [pixels(other), pixels(one)])
+    np.testing.assert_array_equal(found.of_places(np.array([[5], [7]])), [[5], [7], [7], [5], [7], [7]])
+
+
 def test_another_number_of_pairs_is_said(tmp_path):
     assert "1 pairs, not the 6000" in open_pairs(save(tmp_path / "lfw.bin", [crop(0, 0)] * 2, [True])).remark
     assert open_pairs(save(tmp_path / "mine.bin", [crop(0, 0)] * 2, [True])).remark == ""

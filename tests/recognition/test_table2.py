@@ -42,7 +42,7 @@ def stopped(name, calls, monkeypatch, module):
 def test_stopped_anywhere_it_ends_with_the_same_table(tmp_path, monkeypatch):
     # Figures take longer than the trainings here, and have tests of their own.
     monkeypatch.setattr(figures, "write_log", lambda *_: None)
-    for name, calls, module in (("_step", 2, training), ("_fit", 1, table2), ("evaluate", 5, table2)):
+    for name, calls, module in (("_step", 2, training), ("_fit", 1, table2), ("evaluate", 4, table2)):
         with monkeypatch.context() as patch:
             stopped(name, calls, patch, module)
             with pytest.raises(Stop):
