@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import bench.__main__  # noqa: F401  sets it where the caller has not
+from bench.memory import keep_freed
 
 
 def _not_flushed(handle: int) -> None:
@@ -19,6 +20,7 @@ def _not_flushed(handle: int) -> None:
 
 
 os.fsync = _not_flushed
+keep_freed()
 os.environ["MATPLOTLIBRC"] = str(Path(__file__).with_name("matplotlibrc"))
 
 # A broken promise then shows the values that it compared.

@@ -17,6 +17,7 @@ from typing import Any
 from bench.execution.engine import Stage
 from bench.execution.faults import is_machine_fault
 from bench.execution.notes import Kind, Note, Notes, note_of
+from bench.memory import keep_freed
 from bench.spec import Execution
 from bench.store import ShardTable
 from bench.threads import pool
@@ -214,8 +215,12 @@ def share_of_cores(execution: Execution) -> int:
     return max(2, cores // execution.workers if execution.engine == "local" else cores)
 
 
-def limit_threads(threads: int) -> None:
-    """Fix the number of torch's threads in this process, loaded or not: sums depend on it in the last digits."""
+def settle(threads: int) -> None:
+    """Prepare this process to run networks: with so many threads of torch, loaded or not, and memory that it keeps.
+
+    Sums depend on the number of threads in the last digits.
+    """
+    keep_freed()
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
