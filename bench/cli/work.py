@@ -13,7 +13,7 @@ from bench.errors import UserError
 from bench.execution.devices import claim
 from bench.execution.engine import Stage, parse_part
 from bench.execution.engines import WITH_PARENT
-from bench.execution.work import let_go, settle, work
+from bench.execution.work import let_go, prepare_process, work
 
 
 def main(argv: Sequence[str]) -> int:
@@ -42,7 +42,7 @@ def _work(stage: Stage, part: str, minutes: float | None, device: str | None) ->
     if not (stage.folder / "run.json").exists():
         raise UserError(f"{stage.folder} is not the folder of a run; `python -m bench ls runs` lists them")
     task, spec = rebuilt(stage, device)
-    settle(spec.execution.threads)
+    prepare_process(spec.execution.threads)
     shards = parse_part(part, len(task.sizes))
     if spec.execution.engine != "local":
         record_device(stage, spec)

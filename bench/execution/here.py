@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.console import progress
 from bench.execution.engine import Stage
-from bench.execution.work import Task, settle, work
+from bench.execution.work import Task, prepare_process, work
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Here:
 
     def attempt(self, stage: Stage, parts: Sequence[Sequence[int]]) -> None:
         """Work on each part, one after the other."""
-        settle(self.threads)
+        prepare_process(self.threads)
         bar = progress(sum(self.task.sizes[shard] for part in parts for shard in part), stage.name)
         try:
             for part in parts:

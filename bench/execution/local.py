@@ -20,7 +20,7 @@ from typing import Any
 from bench.console import progress
 from bench.errors import UserError, WorkFailedError
 from bench.execution.shards import in_order
-from bench.execution.work import Advance, Setup, Work, begun_ahead, ignore, settle
+from bench.execution.work import Advance, Setup, Work, begun_ahead, ignore, prepare_process
 from bench.spec import Execution
 
 
@@ -45,7 +45,7 @@ def run_shards(setup: Setup, shards: Sequence[int], sizes: Sequence[int], execut
     bar = progress(sum(sizes[s] for s in ordered), what)
     try:
         if execution.workers <= 1 or len(ordered) == 1:
-            settle(execution.threads)
+            prepare_process(execution.threads)
             with closing(setup()) as work:
                 for shard, begun in _begun(work, ordered, bar.update):
                     work.finish(shard, begun, bar.update)
@@ -112,7 +112,7 @@ _WORK: list[Work | Exception] = []
 def _enter(setup: Setup, threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _leave)
-    settle(threads)
+    prepare_process(threads)
     try:
         work = setup()
     # Raised here it would break the pool, and the parent would learn only that.

@@ -215,7 +215,7 @@ def share_of_cores(execution: Execution) -> int:
     return max(2, cores // execution.workers if execution.engine == "local" else cores)
 
 
-def settle(threads: int) -> None:
+def prepare_process(threads: int) -> None:
     """Prepare this process to run networks: with so many threads of torch, loaded or not, and memory that it keeps.
 
     Sums depend on the number of threads in the last digits.

@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.console import progress
 from bench.errors import UserError
-from bench.execution.local import settle
+from bench.execution.local import prepare_process
 from bench.extractors.backbones import build
 from bench.facesets.store import FaceSet
 from bench.provenance import device, how, measured
@@ -48,7 +48,7 @@ def train(job: Job) -> Path:
     from accelerate import Accelerator
 
     faces = FaceSet(job.faces)
-    settle(job.threads)
+    prepare_process(job.threads)
     mixed = "no" if job.recipe.precision == "fp32" else job.recipe.precision
     _take(job.device)
     accelerator = Accelerator(mixed_precision=mixed, cpu=job.device == "cpu")

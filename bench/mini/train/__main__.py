@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from bench.memory import keep_freed
 from bench.mini.train.loop import Plan, say
 
 RECIPES = (
@@ -53,6 +54,7 @@ def main() -> None:
 
     chosen = _arguments()
     torch.set_num_threads(chosen.threads)
+    keep_freed()
     cv2.setNumThreads(1)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if chosen.device == "auto" else chosen.device
     plan = Plan(

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench import resources
+from bench.memory import keep_freed
 from bench.mini import world
 from bench.mini.dataset import before_a_wall
 from bench.mini.train import arc2face, crops, recognition, vae
@@ -130,6 +131,7 @@ def main() -> None:
 
     chosen = _arguments()
     torch.set_num_threads(chosen.threads)
+    keep_freed()
     cv2.setNumThreads(1)
     chosen.work.mkdir(parents=True, exist_ok=True)
     plan = Plan(chosen.work, chosen.to, chosen.seed, chosen.device)
