@@ -152,7 +152,14 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path, 
     assert out == ""
 
 
-@pytest.mark.parametrize("override", ["method.steps=3", "method.lcm_lora=lora.safetensors", "+method.batch=2"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "method.steps=3",
+        pytest.param("method.lcm_lora=lora.safetensors", marks=pytest.mark.exhaustive),
+        pytest.param("+method.batch=2", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_an_option_that_stands_in_no_yaml_is_an_override_like_others(override, tmp_path):
     shown = bench("run", "--cfg", "job", override, cwd=tmp_path).stdout
     assert override.lstrip("+").removeprefix("method.").replace("=", ": ") in shown

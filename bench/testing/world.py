@@ -218,12 +218,10 @@ def _marked(statuses: NDArray[np.object_], rows: Rows, status: str) -> NDArray[n
 
 def _without(table: pd.DataFrame, gone: Collection[tuple[str, int]]) -> pd.DataFrame:
     """Return the pairs of a table in which no sample is gone."""
-    ends = [end for end in ("i", "j") if end in table]
-    keep = [
-        not any((item, row[end]) in gone for end in ends)
-        for item, (_, row) in zip(table["item"], table.iterrows(), strict=True)
-    ]
-    return table[np.array(keep, dtype=bool)].reset_index(drop=True)
+    keep = np.ones(len(table), dtype=bool)
+    for end in [end for end in ("i", "j") if end in table]:
+        keep &= [place not in gone for place in zip(table["item"], table[end], strict=True)]
+    return table[keep].reset_index(drop=True)
 
 
 def cut(given: Evaluation, rows: Rows) -> Evaluation:

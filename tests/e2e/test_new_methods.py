@@ -39,7 +39,7 @@ METHODS = {
 }
 ALIKE = ("infiniteyou_sim", "flux_kontext", "qwen_image_edit_plus")
 """Share all of their code with another of the list."""
-TO_A_REPORT = ("withanyone", "flux2_klein")
+TO_A_REPORT = ("flux2_klein",)
 """Run to a report in the suite; `make exhaustive` runs all of them."""
 READ_SEVERAL = ("vec2face", "infiniteyou_aes", "infiniteyou_sim", "flux2_klein", "qwen_image_edit_plus")
 

@@ -162,6 +162,7 @@ def test_a_set_without_any_face(tmp_path):
         make(blank)
 
 
+@pytest.mark.exhaustive
 def test_two_processes_make_the_same_set(made, tmp_path):
     again = make(job(tmp_path / "set", workers=2))
     assert again.record["content"] == made.record["content"]

@@ -33,6 +33,7 @@ def of(table, factor, answer):
     return rows["truth"].to_numpy(float), rows["value"].to_numpy(float)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("recogniser", ["arcface", "judge"])
 def test_similarity_falls_with_the_distance_of_the_person(table, recogniser):
     truth, value = of(table, "identity", f"ID similarity ({recogniser})")

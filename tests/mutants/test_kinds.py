@@ -1,5 +1,6 @@
 """Tests for kinds of one-line faults that all others let through (`make mutants`)."""
 
+from io import BytesIO
 from types import SimpleNamespace
 
 import numpy as np
@@ -82,11 +83,10 @@ def test_the_effective_number_is_at_most_the_number():
 
 
 @pytest.mark.parametrize(("method", "is_marked"), [("arc2face", True), ("copy", False)])
-def test_generated_images_are_marked_and_copies_are_not(tmp_path, method, is_marked):
-    job = SimpleNamespace(folder=tmp_path, spec=SimpleNamespace(method=SimpleNamespace(name=method)))
-    request = Request(Reference("a", "A", key="a"), 0, 1, "")
-    found = generate._commit(job, request, Output(image=np.zeros((8, 8, 3), np.uint8)))
-    with Image.open(tmp_path / found["path"]) as image:
+def test_generated_images_are_marked_and_copies_are_not(method, is_marked):
+    job = SimpleNamespace(spec=SimpleNamespace(method=SimpleNamespace(name=method)))
+    _, data = generate._encoded(job, Output(image=np.zeros((8, 8, 3), np.uint8)))
+    with Image.open(BytesIO(data)) as image:
         assert (image.text == generate.AI_GENERATED) is is_marked
 
 
@@ -100,8 +100,7 @@ def test_a_method_that_gives_too_few_or_too_many_images_gives_none(tmp_path):
 
 
 def test_long_reasons_are_cut():
-    request = Request(Reference("a", "A"), 0, 1, "")
-    found = generate._commit(None, request, Output(error="x" * 10_000_000))
+    found, _ = generate._encoded(None, Output(error="x" * 10_000_000))
     assert len(found["reason"]) == generate.LONGEST
 
 

@@ -419,6 +419,7 @@ def test_it_prints(browser, pages, tmp_path):
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
+@pytest.mark.exhaustive
 def test_five_thousand_samples_stay_usable(browser, tmp_path):
     """Opened in under 2 s, filtered in under 200 ms of its own time: what else the machine does is not counted."""
     browser.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
