@@ -20,7 +20,7 @@ from bench.spec import Execution
 from tests.shared import ROOT
 
 VERB = """
-import sys, time
+import signal, sys, time
 import bench.cli.run as run
 from bench.__main__ import main
 
@@ -31,6 +31,8 @@ def job(config, verb, scratch):
         time.sleep(0.1)
 
 run._job = job
+# Tests that a shell has put into the background ignore it, and their children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main(["run", "method=copy", "dataset=folder", "dataset.root=."]))
 """
 
