@@ -288,7 +288,8 @@ def _train(spec: RunSpec, plan: Table2, entry: Entry, pairs: Sequence[Pairs]) ->
     if entry.faces is None:
         trained.untrained(plan.recipe, entry.seed, entry.folder)
         return
-    options, execution = _seeded(plan.train, entry.seed), spec.execution
+    options = _seeded(plan.train, entry.seed)
+    execution = spec.execution
     training.train(Job(entry.folder, entry.faces, plan.recipe, options, pairs, execution.device, execution.threads))
 
 
