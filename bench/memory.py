@@ -17,8 +17,7 @@ _KEPT = 2**31 - 1
 def keep_freed() -> None:
     """Keep the memory that a network lets go: it asks for as much again at once, and new pages are slow.
 
-    A training step of 64 crops then takes two thirds of its time on a CPU. Other C libraries than glibc are left as they
-    are.
+    A training step of 64 crops then takes two thirds of its time on a CPU. Only glibc is changed.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
