@@ -93,7 +93,8 @@ def cluster_totals(values: ArrayLike, clusters: Sequence[Any] | NDArray[Any]) ->
     array, codes = array[keep], _codes(np.asarray(clusters)[keep])
     if not array.size:
         return np.empty(0), np.empty(0)
-    order = np.lexsort((array, codes))
+    order = np.argsort(array)
+    order = order[np.argsort(_short(codes)[order], kind="stable")]
     array, codes = array[order], codes[order]
     starts = np.concatenate([[0], np.flatnonzero(codes[1:] != codes[:-1]) + 1])
     sums = np.add.reduceat(array, starts)
@@ -105,6 +106,12 @@ def cluster_totals(values: ArrayLike, clusters: Sequence[Any] | NDArray[Any]) ->
 def _codes(clusters: NDArray[Any]) -> NDArray[Any]:
     """Return a number for each cluster: its own, where it is a number already."""
     return clusters if clusters.dtype.kind == "i" else pd.factorize(clusters)[0]
+
+
+def _short(codes: NDArray[Any]) -> NDArray[Any]:
+    """Return the same numbers in 16 bits where they fit: those are sorted in linear time."""
+    fits = codes.min() >= 0 and codes.max() < 2**16
+    return codes.astype(np.uint16) if fits else codes
 
 
 def cluster_bootstrap_mean(

@@ -1,10 +1,18 @@
-"""Threads that nobody has to wait for when the work ends early."""
+"""Threads: a pool that nobody has to wait for when the work ends early, and two that share a list of computations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
+_WAITING = 2
+"""Results of `computed` that wait, done or not, while one is used."""
 
 
 @contextmanager
@@ -15,3 +23,19 @@ def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
         yield executor
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def computed(function: Callable[[Given], Found], given: Iterable[Given]) -> Iterator[Found]:
+    """Yield the function of each, in order, from two threads: they change no digit.
+
+    >>> list(computed(lambda part: part.stop, [slice(0, 2), slice(2, 3)]))
+    [2, 3]
+    """
+    with pool(2) as threads:
+        ahead: deque[Future[Found]] = deque()
+        for one in given:
+            ahead.append(threads.submit(function, one))
+            if len(ahead) > _WAITING:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()

@@ -15,12 +15,15 @@ from bench.metrics.shared.frechet_scores import ranking
 from bench.metrics.shared.population import real_side
 from bench.metrics.shared.scores import absent, notes
 from bench.metrics.shared.subset import LIMIT, subset
+from bench.threads import computed
 
 NAME = "precision_recall"
 NEIGHBOURS = 3
 """k of precision and recall (Kynkaanniemi et al.)."""
 DENSITY_NEIGHBOURS = 5
 """k of density and coverage (Naeem et al.)."""
+_ROWS = 512
+"""Rows of a table of distances."""
 _SLACK = 1e-9  # relative: a distance equal to a radius is inside, whichever way the last digit was rounded
 
 
@@ -44,40 +47,43 @@ def neighbourhoods(references: NDArray[Any], samples: NDArray[Any]) -> dict[str,
     x, y = x - middle, y - middle
     near, far = _radii(x, (NEIGHBOURS, DENSITY_NEIGHBOURS))
     (own,) = _radii(y, (NEIGHBOURS,))
-    inside_x, balls = np.empty(len(y), dtype=bool), np.empty(len(y))
-    inside_y, covered = np.zeros(len(x), dtype=bool), np.zeros(len(x), dtype=bool)
-    for part in blocks(len(y), 1024):
+
+    def counted(part: slice) -> tuple[Any, ...]:
         table = _squared(y[part], x)
-        inside_x[part] = (table <= near).any(axis=1)
-        inside_y |= (table <= own[part][:, None]).any(axis=0)
         within = table <= far
-        balls[part], covered = within.sum(axis=1), covered | within.any(axis=0)
+        in_ball_of_sample = (table <= own[part][:, None]).any(axis=0)
+        return (table <= near).any(axis=1), within.sum(axis=1), in_ball_of_sample, within.any(axis=0)
+
+    inside, balls, holding, covered = zip(*computed(counted, blocks(len(y), _ROWS)), strict=True)
     return {
-        "precision": float(inside_x.mean()),
-        "recall": float(inside_y.mean()),
-        "density": float(balls.mean() / DENSITY_NEIGHBOURS),
-        "coverage": float(covered.mean()),
+        "precision": float(np.concatenate(inside).mean()),
+        "recall": float(np.any(holding, axis=0).mean()),
+        "density": float(np.concatenate(balls).mean() / DENSITY_NEIGHBOURS),
+        "coverage": float(np.any(covered, axis=0).mean()),
     }
 
 
 def _squared(a: Floats, b: Floats) -> Floats:
     """(n, m) squared distances; those that are 0 up to rounding are 0."""
-    size_a, size_b = np.einsum("ij,ij->i", a, a)[:, None], np.einsum("ij,ij->i", b, b)
-    table = size_a + size_b - 2 * (a @ b.T)
-    table[table < 1e-12 * (size_a + size_b)] = 0.0
+    sizes = np.add.outer(np.einsum("ij,ij->i", a, a), np.einsum("ij,ij->i", b, b))
+    table = a @ b.T
+    table *= 2
+    np.subtract(sizes, table, out=table)
+    sizes *= 1e-12
+    table[table < sizes] = 0.0
     return table
 
 
 def _radii(rows: Floats, neighbours: tuple[int, ...]) -> list[Floats]:
     """Squared distance (with its slack) of each row to its k-th nearest other row, for each k."""
-    radii = [np.empty(len(rows)) for _ in neighbours]
-    for part in blocks(len(rows), 1024):
+
+    def nearest(part: slice) -> Floats:
         table = _squared(rows[part], rows)
         np.fill_diagonal(table[:, part], 0.0)  # a row is the nearest to itself
-        ranked = np.partition(table, neighbours, axis=1)
-        for radius, k in zip(radii, neighbours, strict=True):
-            radius[part] = ranked[:, k] * (1 + _SLACK)
-    return radii
+        table.partition(neighbours, axis=1)
+        return np.asarray(table[:, neighbours].T * (1 + _SLACK))
+
+    return list(np.concatenate([*computed(nearest, blocks(len(rows), _ROWS))], axis=1))
 
 
 def compute(evaluation: Evaluation) -> Result:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.metrics.functional.arrays import Floats, Mask, Rows
+from bench.metrics.functional.block_sums import shared_codes
 from bench.metrics.functional.cosine import DECIMALS, blocks
 from bench.metrics.functional.similarity import Distance, comparable, table
 from bench.metrics.protocol import Evaluation, Metric, Number, Recomputed, Result, Score, Statistic, Tables
@@ -18,6 +19,7 @@ from bench.metrics.shared.scores import absent, concat, item_values, mean_score,
 from bench.metrics.shared.similarity import similarities
 from bench.metrics.shared.subset import subset
 from bench.statistics import clustered_rate
+from bench.threads import computed
 
 NAME = "retrieval"
 
@@ -35,13 +37,16 @@ def nearest_other(
     >>> nearest_other(np.eye(2), two, np.array([[1.0, 0.0], [0.6, 0.8]]), two)
     array([0.6, 0. ])
     """
-    codes, result = pd.factorize(np.concatenate([people, owners]))[0], np.full(len(samples), -np.inf)
+    _, probes, known = shared_codes(people, owners)
     rows, others = comparable(samples, distance), comparable(gallery, distance)
-    for part in blocks(len(samples), 1024):
+
+    def nearest(part: slice) -> Floats:
         values = table(rows[part], others, distance)
-        values[codes[: len(people)][part][:, None] == codes[len(people) :]] = -np.inf
-        result[part] = values.max(axis=1, initial=-np.inf)
-    return np.round(result, DECIMALS)
+        values[probes[part][:, None] == known] = -np.inf
+        return np.asarray(values.max(axis=1, initial=-np.inf))
+
+    found = computed(nearest, blocks(len(samples), 1024))
+    return np.round(np.concatenate([np.empty(0), *found]), DECIMALS)
 
 
 def margins(evaluation: Evaluation, recogniser: str) -> tuple[Floats, Eligibility, Rows]:

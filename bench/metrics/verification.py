@@ -21,6 +21,7 @@ from bench.metrics.shared.strangers import doubts
 from bench.metrics.shared.subset import subset
 from bench.metrics.shared.thresholds import Threshold, fnmr, thresholds
 from bench.statistics import dyadic_rate
+from bench.threads import computed
 
 NAME = "verification"
 
@@ -113,18 +114,20 @@ def _false_matches(
     cuts: Mapping[str, float],
 ) -> dict[str, tuple[Codes, Codes]]:
     """Return for each level the subjects of sample and reference of every comparison that falsely matches."""
-    found: dict[str, list[tuple[Codes, Codes]]] = {level: [] for level in cuts}
-    for part in blocks(len(samples), 1024):
+
+    def passing(part: slice) -> list[tuple[Codes, Codes]]:
         values = table(samples[part], references, distance)
-        others = np.where(probes[part][:, None] == gallery, -np.inf, values)
-        for level, cut in cuts.items():
-            i, j = np.nonzero(matches(others, cut))
-            found[level].append((probes[part][i], gallery[j]))
+        values[probes[part][:, None] == gallery] = -np.inf
+        pairs = (np.nonzero(matches(values, cut)) for cut in cuts.values())
+        return [(probes[part][i], gallery[j]) for i, j in pairs]
+
+    parts = [*computed(passing, blocks(len(samples), 1024))]
     nothing = np.empty(0, dtype=np.int64)
-    return {
-        level: (np.concatenate([nothing, *(a for a, _ in parts)]), np.concatenate([nothing, *(b for _, b in parts)]))
-        for level, parts in found.items()
-    }
+
+    def joined(level: int, side: int) -> Codes:
+        return np.concatenate([nothing, *(found[level][side] for found in parts)])
+
+    return {level: (joined(place, 0), joined(place, 1)) for place, level in enumerate(cuts)}
 
 
 def recompute(tables: Tables) -> Recomputed:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.store import ShardTable, read_arrow
+from bench.threads import computed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,9 +131,14 @@ class Stored:
     def _rows(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         out = np.empty((len(rows), self.shape[1]), np.float32)
         shards = np.searchsorted(self._bounds, rows, side="right") - 1
-        for number in np.unique(shards).tolist():
-            mine = shards == number
-            out[mine] = self._shard(number)[rows[mine] - self._bounds[number]]
+        order = np.argsort(shards, kind="stable")
+        starts = np.flatnonzero(np.diff(shards[order], prepend=-1))
+        numbers = shards[order[starts]].tolist()
+        for number, (start, end), found in zip(
+            numbers, pairwise([*starts, len(order)]), computed(self._shard, numbers), strict=True
+        ):
+            mine = order[start:end]
+            out[mine] = found[rows[mine] - self._bounds[number]]
         return out
 
 

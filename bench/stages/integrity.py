@@ -6,17 +6,20 @@ of other rows than the plan's stops the run, because nothing says which of the t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from bench.console import say
 from bench.errors import UserError
 from bench.sample_files import changed, check_tar, tar_file
 from bench.stages.plan import ImageList, Job
 from bench.stages.retry import SAMPLES, forget
-from bench.store import ANEW, checksum_file, read_table, shard_table
+from bench.store import ANEW, checksum_file, read_arrow, shard_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TABLES = "tables"
 _KEYS = ("row", "item")
@@ -35,11 +38,12 @@ def check_tables(images: ImageList) -> None:
     unsigned = [path for path in paths if not checksum_file(path).exists()]
     if unsigned:
         _say_unsigned(images.folder, len(unsigned))
+    planned = [images.frame[name].tolist() for name in _KEYS]
     for path in paths:
         keys = _keys(path)
         # A batch of a shard that is not whole yet is checked when it is read.
         if keys is not None and path.parent.parent.name != ".parts":
-            _check_rows(images, path, keys)
+            _check_rows(images, path, keys, planned)
 
 
 @cache
@@ -48,28 +52,26 @@ def _say_unsigned(folder: Path, count: int) -> None:
     say(f"{folder}: {count} tables are from an older version, without a checksum to be read by")
 
 
-def _keys(path: Path) -> pd.DataFrame | None:
+def _keys(path: Path) -> pa.Table | None:
     """Return the columns of a table that say which samples it is of; None where it is damaged and was dropped."""
     try:
-        return read_table(path, _KEYS)
+        return read_arrow(path, _KEYS)
     except UserError as error:
         path.unlink()
         say(f"warning: {str(error).partition('; delete it')[0]}; it was dropped, and is made again")
         return None
 
 
-def _check_rows(images: ImageList, path: Path, keys: pd.DataFrame) -> None:
-    if "row" not in keys:
+def _check_rows(images: ImageList, path: Path, keys: pa.Table, planned: Sequence[list[object]]) -> None:
+    if "row" not in keys.column_names:
         return
     number = int(path.stem)
-    planned = images.shard(number) if number < images.shards else images.frame.iloc[:0]
-    # A table of pairs has several rows of a sample.
-    if list(dict.fromkeys(_tuples(keys))) != _tuples(planned):
+    mine = slice(*images.bounds[number : number + 2]) if number < images.shards else slice(0)
+    expected = [column[mine] for column in planned]
+    # A table of pairs has several rows of a sample; one thread keeps the order.
+    once = keys if len(keys) == len(expected[0]) else keys.group_by(list(_KEYS), use_threads=False).aggregate([])
+    if [once[name].to_pylist() for name in _KEYS] != expected:
         raise UserError(f"{path} holds other rows than the plan (shards of another size?); {ANEW}")
-
-
-def _tuples(keys: pd.DataFrame) -> list[tuple[object, ...]]:
-    return list(keys[list(_KEYS)].itertuples(index=False, name=None))
 
 
 def check_samples(job: Job) -> None:

@@ -69,7 +69,11 @@ class ImageList:
 
     def shard(self, number: int) -> pd.DataFrame:
         """Return the rows of one shard."""
-        return self.frame.iloc[self.bounds[number] : self.bounds[number + 1]]
+        return self.rows_of(range(number, number + 1))
+
+    def rows_of(self, shards: range) -> pd.DataFrame:
+        """Return the rows of several shards, one after the other."""
+        return self.frame.iloc[self.bounds[shards.start] : self.bounds[shards.stop]]
 
     def sizes(self) -> list[int]:
         """Return the number of images in each shard."""

@@ -19,8 +19,9 @@ from bench.data.photos import group_columns
 from bench.errors import UserError
 from bench.extractors.protocol import FEATURE, Distance, columns_of, distance_of
 from bench.identity import identity
+from bench.metrics.functional.cosine import blocks
 from bench.metrics.protocol import NUMBER, Evaluation, Features, Metric, Result, Score
-from bench.metrics.shared.eligibility import has_feature, subjects, usable_references
+from bench.metrics.shared.eligibility import feature_test, has_feature, subjects, usable_references, usable_samples
 from bench.metrics.shared.prompts import with_prompts
 from bench.metrics.shared.strangers import doubts
 from bench.metrics.shared.targets import usable_targets
@@ -41,6 +42,8 @@ from bench.stages.tables import (
 from bench.status import SampleStatus, ViewStatus
 from bench.store import ShardTable, read_table, write_atomic, write_record, write_table
 
+_SHARDS_OF_PAIRS = 16
+"""Shards whose pairs are read together."""
 OF_METRIC = ("version", "unit", "higher_is_better")
 """What a row of `scores.parquet` says of its metric."""
 
@@ -158,16 +161,17 @@ def assemble(job: Job) -> Evaluation:
     distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
     columns = _all_columns(samples, spec)
     of_samples, of_photos = _matrices(samples, photos, spec, columns)
+    features = {
+        c.name: Features(made, listed[references], listed[targets], c.distance)
+        for c, made, listed in zip(columns, of_samples, of_photos, strict=True)
+    }
     return Evaluation(
         samples=with_asked(
             _samples(samples.frame, read_faces(samples, spec), rows[references], groups), job.samples, job.folder
         ),
         references=rows[references].reset_index(drop=True),
         targets=rows[targets].reset_index(drop=True),
-        features={
-            c.name: Features(made, listed[references], listed[targets], c.distance)
-            for c, made, listed in zip(columns, of_samples, of_photos, strict=True)
-        },
+        features=features,
         pairs={name: own.pairs for name, own in distances.items()},
         to_reference={name: own.to_reference for name, own in distances.items()},
         roles={c.name: c.role for c in columns} | {name: role_of(networks[name]) for name in distances},
@@ -176,8 +180,10 @@ def assemble(job: Job) -> Evaluation:
         seed=spec.protocol.seed,
         population=_population(job),
         statuses={
-            c.name: _statuses(feature_table(samples, spec, c.extractor).read(samples.shards, ["status"]), made)
-            for c, made in zip(columns, of_samples, strict=True)
+            c.name: _statuses(
+                feature_table(samples, spec, c.extractor).read(samples.shards, ["status"]), features[c.name]
+            )
+            for c in columns
         }
         | {name: own.statuses for name, own in distances.items()},
         texts={name: _texts(samples, spec, name) for name, part in networks.items() if embeds_texts(part)},
@@ -303,7 +309,8 @@ def _distances(samples: ImageList, spec: RunSpec, name: str) -> Distances:
     """Return the distances of a pair extractor, taken together shard by shard: there are many pairs."""
     table = feature_table(samples, spec, name)
     table.check(samples.shards)
-    parts = [_distances_of(samples.shard(s), table.read_shard(s)) for s in range(samples.shards)]
+    chunks = [range(part.start, part.stop) for part in blocks(samples.shards, _SHARDS_OF_PAIRS)]
+    parts = [_distances_of(samples.rows_of(chunk), table.read(chunk)) for chunk in chunks]
     pairs, to_reference, statuses = zip(*parts, strict=True)
     return Distances(
         pd.concat(pairs, ignore_index=True), pd.concat(to_reference, ignore_index=True), np.concatenate(statuses)
@@ -315,10 +322,11 @@ def _distances_of(rows: pd.DataFrame, table: pd.DataFrame) -> Distances:
     return Distances(between, _good(table[table["j"] < 0]).drop(columns="j"), _pair_statuses(rows, table))
 
 
-def _statuses(table: pd.DataFrame, features: NDArray[np.float32]) -> NDArray[np.object_]:
+def _statuses(table: pd.DataFrame, features: Features) -> NDArray[np.object_]:
     """Return the status of each sample under an extractor; a feature without a direction is not a feature."""
     status = table["status"].to_numpy(dtype=object)
-    return np.where((status == ViewStatus.OK) & ~has_feature(features), str(ViewStatus.NOT_FINITE), status)
+    some = usable_samples(features, feature_test(features.samples))
+    return np.where((status == ViewStatus.OK) & ~some, str(ViewStatus.NOT_FINITE), status)
 
 
 def _good(table: pd.DataFrame) -> pd.DataFrame:
@@ -331,12 +339,18 @@ def _pair_statuses(samples: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.obj
 
     A sample that is in none has the status of its pair with the reference.
     """
-    good = table[table["status"] == SampleStatus.OK]
-    paired = {*zip(good["item"], good["i"], strict=True), *zip(good["item"], good["j"], strict=True)}
-    own = table[table["j"] < 0]
-    otherwise = dict(zip(zip(own["item"], own["i"], strict=True), own["status"], strict=True))
-    keys = zip(samples["item"], samples["index"], strict=True)
-    return np.array([str(SampleStatus.OK) if key in paired else otherwise[key] for key in keys], dtype=object)
+    keys = pd.MultiIndex.from_frame(samples[["item", "index"]])
+    good, own = table[table["status"] == SampleStatus.OK], table[table["j"] < 0]
+    statuses = np.empty(len(samples), dtype=object)
+    statuses[_rows(keys, own, "i")] = own["status"]
+    statuses[_rows(keys, good, "i")] = str(SampleStatus.OK)
+    statuses[_rows(keys, good[good["j"] >= 0], "j")] = str(SampleStatus.OK)
+    return statuses
+
+
+def _rows(keys: pd.MultiIndex, pairs: pd.DataFrame, end: str) -> NDArray[np.intp]:
+    """Return the row, among (item, index), of the sample at an end of each pair."""
+    return keys.get_indexer(pd.MultiIndex.from_frame(pairs[["item", end]]))
 
 
 def scores_table(metrics: Sequence[Metric], results: dict[str, Result], evaluation: Evaluation) -> pd.DataFrame:

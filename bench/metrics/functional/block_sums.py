@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bench.metrics.functional.arrays import Floats
 from bench.metrics.functional.cosine import blocks
+from bench.threads import computed
 
 Codes = NDArray[np.int64]
 Kernel = Callable[[Floats], Floats]
@@ -65,8 +66,12 @@ def subject_sums(x: Floats, y: Floats, codes_x: Codes, codes_y: Codes, members: 
     by_x, by_y, same, together = _zeros(members)
     x, codes_x = _grouped(x, codes_x)
     y, codes_y = _grouped(y, codes_y)
-    for part in blocks(len(x), _ROWS):
-        _add((by_x, by_y, same, together), members, kernel(x[part] @ y.T), codes_x[part], codes_y, 1.0)
+
+    def cells(part: slice) -> Cells:
+        return _cells(kernel(x[part] @ y.T), codes_x[part], codes_y)
+
+    for found in computed(cells, blocks(len(x), _ROWS)):
+        _add((by_x, by_y, same, together), members, found, 1.0)
     return SubjectSums(by_x, by_y, same, together)
 
 
@@ -74,11 +79,15 @@ def symmetric_sums(x: Floats, codes: Codes, members: Floats, kernel: Kernel) -> 
     """`subject_sums` of x with itself (every row with itself included) at half the work."""
     by, unused, same, together = _zeros(members)
     x, codes = _grouped(x, codes)
-    for part in blocks(len(x), _ROWS):
+
+    def cells(part: slice) -> tuple[Cells, Cells]:
         table = kernel(x[part] @ x[part.start :].T)
-        square, later = table[:, : len(table)], codes[part.stop :]
-        _add((by, unused, same, together), members, square, codes[part], codes[part], 1.0)
-        _add((by, by, same, together), members, table[:, len(table) :], codes[part], later, 2.0)
+        square, later = table[:, : len(table)], table[:, len(table) :]
+        return _cells(square, codes[part], codes[part]), _cells(later, codes[part], codes[part.stop :])
+
+    for square, later in computed(cells, blocks(len(x), _ROWS)):
+        _add((by, unused, same, together), members, square, 1.0)
+        _add((by, by, same, together), members, later, 2.0)
     return SubjectSums(by, by, same, together)
 
 
@@ -87,19 +96,25 @@ def _zeros(members: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     return np.zeros(size), np.zeros(size), np.zeros(size), np.zeros(groups)
 
 
-def _add(
-    sums: tuple[Floats, Floats, Floats, Floats],
-    members: Floats,
-    table: Floats,
-    rows: Codes,
-    columns: Codes,
-    times: float,
-) -> None:
-    """Adds a block's sums per row subject, per column subject and (`times`) per subject and group that is both."""
+class Cells(NamedTuple):
+    """Sums (R, C) over a block of pairs by subject of row and column, and these subjects, (R,) and (C,)."""
+
+    sums: Floats
+    rows: Codes
+    columns: Codes
+
+
+def _cells(table: Floats, rows: Codes, columns: Codes) -> Cells:
     if not table.size:
-        return
+        return Cells(np.zeros((0, 0)), rows[:0], columns[:0])
     (row_codes, row_starts), (column_codes, column_starts) = _runs(rows), _runs(columns)
-    cells = np.add.reduceat(np.add.reduceat(table, row_starts, axis=0), column_starts, axis=1)
+    sums = np.add.reduceat(np.add.reduceat(table, row_starts, axis=0), column_starts, axis=1)
+    return Cells(sums, row_codes, column_codes)
+
+
+def _add(sums: tuple[Floats, Floats, Floats, Floats], members: Floats, found: Cells, times: float) -> None:
+    """Adds a block's sums per row subject, per column subject and (`times`) per subject and group that is both."""
+    cells, row_codes, column_codes = found
     sums[0][row_codes] += cells.sum(axis=1)
     sums[1][column_codes] += cells.sum(axis=0)
     _, i, j = np.intersect1d(row_codes, column_codes, return_indices=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics.functional.arrays import Floats, Rows
+from bench.threads import computed
 
 _BLOCK = 4096
 DECIMALS = 9
@@ -43,10 +44,12 @@ def cosines(a: NDArray[Any], rows_a: Rows, b: NDArray[Any], rows_b: Rows) -> Flo
     >>> cosines(np.eye(2), np.array([0, 0]), np.eye(2), np.array([0, 1]))
     array([1., 0.])
     """
-    result = np.empty(len(rows_a))
-    for part in blocks(len(rows_a), 512):  # small enough to stay in the cache
+
+    def of(part: slice) -> Floats:
         x, y = a[rows_a[part]].astype(np.float64), b[rows_b[part]].astype(np.float64)
         lengths = np.sqrt(np.vecdot(x, x)) * np.sqrt(np.vecdot(y, y))
         with np.errstate(invalid="ignore", divide="ignore"):
-            result[part] = np.vecdot(x, y) / lengths
-    return np.clip(result, -1.0, 1.0)
+            return np.asarray(np.vecdot(x, y) / lengths)
+
+    parts = computed(of, blocks(len(rows_a), 512))  # small enough to stay in the cache
+    return np.clip(np.concatenate([np.empty(0), *parts]), -1.0, 1.0)

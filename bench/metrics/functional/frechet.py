@@ -12,11 +12,12 @@ with the number of rows that a fold drops.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from scipy.linalg.lapack import dsygst
 
 from bench.metrics.functional.arrays import Floats, Rows
 from bench.metrics.functional.cosine import blocks
+from bench.threads import computed
 
 ALWAYS, NEVER = -1, -2
 """Codes of rows that are in every fold of the jackknife, and of rows that are not part of the set at all."""
@@ -47,7 +49,6 @@ _CROSS_UP_TO = 2**21  # entries of X Y^T, or 4 d^2 if that is more: beyond, d x 
 _SMALL = 512  # the exact form costs next to nothing for so few rows, whatever the dimension
 
 TraceSqrt = Callable[[int], float]
-_Computed = tuple[int, "_Totals"]
 
 
 def frechet_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
@@ -124,13 +125,9 @@ class _Totals:
         return (self.squares - self.count * float(self.mean @ self.mean)) / max(self.count - 1, 1)
 
     def covariance(self) -> Floats:
-        """(d, d); only the lower triangle is filled."""
-        size = len(self.total)
-        matrix = np.zeros((size, size))
-        matrix[_lower(size)] = self.moment
-        matrix -= np.outer(self.count * self.mean, self.mean)
-        matrix /= self.count - 1
-        return matrix
+        """(d (d + 1) / 2,) lower triangle in one line."""
+        of_means = np.outer(self.count * self.mean, self.mean)[_lower(len(self.mean))]
+        return (self.moment - of_means) / (self.count - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +150,7 @@ def _side(rows: NDArray[Any], groups: Rows, *, moments: bool) -> _Side:
     centre = some.mean(axis=0, dtype=np.float64) if len(some) else np.zeros(size)
     nothing = _Totals(0, np.zeros(size), 0.0, np.zeros(size * (size + 1) // 2 if moments else 0))
     parts = {int(code): nothing for code in np.unique(groups) if code != NEVER}
-    for code, piece in _computed(partial(_totals, moments=moments), _pieces(rows, groups, centre)):
+    for code, piece in computed(partial(_totals, moments=moments), _pieces(rows, groups, centre)):
         parts[code] = parts[code].plus(piece)
     whole = nothing
     for code, part in parts.items():
@@ -162,23 +159,12 @@ def _side(rows: NDArray[Any], groups: Rows, *, moments: bool) -> _Side:
     return _Side(rows, groups, centre, parts, whole)
 
 
-def _computed(function: Callable[[Floats], _Totals], pieces: Iterator[tuple[int, Floats]]) -> Iterator[_Computed]:
-    """Yield the group of each piece with the function of it, in order, from two threads that hold three pieces."""
-    with ThreadPoolExecutor(2) as pool:
-        ahead: deque[tuple[int, Future[_Totals]]] = deque()
-        for code, piece in pieces:
-            ahead.append((code, pool.submit(function, piece)))
-            if len(ahead) > 2:
-                first, future = ahead.popleft()
-                yield first, future.result()
-        for code, future in ahead:
-            yield code, future.result()
-
-
-def _totals(piece: Floats, *, moments: bool) -> _Totals:
+def _totals(given: tuple[int, Floats], *, moments: bool) -> tuple[int, _Totals]:
+    """Return the group of a piece with the piece's totals."""
+    code, piece = given
     # NumPy takes BLAS's dsyrk and, unlike SciPy, lets other threads run meanwhile.
     moment = (piece.T @ piece)[_lower(piece.shape[1])] if moments else np.zeros(0)
-    return _Totals(len(piece), piece.sum(axis=0), float(np.vdot(piece, piece)), moment)
+    return code, _Totals(len(piece), piece.sum(axis=0), float(np.vdot(piece, piece)), moment)
 
 
 @lru_cache(maxsize=1)
@@ -248,26 +234,29 @@ def _by_covariance(small: _Side, large: _Side) -> TraceSqrt:
     """tr sqrt(S_x S_y) of a fold from the d x d covariances, as the eigenvalues of L^T S_x L with S_y = L L^T."""
 
     def trace_sqrt(group: int) -> float:
-        root, inner = _lower_root(large.fold(group).covariance()), small.fold(group).covariance()
+        x, y = (_square(side.fold(group).covariance()) for side in (small, large))
+        root = _lower_root(y)
         # LAPACK's columns are our rows: our lower triangles are its upper ones, and nothing is copied
-        return _sqrt_sum(dsygst(inner.T, root.T, itype=2, lower=0, overwrite_a=1)[0].T)
+        return _sqrt_sum(dsygst(x.T, root.T, itype=2, lower=0, overwrite_a=1)[0].T)
 
     return trace_sqrt
 
 
 def _by_expansion(small: _Side, large: _Side, n_groups: int, exact: TraceSqrt) -> TraceSqrt:
     """tr sqrt(S_x S_y) of a fold by its expansion at the whole, and by what that lacks in the folds that drop most."""
-    sides, whole = (small, large), [np.tril(side.whole.covariance()) for side in (small, large)]
+    sides, whole = (small, large), [side.whole.covariance() for side in (small, large)]
     share = {group: _share(small, group) + _share(large, group) for group in range(n_groups)}
     largest = sorted(share, key=lambda group: -share[group])
     known = largest[: max(MEASURED_FOLDS, sum(part > _SMALL_SHARE for part in share.values()))]
     with ThreadPoolExecutor(2) as pool:
-        expansion = pool.submit(_expansion, *whole)
-        traces = dict(zip([NEVER, *known], pool.map(exact, [NEVER, *known]), strict=True))
+        expanding = pool.submit(_expansion, *whole)
+        traces = dict(zip(known, pool.map(exact, known), strict=True))
+    expansion = expanding.result()
+    traces[NEVER] = expansion.trace
 
     def expanded(group: int) -> float:
-        changes = [np.tril(side.fold(group).covariance()) - matrix for side, matrix in zip(sides, whole, strict=True)]
-        return traces[NEVER] + expansion.result().change(*changes)
+        changes = [side.fold(group).covariance() - line for side, line in zip(sides, whole, strict=True)]
+        return expansion.trace + expansion.change(*changes)
 
     measured = known[-MEASURED_FOLDS:]
     rest = sum(traces[group] - expanded(group) for group in measured) / sum(share[group] for group in measured)
@@ -286,43 +275,57 @@ class _Expansion:
     the sum over i, j of (A^T dS_x A - B^T dS_y B)_ij^2 / (root_i + root_j) / 4.
 
     Attributes:
+        trace: at the pair itself.
         root: (k,) the largest eigenvalues of sqrt(S_x S_y).
-        axes: (d, k) the columns of A and of B that belong to them.
-        slopes: (d, d) A A^T and B B^T, below the diagonal doubled, above it 0.
+        axes: (d, k) the columns of A and of B that belong to them, as float32: what they make is small.
+        slopes: (d (d + 1) / 2,) lower triangles of A A^T and B B^T in one line, doubled below the diagonal.
     """
 
+    trace: float
     root: Floats
-    axes: tuple[Floats, Floats]
+    axes: tuple[NDArray[np.float32], NDArray[np.float32]]
     slopes: tuple[Floats, Floats]
 
     def change(self, *changes: Floats) -> float:
         """Return the change of the trace, of the second order what concerns the largest eigenvalues.
 
         Args:
-            changes: (d, d) dS_x and dS_y, of which the lower triangle is read and the rest is 0.
+            changes: (d (d + 1) / 2,) lower triangles of dS_x and dS_y in one line.
         """
         first = sum(float(np.vdot(slope, change)) for slope, change in zip(self.slopes, changes, strict=True)) / 2
-        of_x, of_y = (_congruent(axes, change) for axes, change in zip(self.axes, changes, strict=True))
+        of_x, of_y = (_congruent(*pair) for pair in zip(self.axes, changes, strict=True))
         return first - float((np.square(of_x - of_y) / np.add.outer(self.root, self.root)).sum()) / 4
 
 
-def _expansion(x: Floats, y: Floats) -> _Expansion:
-    """Return the expansion at two covariances, of which the lower triangles are read and the rest is 0."""
+def _expansion(*covariances: Floats) -> _Expansion:
+    """Return the expansion at two covariances, given as lower triangles in one line."""
+    x, y = map(_square, covariances)
     root = _lower_root(y)
     values, vectors = np.linalg.eigh(dsygst(x.T, root.T, itype=2, lower=0)[0].T)
+    trace = float(np.sqrt(np.clip(values, 0, None)).sum())
     some = values > _NEAR_ZERO * values[-1]
     values, axes = values[some], root @ vectors[:, some]
     a = axes / values**0.25
     b = (x @ axes + np.tril(x, -1).T @ axes) / values**0.75
-    slopes = [2 * np.tril(one @ one.T) for one in (a, b)]
-    for slope in slopes:
-        slope[np.diag_indices_from(slope)] /= 2
-    return _Expansion(np.sqrt(values[-_CURVED:]), (a[:, -_CURVED:], b[:, -_CURVED:]), (slopes[0], slopes[1]))
+    doubled = 2 - np.eye(len(x))[_lower(len(x))]
+    slopes = [(one @ one.T)[_lower(len(x))] * doubled for one in (a, b)]
+    largest = a[:, -_CURVED:].astype(np.float32), b[:, -_CURVED:].astype(np.float32)
+    return _Expansion(trace, np.sqrt(values[-_CURVED:]), largest, (slopes[0], slopes[1]))
 
 
-def _congruent(axes: Floats, change: Floats) -> Floats:
-    """Return A^T S A of a symmetric S, of which the lower triangle is given and the rest is 0."""
-    half = axes.T @ ((change - np.diag(np.diag(change) / 2)) @ axes)
+def _square(line: NDArray[Any]) -> NDArray[Any]:
+    """Return (d, d) the matrix of a lower triangle in one line, 0 above."""
+    size = isqrt(2 * len(line))
+    matrix = np.zeros((size, size), line.dtype)
+    matrix[_lower(size)] = line
+    return matrix
+
+
+def _congruent(axes: NDArray[np.float32], line: Floats) -> Floats:
+    """Return A^T S A of a symmetric S, given as its lower triangle in one line."""
+    lower = _square(line.astype(np.float32))
+    lower[np.diag_indices_from(lower)] /= 2
+    half = (axes.T @ (lower @ axes)).astype(np.float64)
     return half + half.T
 
 

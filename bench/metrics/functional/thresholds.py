@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bench.metrics.functional.arrays import Floats
 from bench.metrics.functional.cosine import DECIMALS, blocks
 from bench.metrics.functional.similarity import Distance, comparable, table
+from bench.threads import computed
 
 
 def impostor_scores(
@@ -23,12 +24,13 @@ def impostor_scores(
     """
     rows = comparable(embeddings, distance)
     codes = pd.factorize(people)[0]
-    parts = [np.empty(0)]
-    for part in blocks(len(rows), 1024):
+
+    def scores_of(part: slice) -> Floats:
         scores = table(rows[part], rows[part.start :], distance)
         later = np.arange(scores.shape[1]) > np.arange(len(scores))[:, None]
-        parts.append(scores[later & (codes[part][:, None] != codes[part.start :])])
-    return np.asarray(np.round(np.concatenate(parts), DECIMALS), dtype=np.float64)
+        return np.round(scores[later & (codes[part][:, None] != codes[part.start :])], DECIMALS)
+
+    return np.concatenate([np.empty(0), *computed(scores_of, blocks(len(rows), 1024))])
 
 
 def level_name(fmr: float) -> str:

@@ -1,4 +1,4 @@
-"""What several metrics of one evaluation need is computed once and forgotten with the evaluation."""
+"""What several metrics need of one evaluation, or of its features, is computed once and forgotten with these."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from bench.metrics.protocol import Evaluation
+from bench.metrics.protocol import Evaluation, Features
 
+Of = TypeVar("Of", Evaluation, Features)
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def cached(function: Callable[Concatenate[Evaluation, P], T]) -> Callable[Concatenate[Evaluation, P], T]:
-    """Remembers a pure function's answers for as long as the evaluation lives; further arguments must be hashable.
+def cached(function: Callable[Concatenate[Of, P], T]) -> Callable[Concatenate[Of, P], T]:
+    """Remembers a pure function's answers for as long as its first argument lives; the others must be hashable.
 
     The answer is shared between callers: none may change it.
     """
-    known: WeakKeyDictionary[Evaluation, dict[object, T]] = WeakKeyDictionary()
+    known: WeakKeyDictionary[Of, dict[object, T]] = WeakKeyDictionary()
 
     @wraps(function)
-    def remembered(evaluation: Evaluation, *args: P.args, **kwargs: P.kwargs) -> T:
-        answers, key = known.setdefault(evaluation, {}), (args, tuple(sorted(kwargs.items())))
+    def remembered(given: Of, *args: P.args, **kwargs: P.kwargs) -> T:
+        answers, key = known.setdefault(given, {}), (args, tuple(sorted(kwargs.items())))
         if key not in answers:
-            answers[key] = function(evaluation, *args, **kwargs)
+            answers[key] = function(given, *args, **kwargs)
         return answers[key]
 
     return remembered

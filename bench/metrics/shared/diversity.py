@@ -53,12 +53,8 @@ def listed_pairs(evaluation: Evaluation, table: pd.DataFrame, valid: Mask) -> Pa
 
     A pair is taken once, whichever way round it is listed; rows that name no sample are left out.
     """
-    keys = zip(evaluation.samples["item"], evaluation.samples["index"], strict=True)
-    rows = {key: row for row, key in enumerate(keys)}
-    ends = [
-        np.array([rows.get(key, -1) for key in zip(table["item"], table[end], strict=True)], dtype=np.int64)
-        for end in ("i", "j")
-    ]
+    rows = pd.MultiIndex.from_frame(evaluation.samples[["item", "index"]])
+    ends = [rows.get_indexer(pd.MultiIndex.from_frame(table[["item", end]])) for end in ("i", "j")]
     low, high, values = np.minimum(*ends), np.maximum(*ends), table["value"].to_numpy(dtype=np.float64)
     keep = (low >= 0) & (low < high) & np.isfinite(values)
     keep[keep] &= valid[low[keep]] & valid[high[keep]]

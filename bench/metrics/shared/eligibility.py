@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bench.metrics.functional.arrays import Mask, Rows
 from bench.metrics.functional.cosine import blocks
 from bench.metrics.protocol import Evaluation, Features
+from bench.metrics.shared.cache import cached
 from bench.status import SampleStatus
 
 Test = Callable[[NDArray[Any]], Mask]
@@ -50,7 +51,28 @@ def has_feature(matrix: NDArray[Any]) -> Mask:
     >>> has_feature(np.array([[0.0], [np.nan]])).tolist(), has_feature(np.zeros((1, 2))).tolist()
     ([True, False], [False])
     """
-    return finite(matrix) if matrix.shape[1] == 1 else nonzero(matrix)
+    return feature_test(matrix)(matrix)
+
+
+def feature_test(matrix: NDArray[Any]) -> Test:
+    """Return the test that a row which is a feature passes, by the number of columns."""
+    return finite if matrix.shape[1] == 1 else nonzero
+
+
+def usable_samples(features: Features, usable: Test) -> Mask:
+    """(n_samples,) samples whose feature passes a test; it may be on a disk, and is read once for both tests."""
+    known = _tested(features)
+    return known[usable] if usable in known else usable(features.samples)
+
+
+@cached
+def _tested(features: Features) -> dict[Test, Mask]:
+    found: dict[Test, Mask] = {test: np.empty(len(features.samples), dtype=bool) for test in (finite, nonzero)}
+    for part in blocks(len(features.samples)):
+        rows = features.samples[part]
+        for test, mask in found.items():
+            mask[part] = test(rows)
+    return found
 
 
 def has_image(status: NDArray[np.object_], needs_face: bool) -> Mask:
@@ -125,7 +147,7 @@ def eligibility_of(
     ineligible = (item < 0) | (status == SampleStatus.REFERENCE_FAILED) | ~np.append(good, False)[item]
     unavailable = ~ineligible & (status == SampleStatus.UNAVAILABLE)
     found = ~ineligible & has_image(status, needs_face)
-    valid = found if features is None else found & usable(features.samples)
+    valid = found if features is None else found & usable_samples(features, usable)
     lost = int((found & ~valid).sum())
     shown = "a face" if needs_face else "an image"
     note = f"{lost} samples with {shown} but without this feature count as failed" if lost else ""
@@ -150,8 +172,9 @@ def shown_or_absent(references: pd.DataFrame) -> Mask:
 def item_rows(evaluation: Evaluation) -> Rows:
     """(n_samples,) row of each sample's item in `Evaluation.references`; -1 where there is none."""
     names = evaluation.references["item"]
-    rows = dict(zip(names[::-1], range(len(names) - 1, -1, -1), strict=True))  # the first of equal names wins
-    return np.array([rows.get(name, -1) for name in evaluation.samples["item"]], dtype=np.int64)
+    first = np.flatnonzero(~names.duplicated())
+    places = pd.Index(names.iloc[first]).get_indexer(pd.Index(evaluation.samples["item"]))
+    return np.append(first, -1)[places]
 
 
 def subjects(frame: pd.DataFrame) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from bench.metrics.shared.eligibility import nonzero, subjects, usable_reference
 from bench.metrics.shared.scores import notes
 from bench.metrics.shared.subset import chosen
 from bench.metrics.shared.thresholds import REFERENCE_LIMIT
+from bench.threads import computed
 
 FAR = 8.0
 """Robust standard deviations (1.4826 times the median distance from the median) above the median of all pairs of
@@ -52,13 +53,19 @@ def doubtful_pairs(references: pd.DataFrame, embeddings: NDArray[np.float32], sc
         scores: (k,) similarities of all pairs of different subjects.
     """
     cut, items = far_above(scores), references["item"].tolist()
-    rows, codes, place = unit(embeddings), pd.factorize(references["subject"])[0], np.arange(len(references))
-    pairs: list[Pair] = []
-    for part in blocks(len(rows), 1024):
-        table = rows[part] @ rows.T
-        strangers = (codes[part][:, None] != codes) & (place[part][:, None] < place)
-        for i, j in np.argwhere(strangers & (table > cut)):
-            pairs.append((items[part.start + i], items[j], float(table[i, j])))
+    rows, codes = unit(embeddings), pd.factorize(references["subject"])[0]
+
+    def doubtful(part: slice) -> list[Pair]:
+        table = rows[part] @ rows[part.start :].T
+        first, second = np.nonzero(table > cut)
+        first, second = first + part.start, second + part.start
+        strangers = (codes[first] != codes[second]) & (first < second)
+        return [
+            (items[i], items[j], float(table[i - part.start, j - part.start]))
+            for i, j in zip(first[strangers], second[strangers], strict=True)
+        ]
+
+    pairs = [pair for found in computed(doubtful, blocks(len(rows), 1024)) for pair in found]
     return sorted(pairs, key=lambda pair: -pair[2])
 
 
