@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The tests start many processes, each of which would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint renderer exhaustive extras mutants kills damage fuzz clean
+.PHONY: demo test lint compiled exhaustive extras mutants kills damage fuzz clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -20,13 +22,14 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Two test processes would each compile the renderer; mypy leaves one core to do it once.
-renderer: $(VENV)/.installed
+# What each test process would compile: the renderer, the package and the tests. mypy leaves one core for it.
+compiled: $(VENV)/.installed
 	$(BIN)/python -c 'from bench.mini import world; \
 	world.render(world.sample_scenes(world.sample_identities(0, 16, "eval"), 0, frontal=0.5), 32)'
+	$(BIN)/python -m pytest --collect-only > $(VENV)/collected.txt || (cat $(VENV)/collected.txt; exit 1)
 
 test: $(VENV)/.installed
-	$(MAKE) --no-print-directory -j 2 lint renderer
+	$(MAKE) --no-print-directory -j 2 lint compiled
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # What the suite shows on one case, shown on the others.
