@@ -70,6 +70,24 @@ def test_missing_shards_are_named(tmp_path):
         table.read(3)
 
 
+def test_shards_are_joined_whatever_is_in_them(tmp_path):
+    """In one a column has nothing but gaps, in one its numbers are whole, one lacks it."""
+    table = store.shard_table(tmp_path, "faces")
+    shards = [
+        {"row": [0], "note": [None], "score": [1], "box": [None]},
+        {"row": [1, 2], "note": ["far", None], "score": [0.5, None], "box": [[1.0, 2.0], None]},
+        {"row": [3], "note": ["near"]},
+    ]
+    for number, columns in enumerate(shards):
+        table.write(number, pd.DataFrame(columns))
+    whole = table.read(3)
+    assert whole["row"].tolist() == [0, 1, 2, 3]
+    assert whole["note"].fillna("nothing").tolist() == ["nothing", "far", "nothing", "near"]
+    np.testing.assert_array_equal(whole["score"], [1, 0.5, np.nan, np.nan])
+    assert [None if box is None else box.tolist() for box in whole["box"]] == [None, [1.0, 2.0], None, None]
+    assert table.read(range(1, 3), ["row", "score"]).to_dict("list")["row"] == [1, 2, 3]
+
+
 def test_a_damaged_table_is_an_error_that_says_what_to_do(tmp_path):
     path = tmp_path / "t.parquet"
     store.write_table(path, pd.DataFrame({"row": range(1000)}))

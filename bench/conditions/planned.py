@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Planned:
     table: pd.DataFrame
     files: Files
 
-    @property
+    @cached_property
     def content(self) -> str:
         """Return the sha256 of what decides the samples; a source's own columns play no part."""
         return content_of(self.table)
@@ -98,8 +99,10 @@ def used(table: pd.DataFrame) -> list[ConditionKind]:
 
 def content_of(table: pd.DataFrame) -> str:
     """Return the sha256 of a planned table's columns that decide the samples."""
-    columns = [*FIXED, *used(table)]
-    return digest({"columns": columns, "rows": [[_plain(cell) for cell in row] for row in _rows(table[columns])]})
+    kinds = used(table)
+    fixed = [table[column].tolist() for column in FIXED]
+    cells = [[_plain(cell) for cell in table[kind]] for kind in kinds]
+    return digest({"columns": [*FIXED, *kinds], "rows": list(zip(*fixed, *cells, strict=True))})
 
 
 def read_planned(folder: Path) -> pd.DataFrame:
@@ -185,7 +188,3 @@ def _plain(cell: Any) -> Any:
     if isinstance(cell, (list, tuple, np.ndarray)):
         return [str(name) for name in cell]
     return cell if isinstance(cell, str) else int(cell)
-
-
-def _rows(table: pd.DataFrame) -> zip[tuple[Any, ...]]:
-    return zip(*(table[column] for column in table), strict=True)

@@ -278,9 +278,10 @@ def _samples(
     spec: RunSpec, items: pd.DataFrame, photos: pd.DataFrame, features: Callable[[str], NDArray[np.float32]]
 ) -> tuple[Planned, bool]:
     """Return the table of samples, and whether it is the default's under one prompt."""
+    images = photos["image"].tolist()
     inputs = Inputs(
         items=items,
-        references={item: tuple(photos["image"].iloc[list(rows)]) for item, rows in reference_rows(photos).items()},
+        references={item: tuple(images[row] for row in rows) for item, rows in reference_rows(photos).items()},
         samples_per_item=spec.protocol.samples_per_item,
         prompts=spec.protocol.texts,
         seed=spec.protocol.seed,

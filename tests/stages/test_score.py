@@ -10,6 +10,8 @@ import pytest
 
 from bench import registry
 from bench.extractors.protocol import FEATURE
+from bench.metrics.protocol import Features
+from bench.metrics.shared.eligibility import finite, nonzero, usable_samples
 from bench.stages import features, score
 from bench.stages.features import FeatureColumn, Stored, feature_columns
 from bench.stages.plan import ImageList
@@ -121,6 +123,17 @@ def test_an_index_reads_its_shards_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(FeatureColumn, "shard", lambda self, number, width=0: read.append(number) or own(self, number))
     found[np.array([4, 3, 11])]
     assert read == [2, 3]
+
+
+def test_whether_features_are_usable_is_read_once(tmp_path, monkeypatch):
+    found, rows = stored(tmp_path)
+    read, own = [], FeatureColumn.shard
+    monkeypatch.setattr(FeatureColumn, "shard", lambda self, number, width=0: read.append(number) or own(self, number))
+    given = Features(found, rows, rows)
+    for _ in range(2):
+        np.testing.assert_array_equal(usable_samples(given, finite), finite(rows))
+        np.testing.assert_array_equal(usable_samples(given, nonzero), nonzero(rows))
+    assert sorted(read) == [0, 2, 3]
 
 
 def test_the_narrowest_columns_are_held(tmp_path, monkeypatch):
