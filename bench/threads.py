@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import TypeVar
 
 Given = TypeVar("Given")
@@ -28,12 +29,22 @@ def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 def computed(function: Callable[[Given], Found], given: Iterable[Given]) -> Iterator[Found]:
     """Yield the function of each, in order, from two threads: they change no digit.
 
+    Args:
+        function: runs in two threads at once, so that it may change nothing outside; `np.errstate` of the caller does
+            not reach it.
+        given: is read by the caller's thread, at most three ahead of what was yielded.
+
     >>> list(computed(lambda part: part.stop, [slice(0, 2), slice(2, 3)]))
     [2, 3]
     """
+    rest = iter(given)
+    first = list(islice(rest, 2))
+    if len(first) < 2:
+        yield from map(function, first)
+        return
     with pool(2) as threads:
         ahead: deque[Future[Found]] = deque()
-        for one in given:
+        for one in chain(first, rest):
             ahead.append(threads.submit(function, one))
             if len(ahead) > _WAITING:
                 yield ahead.popleft().result()

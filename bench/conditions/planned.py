@@ -98,7 +98,7 @@ def used(table: pd.DataFrame) -> list[ConditionKind]:
 
 
 def content_of(table: pd.DataFrame) -> str:
-    """Return the sha256 of a planned table's columns that decide the samples."""
+    """Return the sha256 of a planned table's columns that decide the samples; the fixed ones have no gap."""
     kinds = used(table)
     fixed = [table[column].tolist() for column in FIXED]
     cells = [[_plain(cell) for cell in table[kind]] for kind in kinds]

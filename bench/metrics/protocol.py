@@ -140,7 +140,8 @@ class Evaluation:
 
     Attributes:
         samples: a row per sample: item, subject, index, status (`bench.status.SampleStatus`), the group columns, and
-            where samples were asked for a face's parameters `asked` (`bench.conditions.asked`).
+            where samples were asked for a face's parameters `asked` (`bench.conditions.asked`). Each item and index
+            is there once.
         references: a row per item: item, subject, status, group columns.
         targets: a row per target: subject, image, status; may be empty.
         features: by extractor name, e.g. "arcface", "flame", "inception", "dinov2".

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HELD = 10**9
 """Bytes of one run's features that the score stage holds in memory; what does not fit is read where it is needed."""
 _SHARDS = 2
-"""Shards of a table that stay in memory: a reader that goes forwards and steps back a little reads each one once."""
+"""Shards of a table that stay in memory: what goes forwards and steps back a little reads most of them once."""
 
 
 def vectors(column: pa.ChunkedArray, width: int = 0) -> NDArray[np.float32]:
@@ -132,7 +132,7 @@ class Stored:
         out = np.empty((len(rows), self.shape[1]), np.float32)
         shards = np.searchsorted(self._bounds, rows, side="right") - 1
         order = np.argsort(shards, kind="stable")
-        starts = np.flatnonzero(np.diff(shards[order], prepend=-1))
+        starts = np.flatnonzero(np.diff(shards[order], prepend=-2))
         numbers = shards[order[starts]].tolist()
         for number, (start, end), found in zip(
             numbers, pairwise([*starts, len(order)]), computed(self._shard, numbers), strict=True

@@ -40,7 +40,7 @@ from bench.stages.tables import (
     texts_table,
 )
 from bench.status import SampleStatus, ViewStatus
-from bench.store import ShardTable, read_table, write_atomic, write_record, write_table
+from bench.store import ANEW, ShardTable, read_table, write_atomic, write_record, write_table
 
 _SHARDS_OF_PAIRS = 16
 """Shards whose pairs are read together."""
@@ -223,7 +223,7 @@ def _all_columns(samples: ImageList, spec: RunSpec) -> list[Column]:
 def _columns(name: str, extractor: Part, table: ShardTable, shards: int) -> list[Column]:
     """Return the columns of an extractor's table, the feature first; those that the network left out are not there."""
     network = registry.get("extractors", extractor.name)
-    table.check(shards)
+    table.check(range(shards))
     (_, role), *further = columns_of(network).items()
     feature = Column(name, name, FEATURE, role, distance_of(network))
     return [
@@ -306,9 +306,8 @@ class Distances(NamedTuple):
 
 
 def _distances(samples: ImageList, spec: RunSpec, name: str) -> Distances:
-    """Return the distances of a pair extractor, taken together shard by shard: there are many pairs."""
+    """Return the distances of a pair extractor, taken together a few shards at a time: there are many pairs."""
     table = feature_table(samples, spec, name)
-    table.check(samples.shards)
     chunks = [range(part.start, part.stop) for part in blocks(samples.shards, _SHARDS_OF_PAIRS)]
     parts = [_distances_of(samples.rows_of(chunk), table.read(chunk)) for chunk in chunks]
     pairs, to_reference, statuses = zip(*parts, strict=True)
@@ -338,18 +337,26 @@ def _pair_statuses(samples: pd.DataFrame, table: pd.DataFrame) -> NDArray[np.obj
     """Return the status of each sample under a pair extractor: "ok" where it is in a pair that has a distance.
 
     A sample that is in none has the status of its pair with the reference.
+
+    Raises:
+        UserError: the table has no such pair of a sample.
     """
     keys = pd.MultiIndex.from_frame(samples[["item", "index"]])
-    good, own = table[table["status"] == SampleStatus.OK], table[table["j"] < 0]
-    statuses = np.empty(len(samples), dtype=object)
+    # Pairs of samples that nobody planned are put into a last row.
+    statuses = np.full(len(samples) + 1, "", dtype=object)
+    own, good = table[table["j"] < 0], table[table["status"] == SampleStatus.OK]
     statuses[_rows(keys, own, "i")] = own["status"]
-    statuses[_rows(keys, good, "i")] = str(SampleStatus.OK)
-    statuses[_rows(keys, good[good["j"] >= 0], "j")] = str(SampleStatus.OK)
-    return statuses
+    for end in ("i", "j"):
+        statuses[_rows(keys, good[good[end] >= 0], end)] = str(SampleStatus.OK)
+    missing = np.flatnonzero(statuses[:-1] == "")
+    if len(missing):
+        item, index = keys[missing[0]]
+        raise UserError(f"a table of distances has no row of sample {index} of item {item!r}; {ANEW}")
+    return statuses[:-1]
 
 
 def _rows(keys: pd.MultiIndex, pairs: pd.DataFrame, end: str) -> NDArray[np.intp]:
-    """Return the row, among (item, index), of the sample at an end of each pair."""
+    """Return the row, among (item, index), of the sample at an end of each pair; -1 where there is none."""
     return keys.get_indexer(pd.MultiIndex.from_frame(pairs[["item", end]]))
 
 

@@ -81,7 +81,7 @@ def read_faces(images: ImageList, spec: RunSpec) -> pd.DataFrame:
 
 def read_features(table: ShardTable, shards: int) -> NDArray[np.float32]:
     """Return (n, d) float32 features in the order of the images; a row without a feature (or not read) is NaN."""
-    table.check(shards)
+    table.check(range(shards))
     column = FeatureColumn(table, FEATURE)
     width = column.width(shards)
     return np.concatenate([column.shard(shard, width) for shard in range(shards)])

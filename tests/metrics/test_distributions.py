@@ -133,6 +133,18 @@ def test_replicates_are_exact_where_a_set_is_small_or_a_group_is_large(monkeypat
     np.testing.assert_array_equal(halves, frechet.frechet(x, y, of_x, of_y)[1])
 
 
+def test_large_sets_without_groups_or_with_a_fold_of_one_row_have_their_distance(monkeypatch):
+    x, y, of_x, of_y = people_in_groups(600, 5, 24)
+    value = frechet.frechet(x, y, of_x, of_y)[0]
+    monkeypatch.setattr(frechet, "EXACT_FOLDS_UP_TO", 2000)
+    assert frechet.frechet_distance(x, y) == pytest.approx(value, rel=1e-9)
+    nearly_all = np.where(np.arange(600) == 0, 1, 0)
+    again, (none, some) = frechet.frechet(x, y, nearly_all, np.arange(3000) % 2)
+    assert again == pytest.approx(value, rel=1e-9)
+    assert np.isnan(none)
+    assert np.isfinite(some)
+
+
 def test_pieces_change_no_digit_that_matters(monkeypatch):
     x, y, of_x, of_y = people_in_groups(600, 5, 24)
     value, replicates = frechet.frechet(x, y, of_x, of_y)

@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 from bench import registry
+from bench.errors import UserError
 from bench.extractors.protocol import FEATURE
 from bench.metrics.protocol import Features
 from bench.metrics.shared.eligibility import finite, nonzero, usable_samples
 from bench.stages import features, score
 from bench.stages.features import FeatureColumn, Stored, feature_columns
 from bench.stages.plan import ImageList
-from bench.stages.score import Column, _all_columns, _distances, _matrices, _texts, wanted
+from bench.stages.score import Column, _all_columns, _distances, _matrices, _pair_statuses, _texts, wanted
 from bench.stages.tables import embeds_texts
 from bench.store import ShardTable
 from bench.testing.world import evaluation
@@ -122,7 +123,7 @@ def test_an_index_reads_its_shards_alone(tmp_path, monkeypatch):
     read, own = [], FeatureColumn.shard
     monkeypatch.setattr(FeatureColumn, "shard", lambda self, number, width=0: read.append(number) or own(self, number))
     found[np.array([4, 3, 11])]
-    assert read == [2, 3]
+    assert sorted(read) == [2, 3]
 
 
 def test_whether_features_are_usable_is_read_once(tmp_path, monkeypatch):
@@ -183,6 +184,15 @@ def test_prompts_are_read_from_all_shards(tmp_path, monkeypatch):
 def test_only_networks_of_texts_embed_prompts():
     assert embeds_texts(part("clip_text"))
     assert not embeds_texts(part("clip"))
+
+
+def test_statuses_are_of_planned_samples_alone_and_each_has_one():
+    samples = pd.DataFrame({"item": ["a", "a", "b"], "index": [0, 1, 0]})
+    pairs = [("a", 0, 1, "ok"), ("a", 0, -1, "ok"), ("a", 1, -1, "ok"), ("b", 0, -1, "no_face"), ("b", 7, -1, "ok")]
+    table = pd.DataFrame(pairs, columns=["item", "i", "j", "status"])
+    assert _pair_statuses(samples, table).tolist() == ["ok", "ok", "no_face"]
+    with pytest.raises(UserError, match="no row of sample 0 of item 'b'"):
+        _pair_statuses(samples, table[table["item"] == "a"])
 
 
 def test_distances_are_those_of_all_shards(tmp_path, monkeypatch):

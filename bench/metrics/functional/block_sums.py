@@ -97,7 +97,7 @@ def _zeros(members: Floats) -> tuple[Floats, Floats, Floats, Floats]:
 
 
 class Cells(NamedTuple):
-    """Sums (R, C) over a block of pairs by subject of row and column, and these subjects, (R,) and (C,)."""
+    """Sums (R, C) over a block of pairs by subject of row and of column, and the codes of these subjects."""
 
     sums: Floats
     rows: Codes

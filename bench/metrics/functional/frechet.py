@@ -140,6 +140,10 @@ class _Side:
     parts: dict[int, _Totals]
     whole: _Totals
 
+    def left(self, group: int) -> int:
+        """The number of rows without a group's."""
+        return self.whole.count - (self.parts[group].count if group in self.parts else 0)
+
     def fold(self, group: int) -> _Totals:
         """The totals of the rows without a group's."""
         return self.whole.minus(self.parts.get(group))
@@ -245,18 +249,20 @@ def _by_covariance(small: _Side, large: _Side) -> TraceSqrt:
 def _by_expansion(small: _Side, large: _Side, n_groups: int, exact: TraceSqrt) -> TraceSqrt:
     """tr sqrt(S_x S_y) of a fold by its expansion at the whole, and by what that lacks in the folds that drop most."""
     sides, whole = (small, large), [side.whole.covariance() for side in (small, large)]
-    share = {group: _share(small, group) + _share(large, group) for group in range(n_groups)}
+    folds = [group for group in range(n_groups) if min(side.left(group) for side in sides) >= 2]
+    share = {group: _share(small, group) + _share(large, group) for group in folds}
+    if not any(share.values()):
+        return exact
     largest = sorted(share, key=lambda group: -share[group])
     known = largest[: max(MEASURED_FOLDS, sum(part > _SMALL_SHARE for part in share.values()))]
     with ThreadPoolExecutor(2) as pool:
         expanding = pool.submit(_expansion, *whole)
-        traces = dict(zip(known, pool.map(exact, known), strict=True))
+        traces = dict(zip([NEVER, *known], pool.map(exact, [NEVER, *known]), strict=True))
     expansion = expanding.result()
-    traces[NEVER] = expansion.trace
 
     def expanded(group: int) -> float:
         changes = [side.fold(group).covariance() - line for side, line in zip(sides, whole, strict=True)]
-        return expansion.trace + expansion.change(*changes)
+        return traces[NEVER] + expansion.change(*changes)
 
     measured = known[-MEASURED_FOLDS:]
     rest = sum(traces[group] - expanded(group) for group in measured) / sum(share[group] for group in measured)
@@ -275,13 +281,11 @@ class _Expansion:
     the sum over i, j of (A^T dS_x A - B^T dS_y B)_ij^2 / (root_i + root_j) / 4.
 
     Attributes:
-        trace: at the pair itself.
         root: (k,) the largest eigenvalues of sqrt(S_x S_y).
-        axes: (d, k) the columns of A and of B that belong to them, as float32: what they make is small.
+        axes: (d, k) the columns of A and of B that belong to them, as float32: the second order is small.
         slopes: (d (d + 1) / 2,) lower triangles of A A^T and B B^T in one line, doubled below the diagonal.
     """
 
-    trace: float
     root: Floats
     axes: tuple[NDArray[np.float32], NDArray[np.float32]]
     slopes: tuple[Floats, Floats]
@@ -302,7 +306,6 @@ def _expansion(*covariances: Floats) -> _Expansion:
     x, y = map(_square, covariances)
     root = _lower_root(y)
     values, vectors = np.linalg.eigh(dsygst(x.T, root.T, itype=2, lower=0)[0].T)
-    trace = float(np.sqrt(np.clip(values, 0, None)).sum())
     some = values > _NEAR_ZERO * values[-1]
     values, axes = values[some], root @ vectors[:, some]
     a = axes / values**0.25
@@ -310,7 +313,7 @@ def _expansion(*covariances: Floats) -> _Expansion:
     doubled = 2 - np.eye(len(x))[_lower(len(x))]
     slopes = [(one @ one.T)[_lower(len(x))] * doubled for one in (a, b)]
     largest = a[:, -_CURVED:].astype(np.float32), b[:, -_CURVED:].astype(np.float32)
-    return _Expansion(trace, np.sqrt(values[-_CURVED:]), largest, (slopes[0], slopes[1]))
+    return _Expansion(np.sqrt(values[-_CURVED:]), largest, (slopes[0], slopes[1]))
 
 
 def _square(line: NDArray[Any]) -> NDArray[Any]:
@@ -331,7 +334,7 @@ def _congruent(axes: NDArray[np.float32], line: Floats) -> Floats:
 
 def _share(side: _Side, group: int) -> float:
     """Return the number of rows that a fold leaves out, over the number of all rows of the side."""
-    return side.parts[group].count / side.whole.count if group in side.parts else 0.0
+    return 1 - side.left(group) / side.whole.count
 
 
 def _lower_root(covariance: Floats) -> Floats:
