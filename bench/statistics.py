@@ -260,7 +260,7 @@ def cluster_bootstrap_gap(
 
 def _group_totals(values: Floats, clusters: NDArray[Any], groups: NDArray[Any]) -> tuple[Floats, Floats]:
     """Return the sums and the numbers (clusters, groups) of values, in an order that no name decides."""
-    codes, group = _codes(clusters), pd.factorize(groups, sort=True)[0]
+    codes, group = pd.factorize(clusters)[0], pd.factorize(groups, sort=True)[0]
     order = np.lexsort((values, codes, group))
     values, codes, group = values[order], codes[order], group[order]
     shape = (int(codes.max(initial=-1)) + 1, int(group.max(initial=-1)) + 1)

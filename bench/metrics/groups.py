@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench.metrics.functional.arrays import Floats, Mask
 from bench.metrics.functional.thresholds import matches
 from bench.metrics.protocol import Evaluation, Metric, Number, Result, Score, Statistic
-from bench.metrics.shared.eligibility import Eligibility, subjects
+from bench.metrics.shared.eligibility import Eligibility, people
 from bench.metrics.shared.scores import absent, notes, recognisers, with_interval
 from bench.metrics.shared.similarity import aggregates, detection_rate, similarities
 from bench.metrics.shared.thresholds import Threshold, fnmr, thresholds
@@ -102,7 +102,7 @@ def _extremes(
     if len(found) < 2:
         return [absent(number, "fewer than 2 groups have this number")]
     numbers = [value for value, _ in found]
-    interval = cluster_bootstrap_gap(measure.values, subjects(evaluation.samples), labels, seed=evaluation.seed)
+    interval = cluster_bootstrap_gap(measure.values, people(evaluation), labels, seed=evaluation.seed)
     small = [score.number.member for _, score in found if score.n < SMALLEST]
     flag = f"small groups: {', '.join(small)} have fewer than {SMALLEST} samples" if small else ""
     size = int(np.isfinite(measure.values).sum())

@@ -177,6 +177,12 @@ def item_rows(evaluation: Evaluation) -> Rows:
     return np.append(first, -1)[places]
 
 
+@cached
+def people(evaluation: Evaluation) -> Rows:
+    """(n_samples,) number of each sample's subject: what makes clusters, and is faster than names."""
+    return np.asarray(pd.factorize(subjects(evaluation.samples))[0], dtype=np.int64)
+
+
 def subjects(frame: pd.DataFrame) -> NDArray[Any]:
     """(n,) the subject of each row, as objects."""
     return frame["subject"].to_numpy(dtype=object)

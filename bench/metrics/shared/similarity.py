@@ -11,7 +11,7 @@ from bench.metrics.functional.arrays import Floats
 from bench.metrics.functional.similarity import alike
 from bench.metrics.protocol import Evaluation, Number, Score
 from bench.metrics.shared.cache import cached
-from bench.metrics.shared.eligibility import Eligibility, eligibility_of, nonzero, subjects
+from bench.metrics.shared.eligibility import Eligibility, eligibility_of, nonzero, people
 from bench.metrics.shared.scores import absent, item_values, mean_score, notes, with_interval
 from bench.statistics import clustered_rate
 
@@ -42,11 +42,12 @@ def aggregates(
     evaluation: Evaluation, values: Floats, eligibility: Eligibility, metric: str, recogniser: str
 ) -> tuple[Score, Score]:
     """Return the two means: over samples that have a value, and over all trials with a failure as 0."""
-    people, counts = subjects(evaluation.samples), eligibility.counts()
+    clusters = people(evaluation)
+    counts = eligibility.counts()
     detected = mean_score(
         Number(metric, recogniser, "mean_detected"),
         values[eligibility.valid],
-        people[eligibility.valid],
+        clusters[eligibility.valid],
         evaluation.seed,
         empty="no valid sample",
         note=eligibility.note,
@@ -55,7 +56,7 @@ def aggregates(
     zeroed = mean_score(
         Number(metric, recogniser, "mean_failures_as_zero"),
         np.where(eligibility.valid, values, 0.0)[eligibility.trial],
-        people[eligibility.trial],
+        clusters[eligibility.trial],
         evaluation.seed,
         empty="no eligible sample",
         note=eligibility.note,
@@ -71,7 +72,7 @@ def detection_rate(evaluation: Evaluation, eligibility: Eligibility, metric: str
     if not eligibility.trial.any():
         return absent(number, notes("no eligible sample", eligibility.note), **counts)
     valid = eligibility.valid[eligibility.trial]
-    interval = clustered_rate(valid, subjects(evaluation.samples)[eligibility.trial])
+    interval = clustered_rate(valid, people(evaluation)[eligibility.trial])
     return with_interval(number, valid.mean(), interval, note=eligibility.note, **counts)
 
 

@@ -11,7 +11,7 @@ from bench.metrics.functional.arrays import Floats, Mask
 from bench.metrics.functional.thresholds import impostor_scores, level_name, matches, threshold_at
 from bench.metrics.protocol import Evaluation, Number, Score
 from bench.metrics.shared.cache import cached
-from bench.metrics.shared.eligibility import nonzero, subjects, usable_references
+from bench.metrics.shared.eligibility import nonzero, people, subjects, usable_references
 from bench.metrics.shared.scores import absent, with_interval
 from bench.metrics.shared.similarity import similarities
 from bench.metrics.shared.subset import chosen
@@ -52,13 +52,13 @@ def thresholds(evaluation: Evaluation, recogniser: str) -> dict[str, Threshold]:
     """
     features = evaluation.features[recogniser]
     rows = np.flatnonzero(usable_references(evaluation, features, nonzero))
-    people = subjects(evaluation.references)[rows]
-    kept = chosen(people, REFERENCE_LIMIT, evaluation.seed)
-    scores = impostor_scores(features.references[rows[kept]], people[kept], features.distance)
+    owners = subjects(evaluation.references)[rows]
+    kept = chosen(owners, REFERENCE_LIMIT, evaluation.seed)
+    scores = impostor_scores(features.references[rows[kept]], owners[kept], features.distance)
     drawn = len(kept) < len(rows)
     note = f"from {len(kept)} of {len(rows)} references, drawn by seed" if drawn else ""
     return {
-        level_name(fmr): _threshold(scores, fmr, Threshold(None, len(scores), len(set(people[kept])), drawn, note))
+        level_name(fmr): _threshold(scores, fmr, Threshold(None, len(scores), len(set(owners[kept])), drawn, note))
         for fmr in sorted(set(evaluation.fmr_levels), reverse=True)
     }
 
@@ -108,5 +108,5 @@ def fnmr(
     if threshold.value is None or not trial.any():
         return absent(number, threshold.note or "no eligible sample", drawn=threshold.drawn, **counts)
     errors = ~matches(values[trial], threshold.value)
-    interval = clustered_rate(errors, subjects(evaluation.samples)[trial])
+    interval = clustered_rate(errors, people(evaluation)[trial])
     return with_interval(number, errors.mean(), interval, note=threshold.note, drawn=threshold.drawn, **counts)
