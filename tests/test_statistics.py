@@ -282,6 +282,7 @@ def test_gap_depends_on_no_order_and_on_no_name():
     mixed = rng.permutation(60)
     renamed = np.array([f"p{(7 * p) % 20}" for p in people], dtype=object)
     assert st.cluster_bootstrap_gap(values[mixed], renamed[mixed], group[mixed], seed=1) == first
+    assert st.cluster_bootstrap_gap(values, 10 * people, group, seed=1) == first
 
 
 def test_gap_of_many_subjects_is_normal_and_agrees_with_the_bootstrap(monkeypatch):
