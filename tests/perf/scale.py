@@ -101,13 +101,15 @@ def write_measured(images, options, names, short, shard):
 
 
 def distances(rows):
+    """Return a distance of each pair of an item's samples, and of each sample to its reference."""
     found = []
-    for item, group in rows.groupby("item", sort=False):
-        for a, b in combinations([*range(len(group)), -1], 2):
-            row = int(group["row"].iloc[a])
-            found.append((row, item, group["subject"].iloc[0], a, b, "ok", 0.3 + (row * 7 + b) % 100 / 500, 0.5, 0.6))
-    columns = ["row", "item", "subject", "i", "j", "status", "value", "foreground_i", "foreground_j"]
-    return pd.DataFrame(found, columns=columns)
+    for _, group in rows.groupby("item", sort=False):
+        first, second = np.array([*combinations([*range(len(group)), -1], 2)]).T
+        pairs = group[["row", "item", "subject"]].iloc[first].assign(i=first, j=second, status="ok")
+        found.append(
+            pairs.assign(value=0.3 + (pairs["row"] * 7 + second) % 100 / 500, foreground_i=0.5, foreground_j=0.6)
+        )
+    return pd.concat(found, ignore_index=True)
 
 
 def write_samples(job, shard):
@@ -149,10 +151,22 @@ def make(folder, items, per_item, short):
     for shard in range(job.shards):
         write_samples(job, shard)
     images = job.sample_images()
-    with ProcessPoolExecutor(2, initializer=unsafe) as pool:
-        done = [pool.submit(write_measured, images, options, every, short, shard) for shard in range(job.shards)]
-        for one in done:
-            one.result()
+    with ProcessPoolExecutor(2, initializer=_begin, initargs=(images, options, every, short)) as pool:
+        for _ in pool.map(_write, range(images.shards), chunksize=8):
+            pass
+
+
+_GIVEN: list[tuple] = []
+"""What a process that writes features was given once: it is large."""
+
+
+def _begin(*given):
+    unsafe()
+    _GIVEN[:] = [given]
+
+
+def _write(shard):
+    write_measured(*_GIVEN[0], shard)
 
 
 def do(step, folder, per_item):
