@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.protocol import Evaluation, Metric, Number, Result, Score, Statistic, Tolerance
-from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, listed_pairs, verified_scores
+from bench.metrics.shared.diversity import (
+    Pairs,
+    diversity_scores,
+    item_table,
+    listed_pairs,
+    mean_items,
+    verified_scores,
+)
 from bench.metrics.shared.eligibility import Eligibility, eligibility_of
 from bench.metrics.shared.recompute import item_means
 from bench.metrics.shared.scores import absent, concat, notes
@@ -29,7 +36,7 @@ def _foreground(evaluation: Evaluation, eligibility: Eligibility, table: pd.Data
         return []
     shares = table.assign(value=(table["foreground_i"] + table["foreground_j"]) / 2)
     pairs = listed_pairs(evaluation, shares, eligibility.valid)
-    return diversity_scores(evaluation, eligibility, pairs, number, "foreground_")[:1]
+    return [mean_items(evaluation, eligibility, pairs, number, "foreground_")]
 
 
 def compute(evaluation: Evaluation) -> Result:

@@ -16,6 +16,8 @@ from bench.metrics.shared.eligibility import Eligibility, subjects
 from bench.metrics.shared.scores import absent, item_values, mean_score
 from bench.metrics.shared.thresholds import Verified
 
+NO_PAIR = "no item with 2 valid samples"
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -75,19 +77,35 @@ def diversity_scores(
         statistic: prefix of the statistics' names.
         note: what the reader must know.
     """
-    size = len(evaluation.references)
-    item, people = eligibility.item[pairs.first], pd.factorize(subjects(evaluation.references))[0]
+    over_items = mean_items(evaluation, eligibility, pairs, number, statistic, note)
+    number = number._replace(statistic=f"{statistic}mean_pairs")
+    owners = _owners(evaluation)[eligibility.item[pairs.first]]
+    common = {"empty": NO_PAIR, "note": note, **_counts(over_items)}
+    return [over_items, mean_score(number, pairs.values, owners, evaluation.seed, **common)]
+
+
+def mean_items(
+    evaluation: Evaluation, eligibility: Eligibility, pairs: Pairs, number: Number, statistic: str, note: str = ""
+) -> Score:
+    """Return `mean_items` alone; arguments as `diversity_scores`."""
+    item, size = eligibility.item[pairs.first], len(evaluation.references)
     sizes = np.bincount(item, minlength=size)
     rows = np.flatnonzero(sizes)
     means = np.bincount(item, pairs.values, minlength=size)[rows] / sizes[rows]
     counts = {"n": int(eligibility.valid.sum()), "n_items": len(rows), "n_pairs": len(item), **eligibility.counts()}
-    common: dict[str, Any] = {"empty": "no item with 2 valid samples", "note": note, **counts}
-    per_item = number._replace(statistic=f"{statistic}mean_items")
-    per_pair = number._replace(statistic=f"{statistic}mean_pairs")
-    return [
-        mean_score(per_item, means, people[rows], evaluation.seed, **common),
-        mean_score(per_pair, pairs.values, people[item], evaluation.seed, **common),
-    ]
+    number = number._replace(statistic=f"{statistic}mean_items")
+    owners = _owners(evaluation)[rows]
+    return mean_score(number, means, owners, evaluation.seed, empty=NO_PAIR, note=note, **counts)
+
+
+def _owners(evaluation: Evaluation) -> Rows:
+    """Return the number (n_items,) of each item's subject."""
+    return np.asarray(pd.factorize(subjects(evaluation.references))[0], dtype=np.int64)
+
+
+def _counts(score: Score) -> dict[str, Any]:
+    """Return the counts of a score."""
+    return {name: getattr(score, name) for name in ("n", "n_items", "n_pairs", "n_failed", "n_unavailable")}
 
 
 def verified_scores(
@@ -109,7 +127,7 @@ def verified_scores(
             yield absent(name, f"no threshold: {one.note}", **counts)
             continue
         both = pairs.where(one.samples[pairs.first] & one.samples[pairs.second])
-        score = diversity_scores(evaluation, eligibility, both, number, statistic)[0]
+        score = mean_items(evaluation, eligibility, both, number, statistic)
         empty = "no item with 2 verified samples" if score.value is None else score.note
         yield replace(score, number=name, note=empty)
 
