@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The tests start many processes, each of which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint compiled exhaustive extras mutants kills damage fuzz clean
+.PHONY: demo test lint style types renderer suite exhaustive extras mutants kills damage fuzz clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -17,20 +17,27 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m bench run -m method=arc2face,copy,shuffle,real out=runs/demo
 	$(BIN)/python -m bench compare --out runs/demo
 
-lint: $(VENV)/.installed
+lint: style types
+
+style: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
 	$(BIN)/mypy
 
-# What each test process would compile: the renderer, the package and the tests. mypy leaves one core for it.
-compiled: $(VENV)/.installed
+# Each test process would compile the renderer.
+renderer: $(VENV)/.installed
 	$(BIN)/python -c 'from bench.mini import world; \
 	world.render(world.sample_scenes(world.sample_identities(0, 16, "eval"), 0, frontal=0.5), 32)'
-	$(BIN)/python -m pytest --collect-only > $(VENV)/collected.txt || (cat $(VENV)/collected.txt; exit 1)
 
-test: $(VENV)/.installed
-	$(MAKE) --no-print-directory -j 2 lint compiled
+suite: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# mypy alone would leave a core idle for a minute.
+test: $(VENV)/.installed
+	$(MAKE) --no-print-directory -j 2 style renderer
+	$(MAKE) --no-print-directory -j 2 types suite
 
 # What the suite shows on one case, shown on the others.
 exhaustive: $(VENV)/.installed
