@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from bench.metrics.functional.arrays import Floats, Rows
+from bench.metrics.functional.cosine import blocks
 from bench.metrics.functional.similarity import alike
-from bench.metrics.protocol import Evaluation, Metric, Number, Result, Statistic
+from bench.metrics.protocol import Evaluation, Features, Metric, Number, Result, Statistic
 from bench.metrics.shared.diversity import Pairs, diversity_scores, item_table, pairs_within
 from bench.metrics.shared.eligibility import eligibility_of, nonzero
 from bench.metrics.shared.recompute import item_means
 from bench.metrics.shared.scores import concat, recognisers
 
 NAME = "within_similarity"
+_PAIRS = 2**16
+"""Pairs whose features are in memory together."""
 
 
 def compute(evaluation: Evaluation) -> Result:
@@ -29,14 +33,21 @@ def compute(evaluation: Evaluation) -> Result:
         features = evaluation.features[recogniser]
         eligibility = eligibility_of(evaluation, features, usable=nonzero)
         first, second = pairs_within(eligibility.item, eligibility.valid)
-        # By item, because many samples' features are read from the disk, an item's next to each other.
-        order, values = np.argsort(first, kind="stable"), np.empty(len(first))
-        ends = (features.samples, first[order], features.samples, second[order])
-        values[order] = alike(*ends, features.distance)
-        pairs = Pairs(first, second, values)
+        pairs = Pairs(first, second, _similarities(features, first, second))
         scores += diversity_scores(evaluation, eligibility, pairs, number, note=eligibility.note)
         tables.append(item_table(evaluation, eligibility, pairs, number))
     return Result(tuple(scores), None, concat(tables))
+
+
+def _similarities(features: Features, first: Rows, second: Rows) -> Floats:
+    """Return the similarity (k,) of pairs of samples; features on a disk are read some items at a time."""
+    order, values = np.argsort(first, kind="stable"), np.empty(len(first))
+    for part in blocks(len(order), _PAIRS):
+        mine = order[part]
+        rows, ends = np.unique(np.stack([first[mine], second[mine]]), return_inverse=True)
+        near = features.samples[rows]
+        values[mine] = alike(near, ends[0], near, ends[1], features.distance)
+    return values
 
 
 METRIC = Metric(
