@@ -37,8 +37,8 @@ METHODS = {
     "flux_kontext": lambda root: edit("flux_kontext", tiny_edit.kontext(root), 3.5),
     "qwen_image_edit_plus": lambda root: edit("qwen_image_edit_plus", tiny_edit.qwen(root), 4.0),
 }
-ALIKE = ("infiniteyou_aes", "infiniteyou_sim", "withanyone", "flux_kontext", "qwen_image_edit_plus")
-"""Share what the contract is about with another of the list; tests of parity have what is their own."""
+ALIKE = ("infiniteyou_sim", "flux_kontext", "qwen_image_edit_plus")
+"""Share all of their code with another of the list."""
 TO_A_REPORT = ("flux2_klein",)
 """Run to a report in the suite; `make exhaustive` runs all of them."""
 READ_SEVERAL = ("vec2face", "infiniteyou_aes", "infiniteyou_sim", "flux2_klein", "qwen_image_edit_plus")
