@@ -44,9 +44,8 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         parsed = _parse(arguments)
         flags = [argument for argument in arguments if argument not in parsed.overrides]
         parsed.overrides = optional(parsed.overrides)
-        if parsed.multirun:
-            _validate_sweep(parsed)
-        with _scratch(_out(parsed) if parsed.multirun else None) as folder:
+        configs = _validated_sweep(parsed) if parsed.multirun else []
+        with _scratch(_out(parsed, configs) if parsed.multirun else None) as folder:
             sweep_dir = f"hydra.sweep.dir='{folder}/sweep'"
             _launch(verb, [*flags, *parsed.overrides, sweep_dir], folder)
             failed = _failed(folder)
@@ -72,8 +71,15 @@ def _scratch(out: Path | None) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _out(parsed: Any) -> Path:
-    """Return the folder of all runs; of several that a sweep names, the first."""
+def _out(parsed: Any, configs: Sequence[Any]) -> Path:
+    """Return the folder of all runs; of several that a sweep names, the first.
+
+    Args:
+        parsed: Hydra's arguments.
+        configs: of the combinations, where they are known beforehand.
+    """
+    if configs:
+        return Path(str(configs[0].out))
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -233,8 +239,11 @@ def register_conf_folders() -> None:
     Plugins.instance().register(OfPackages)
 
 
-def _validate_sweep(parsed: Any) -> None:
-    """Compose and check every combination before the first job, as far as that needs no network and no image."""
+def _validated_sweep(parsed: Any) -> list[Any]:
+    """Return the config of every combination; each is checked as far as that needs no network and no image.
+
+    None is known where another sweeper than Hydra's own chooses them as it goes.
+    """
     from hydra import compose, initialize_config_dir
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.global_hydra import GlobalHydra
@@ -246,14 +255,14 @@ def _validate_sweep(parsed: Any) -> None:
     register_conf_folders()
     overrides = OverridesParser.create().parse_overrides(overrides=parsed.overrides)
     if any((o.key_or_group or "") == "hydra/sweeper" for o in overrides):
-        # Another sweeper chooses its combinations as it goes.
-        return
+        return []
     extra = _search_path(parsed)
     with initialize_config_dir(str(resources.folder("conf")), version_base="1.3"):
         combinations = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
         configs = [compose(parsed.config_name or "config", overrides=[*one, *extra]) for one in combinations]
     GlobalHydra.instance().clear()
     _refuse_repeats([spec for config in configs if (spec := check(config)) is not None])
+    return configs
 
 
 def spec_of(overrides: Sequence[str]) -> Any:
