@@ -26,8 +26,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
-
 from bench import processes
 from bench.errors import UserError, one_line
 from bench.hashing import sha256_bytes
@@ -35,6 +33,7 @@ from bench.locks import held
 from bench.threads import computed
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 T = TypeVar("T")
@@ -239,6 +238,7 @@ class ShardTable:
         Raises:
             UserError: one is missing.
         """
+        import pandas as pd
         import pyarrow as pa
 
         chosen = range(shards) if isinstance(shards, int) else shards

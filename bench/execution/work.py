@@ -12,15 +12,17 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.execution.engine import Stage
 from bench.execution.faults import is_machine_fault
 from bench.execution.notes import Kind, Note, Notes, note_of
 from bench.memory import keep_freed
-from bench.spec import Execution
 from bench.store import ShardTable
 from bench.threads import pool
+
+if TYPE_CHECKING:
+    from bench.spec import Execution
 
 Advance = Callable[[int], object]
 """Takes the number of images that were done."""
