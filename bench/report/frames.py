@@ -96,7 +96,11 @@ def of_number(frame: pd.DataFrame, number: Number) -> pd.DataFrame:
     for column, text in zip(NUMBER, number, strict=True):
         # An array is compared in half of a series' time; a report asks for hundreds of numbers.
         chosen &= np.asarray(frame[column].array == text, dtype=bool)
-    return frame[chosen]
+    rows = np.flatnonzero(chosen)
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+        # A slice copies nothing, and the rows of a number usually follow each other.
+        return frame.iloc[rows[0] : rows[-1] + 1]
+    return frame.iloc[rows]
 
 
 def sample_column(metric: str, variant: str) -> str:

@@ -108,11 +108,12 @@ def relation_note(scores: pd.DataFrame, variant: str, judge: str | None) -> str:
         variant: the network.
         judge: the headline recogniser; None where there is none.
     """
-    rows = scores[(scores["variant"] == variant) & (scores["relation"] != "")]
-    if rows.empty:
+    rows = scores.loc[scores["variant"] == variant, ["run", "relation"]]
+    known = [pair for pair in dict.fromkeys(zip(rows["run"], rows["relation"], strict=True)) if pair[1] != ""]
+    if not known:
         return ""
     found: dict[str, list[str]] = {}
-    for run, relation in rows[["run", "relation"]].drop_duplicates().itertuples(index=False, name=None):
+    for run, relation in known:
         if word := (CIRCULAR | DEPENDENT).get(relation):
             found.setdefault(word, []).append(str(run))
     if found:

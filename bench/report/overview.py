@@ -97,12 +97,16 @@ def _sections(scores: pd.DataFrame, judge: str | None) -> tuple[dict[str, list[N
     """Return headings with their numbers, the judge's first and other recognisers' last, and the missing numbers."""
     found: dict[str, list[Number]] = {}
     missing: list[tuple[str, str]] = []
-    for number in sorted(headlines(scores), key=lambda one: _place(scores, one.variant, judge)):
+    shown = headlines(scores)
+    networks = {number.variant for number in shown}
+    places = {network: _place(scores, network, judge) for network in networks}
+    named = {network: _heading(scores, network, judge) for network in networks}
+    for number in sorted(shown, key=lambda one: places[one.variant]):
         rows = of_number(scores, number)
         if rows["value"].isna().all():
             missing.append((_whole(number), "; ".join(filter(None, dict.fromkeys(rows["note"]))) or "not measured"))
         else:
-            found.setdefault(_heading(scores, number.variant, judge), []).append(number)
+            found.setdefault(named[number.variant], []).append(number)
     return found, missing
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -107,9 +107,12 @@ def published_rows(frame: pd.DataFrame, heads: Sequence[tuple[str, str] | None])
     rows = []
     for (method, setting), own in frame.groupby(["method", "setting"], sort=False):
         name = f"{method}, {setting}" if setting else str(method)
-        source = _source(own.iloc[0])
-        cells = [_cell(own, head, source) for head in heads]
-        rows.append([Cell(name, mark=_mark(own.iloc[0]["secondary"]), note=source), *cells])
+        records = own.to_dict("records")
+        source, secondary = _source(records[0]), records[0]["secondary"]
+        # Of two numbers under one head the first counts.
+        found = {(record["metric"], record["dataset"]): record for record in reversed(records)}
+        cells = [_cell(found.get(head) if head else None, source) for head in heads]
+        rows.append([Cell(name, mark=_mark(secondary), note=source), *cells])
     return rows
 
 
@@ -117,14 +120,13 @@ def _mark(secondary: Any) -> Mark:
     return Mark.SECOND_HAND if secondary else Mark.NONE
 
 
-def _cell(own: pd.DataFrame, head: tuple[str, str] | None, source: str) -> Cell:
-    found = own[(own["metric"] == head[0]) & (own["dataset"] == head[1])] if head else own[:0]
-    if found.empty:
+def _cell(record: Mapping[Hashable, Any] | None, source: str) -> Cell:
+    if record is None:
         return Cell("")
-    row = found.iloc[0]
-    elsewhere = _source(row) != source
-    return Cell(row["text"], mark=_mark(elsewhere and row["secondary"]), note=_source(row) if elsewhere else "")
+    elsewhere = _source(record) != source
+    mark = _mark(elsewhere and record["secondary"])
+    return Cell(record["text"], mark=mark, note=_source(record) if elsewhere else "")
 
 
-def _source(row: pd.Series[Any]) -> str:
-    return f"{row['source']}: {row['note']}" if row["note"] else str(row["source"])
+def _source(record: Mapping[Hashable, Any]) -> str:
+    return f"{record['source']}: {record['note']}" if record["note"] else str(record["source"])

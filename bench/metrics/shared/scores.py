@@ -92,8 +92,9 @@ def item_values(evaluation: Evaluation, item: Rows, values: NDArray[Any], number
     totals = np.bincount(item[finite], values[finite], minlength=size)
     with np.errstate(invalid="ignore"):
         means = totals / np.bincount(item[finite], minlength=size)
-    frame = evaluation.references.iloc[rows][["item", "subject"]].reset_index(drop=True)
-    return frame.assign(**number._asdict(), value=means[rows])
+    index = pd.RangeIndex(len(rows))
+    names = {name: evaluation.references[name].take(rows).set_axis(index) for name in ("item", "subject")}
+    return pd.DataFrame({**names, **number._asdict(), "value": means[rows]}, index)
 
 
 def concat(frames: Iterable[pd.DataFrame]) -> pd.DataFrame | None:
