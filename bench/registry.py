@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from bench.console import say
 from bench.errors import UserError, unknown
+from bench.installed import PREFIX, registered
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "conditions": {
@@ -190,7 +191,7 @@ def entries(group: str) -> dict[str, Entry]:
         UserError: an installed package registers a name that is taken.
     """
     table = {name: Entry(target) for name, target in BUILT_IN[group].items()}
-    for point in entry_points(group=f"bench.{group}"):
+    for point in registered().get(group, ()):
         package = package_of(point)
         new = Entry(point.value, package)
         if point.name in table:
@@ -211,9 +212,9 @@ def package_of(point: EntryPoint) -> Package:
 def packages() -> dict[Package, list[tuple[str, str]]]:
     """Return every installed package that adds to the benchmark -> group and name of what it registers."""
     found: dict[Package, list[tuple[str, str]]] = {}
-    for group in sorted(entry_points().groups):
-        for point in entry_points(group=group) if group.startswith("bench.") else ():
-            found.setdefault(package_of(point), []).append((group.removeprefix("bench."), point.name))
+    for group, points in registered().items():
+        for point in points:
+            found.setdefault(package_of(point), []).append((group, point.name))
     return found
 
 
@@ -222,8 +223,8 @@ def faults(package: Package) -> list[str]:
     found = []
     for group, name in packages()[package]:
         if group not in (*BUILT_IN, "conf"):
-            known = [f"bench.{one}" for one in (*BUILT_IN, "conf")]
-            found.append(str(unknown("group of entry points", f"bench.{group}", known)))
+            known = [f"{PREFIX}{one}" for one in (*BUILT_IN, "conf")]
+            found.append(str(unknown("group of entry points", f"{PREFIX}{group}", known)))
         elif group != "conf":
             try:
                 get(group, name)

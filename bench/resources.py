@@ -6,12 +6,13 @@ Ours lie next to the package in a checkout, inside it in a wheel.
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 
 from bench.console import say
 from bench.errors import UserError
+from bench.installed import registered
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -34,7 +35,7 @@ def conf_folders() -> list[Path]:
     Raises:
         UserError: two folders hold a file of the same group and name.
     """
-    brought = map(_conf_folder, entry_points(group="bench.conf"))
+    brought = map(_conf_folder, registered().get("conf", ()))
     folders = [folder("conf"), *(found for found in brought if found is not None)]
     owners: dict[Path, Path] = {}
     for base in folders:

@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import provenance, registry, resources
+from bench import installed, provenance, registry, resources
 from bench.metrics import declared
 from bench.report import golden
 
@@ -14,7 +14,8 @@ from bench.report import golden
 def forget():
     """Let the next question look at the installed packages again."""
     caches = (
-        registry.entries, registry.find, resources._conf_folder, provenance.environment, declared.metric, golden.spread,
+        installed.registered, registry.entries, registry.find, resources._conf_folder, provenance.environment,
+        declared.metric, golden.spread,
     )  # fmt: skip
     for known in caches:
         known.cache_clear()
