@@ -31,13 +31,12 @@ renderer: $(VENV)/.installed
 	$(BIN)/python -c 'from bench.mini import world; \
 	world.render(world.sample_scenes(world.sample_identities(0, 16, "eval"), 0, frontal=0.5), 32)'
 
-suite: $(VENV)/.installed
+suite: renderer
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-# mypy alone would leave a core idle for a minute.
+# mypy or the renderer alone would leave a core idle for a minute.
 test: $(VENV)/.installed
-	$(MAKE) --no-print-directory -j 2 style renderer
-	$(MAKE) --no-print-directory -j 2 types suite
+	$(MAKE) --no-print-directory -j 2 style renderer types suite
 
 # What the suite shows on one case, shown on the others.
 exhaustive: $(VENV)/.installed

@@ -2,7 +2,7 @@
 
 Three workers fill two cores, because some tests wait for a browser or for a second process.
 
-Files with slow tests are handed out first: one that starts last leaves the other worker idle.
+Files with slow tests are handed out first, then those with many: a long one that starts last leaves workers idle.
 """
 
 import os
@@ -28,5 +28,6 @@ pytest.register_assert_rewrite("bench.testing")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    every = Counter(item.path for item in items)
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    items.sort(key=lambda item: (-slow[item.path], -every[item.path], item.path))

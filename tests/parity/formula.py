@@ -3,26 +3,25 @@
 import hashlib
 
 import numpy as np
-
-BLOCK = 1 << 15  # numbers at a time: the working set stays in the cache
+from numba import njit
 
 
 def uniform(salt: str, name: str, n: int) -> np.ndarray:
     """U(salt, name, n): n float64 in [-1, 1), a splitmix64 sequence seeded by the name's sha256."""
     seed = int.from_bytes(hashlib.sha256(f"{salt}/{name}".encode()).digest()[:4], "little") << 32
     out = np.empty(n)
-    for start in range(0, n, BLOCK):
-        count = min(BLOCK, n - start)
-        out[start : start + count] = _splitmix(np.arange(start + 1, start + count + 1, dtype=np.uint64), seed)
+    _splitmix(np.uint64(seed), out)
     return out
 
 
-def _splitmix(counter: np.ndarray, seed: int) -> np.ndarray:
-    z = counter * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-    return (z >> np.uint64(11)) * 2.0**-52 - 1.0
+@njit(cache=True)
+def _splitmix(seed: np.uint64, out: np.ndarray) -> None:
+    for index in range(out.size):
+        z = np.uint64(index + 1) * np.uint64(0x9E3779B97F4A7C15) + seed
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+        out[index] = (z >> np.uint64(11)) * 2.0**-52 - 1.0
 
 
 def parameter(salt: str, key: str, shape: tuple[int, ...], prelu: bool = False) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 from tests.shared import GOLDEN
 
 FOLDER = GOLDEN / "generation"
+BLOCK = 1 << 15
 
 
 def salt() -> str:
@@ -24,7 +25,12 @@ def values(name: str, count: int, salt_: str | None = None) -> np.ndarray:
     """float64 in [-1, 1]."""
     digest = hashlib.sha256(f"{salt() if salt_ is None else salt_}/{name}".encode()).digest()
     phase = int.from_bytes(digest[:4], "little") % 10007 * 0.001
-    return np.sin(1000 * np.sin(np.arange(count, dtype=np.float64) * 0.7548776662 + phase))
+    found = np.arange(count, dtype=np.float64) * 0.7548776662 + phase
+    # The working set stays in the cache.
+    for start in range(0, count, BLOCK):
+        part = found[start : start + BLOCK]
+        np.sin(1000 * np.sin(part), out=part)
+    return found
 
 
 def parameter(name: str, key: str, shape: torch.Size) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -124,13 +125,9 @@ def write_scheduler(folder: Path, config: dict) -> None:
 
 def write_tokenizer(folder: Path, pad: str = "<|endoftext|>") -> None:
     """vocab.json and merges.txt of the SD 1.5 (pad "<|endoftext|>") and SDXL second ("!") tokenizers."""
-    merges = gzip.decompress(VOCABULARY.read_bytes()).decode().split("\n")[1 : 49152 - 256 - 2 + 1]
-    letters = _byte_letters()
-    words = letters + [c + "</w>" for c in letters] + ["".join(m.split()) for m in merges]
-    words += ["<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    for name, text in _vocabulary().items():
+        (folder / name).write_bytes(text)
     special = {
         "bos_token": "<|startoftext|>",
         "eos_token": "<|endoftext|>",
@@ -140,6 +137,18 @@ def write_tokenizer(folder: Path, pad: str = "<|endoftext|>") -> None:
     settings = {**special, "tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     (folder / "special_tokens_map.json").write_text(json.dumps(special))
+
+
+@lru_cache
+def _vocabulary() -> dict[str, bytes]:
+    """Name -> what is in vocab.json and merges.txt."""
+    merges = gzip.decompress(VOCABULARY.read_bytes()).decode().split("\n")[1 : 49152 - 256 - 2 + 1]
+    letters = _byte_letters()
+    words = letters + [c + "</w>" for c in letters] + ["".join(m.split()) for m in merges]
+    words += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = json.dumps({word: index for index, word in enumerate(words)})
+    listed = "#version: 0.2\n" + "\n".join(merges) + "\n"
+    return {"vocab.json": vocabulary.encode(), "merges.txt": listed.encode()}
 
 
 def _byte_letters() -> list[str]:
