@@ -38,6 +38,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 GREY = "#707070"
 BANDWIDTH = 0.015
 """The least, in units of cosine: a method that always answers the same is a narrow bump, not a spike."""
+ELEMENTS = 1 << 20
+"""Numbers of a density that are held at once, in float64."""
 MOST = 30
 """Lines of a forest plot: with more, only the differences to the best method are drawn."""
 SIMILARITIES = Kind(
@@ -90,7 +92,10 @@ class Drawing:
 def density(values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the Gaussian kernel density with Silverman's bandwidth, at least `BANDWIDTH`."""
     width = max(1.06 * float(values.std()) * len(values) ** -0.2, BANDWIDTH)
-    return np.exp(-0.5 * ((at[:, None] - values) / width) ** 2).mean(axis=1) / (width * np.sqrt(2 * np.pi))
+    points = max(1, ELEMENTS // len(values))
+    parts = (at[start : start + points, None] for start in range(0, len(at), points))
+    heights = [np.exp(-0.5 * ((part - values) / width) ** 2).mean(axis=1) for part in parts]
+    return np.concatenate(heights) / (width * np.sqrt(2 * np.pi))
 
 
 def similarity(runs: Mapping[str, Run], recogniser: str) -> Figure:
