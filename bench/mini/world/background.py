@@ -19,14 +19,17 @@ def _hash(x: int, y: int, seed: int) -> float:
 
 
 @helper
-def noise(x: float, y: float, seed: int) -> float:
-    """Return smooth noise in [0, 1], one cell per unit."""
+def noise(x: float, y: float, seed: float) -> float:
+    """Return smooth noise in [0, 1], one cell per unit.
+
+    The seed is a whole number, written as 4.0: for each integer in a call the function would be compiled anew.
+    """
     fx, fy = floor(x), floor(y)
-    ix, iy = int(fx), int(fy)
+    ix, iy, whole = int(fx), int(fy), int(seed)
     u, v = x - fx, y - fy
     u, v = u * u * (3 - 2 * u), v * v * (3 - 2 * v)
-    top = _hash(ix, iy, seed) * (1 - u) + _hash(ix + 1, iy, seed) * u
-    low = _hash(ix, iy + 1, seed) * (1 - u) + _hash(ix + 1, iy + 1, seed) * u
+    top = _hash(ix, iy, whole) * (1 - u) + _hash(ix + 1, iy, whole) * u
+    low = _hash(ix, iy + 1, whole) * (1 - u) + _hash(ix + 1, iy + 1, whole) * u
     return top * (1 - v) + low * v
 
 
@@ -55,7 +58,7 @@ def _tone(x: float, y: float, b: Background) -> float:
     """Return noise and stripes, as a factor."""
     tone = 1.0
     if b.noise > 0:
-        s, seed = b.noise_scale, int(b.noise_seed)
+        s, seed = b.noise_scale, b.noise_seed
         n = 0.65 * noise(x * s + 3, y * s + 5, seed) + 0.35 * noise(x * s * 2.3 + 3, y * s * 2.3 + 5, seed + 1)
         tone += b.noise * (2 * n - 1)
     if b.stripes > 0:

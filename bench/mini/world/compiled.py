@@ -16,11 +16,11 @@ def compiled(function: F) -> F:
     The cache notices changes of the entry point's own file only: after a change of a helper in another file delete
     `bench/mini/world/__pycache__`.
     """
-    done: F = njit(cache=True, nogil=True, error_model="numpy")(function)
+    done: F = njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
     return done
 
 
 def helper(function: F) -> F:
-    """Compile a function that only compiled functions call; it is cached as a part of them."""
-    done: F = njit(nogil=True, error_model="numpy")(function)
+    """Compile a function that compiled functions call and Python cannot; it is cached as a part of them."""
+    done: F = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     return done

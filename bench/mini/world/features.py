@@ -71,7 +71,7 @@ def _lips(a: Paint, X: float, y: float, t: float, c: Chart, p: Palette) -> Paint
     up, down = lip_upper(X, h, c.lip_up), lip_lower(X, h, c.lip_down)
     v = y - MOUTH_Y
     if abs(X) < h:
-        ridge = 0.86 + 0.14 * noise(X * 60, 3.5, 2)
+        ridge = 0.86 + 0.14 * noise(X * 60, 3.5, 2.0)
         if t < 0.5 and v >= 0 and v <= up:
             a = (p.lips[0] * 0.80 * ridge, p.lips[1] * 0.78 * ridge, p.lips[2] * 0.78 * ridge, 0.45, 12)
         elif t > 0.5 and v <= 0 and -v <= down:
@@ -117,7 +117,7 @@ def _brow(out: Paint, X: float, y: float, h: Head) -> Paint:
     c, p, v = h.chart, h.palette, (abs(X) - 0.305) / h.chart.brow_half
     if -1.1 < v < 1.1:
         thick = c.brow_thick * (1 - 0.62 * ramp(0.1, 1.1, v)) * ramp(-1.25, -0.7, v)
-        n = noise(X * 90 + 40 * y, y * 40 - 60 * X, 3)
+        n = noise(X * 90 + 40 * y, y * 40 - 60 * X, 3.0)
         d = abs(y - brow_line(v, c)) / thick
         cover = ramp(1.18, 0.75, d + 0.35 * (n - 0.5)) * ramp(1.08, 0.95, abs(v)) * (0.80 + 0.15 * h.identity.brow_dark)
         out = mix(out, p.brow[0], p.brow[1], p.brow[2], cover)

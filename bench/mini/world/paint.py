@@ -35,8 +35,10 @@ def _hair(theta: float, share: float, i: Identity, p: Palette, hair: Hairline) -
     """Paint strands, waves, the parting; darker at the edge and where it hangs."""
     y = hair_height(share, hair.bottom)
     wave = i.hair_curl * 0.12 * sin(y * 16 + 3 * sin(theta * 2))
-    strand = noise((theta + wave) * 26 + 50, y * 3 + 20, 6) * 0.6 + noise((theta + wave) * 60 + 90, y * 5 + 20, 7) * 0.4
-    curl = i.hair_curl * (noise(theta * 12 + 40, y * 10 + 30, 9) - 0.5)
+    strand = (
+        noise((theta + wave) * 26 + 50, y * 3 + 20, 6.0) * 0.6 + noise((theta + wave) * 60 + 90, y * 5 + 20, 7.0) * 0.4
+    )
+    curl = i.hair_curl * (noise(theta * 12 + 40, y * 10 + 30, 9.0) - 0.5)
     tone = 0.50 + 0.85 * strand + 0.5 * curl
     tone *= 0.62 + 0.38 * ramp(0.0, 0.16, y - hair_edge(theta, hair))
     tone *= 1 - 0.35 * ramp(-0.1, -0.9, y)
@@ -60,7 +62,7 @@ def _neck(y: float, p: Palette) -> Paint:
 
 @helper
 def _cloth(theta: float, y: float, b: Background) -> Paint:
-    weave = 0.88 + 0.12 * noise(theta * 50, y * 50, 4)
+    weave = 0.88 + 0.12 * noise(theta * 50, y * 50, 4.0)
     kind = b.cloth_pattern
     band = 0.45 * (0.5 + 0.5 * sin(y * 26)) if kind > 0.5 else 0.45 * (0.5 + 0.5 * sin(theta * 30))
     tone = weave * (1 - (band if kind > 0 else 0.0))

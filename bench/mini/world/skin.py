@@ -57,7 +57,7 @@ def _flush(out: Paint, X: float, y: float, i: Identity) -> Paint:
         flush = (0.25 + 0.9 * i.blush) * (cheek + tip)
         out = times(out, 1 + 0.04 * flush, 1 - 0.22 * flush, 1 - 0.20 * flush)
     if i.freckles > 0 and y < 0.1 and y > -0.45:
-        speck = ramp(0.74 - 0.12 * i.freckles, 0.84, noise(X * 52 + 7, y * 52 + 3, 11))
+        speck = ramp(0.74 - 0.12 * i.freckles, 0.84, noise(X * 52 + 7, y * 52 + 3, 11.0))
         speck *= i.freckles * bump(a - 0.24, 0.28) * bump(y + 0.20, 0.17)
         out = times(out, 1 - 0.45 * speck, 1 - 0.60 * speck, 1 - 0.68 * speck)
     return out
@@ -66,7 +66,7 @@ def _flush(out: Paint, X: float, y: float, i: Identity) -> Paint:
 @helper
 def complexion(X: float, y: float, i: Identity, e: Expression, p: Palette) -> Paint:
     """Paint bare skin."""
-    mottle = 0.95 + 0.10 * noise(X * 9 + 31, y * 9 + 17, 5)
+    mottle = 0.95 + 0.10 * noise(X * 9 + 31, y * 9 + 17, 5.0)
     out = _flush((p.skin[0] * mottle, p.skin[1] * mottle, p.skin[2] * mottle, 0.22, 1), X, y, i)
     dark, keep = _folds(X, y, i, e), 1 - _hollows(X, y, i, e)
     return times(out, (1 - dark) * keep**0.8, (1 - 1.15 * dark) * keep, (1 - 1.1 * dark) * keep)
@@ -92,7 +92,7 @@ def _lip_hair(X: float, y: float, edge: float, i: Identity, c: Chart) -> float:
 @helper
 def beard(a: Paint, X: float, y: float, theta: float, i: Identity, c: Chart, p: Palette) -> Paint:
     """Paint beard and moustache with ragged edges."""
-    n = noise(X * 55 + 9, y * 34 + 5, 21)
+    n = noise(X * 55 + 9, y * 34 + 5, 21.0)
     edge = 0.05 * (n - 0.5)
     cover = _chin_hair(X, y, theta, edge, i, c) if i.beard > 0 else 0.0
     if i.moustache > 0:
@@ -113,7 +113,7 @@ def scalp(out: Paint, theta: float, y: float, h: Head) -> Paint:
     cover = ramp(-0.035, 0.035, y - hair_cut(theta, h.hair)) * (0.6 + 0.4 * ramp(0.06, 0.2, i.hair_amount))
     cover *= ramp(-0.45, -0.30, y) if i.hair_length > 0.25 else 1.0
     if cover > 0:
-        n = 0.55 + 0.6 * noise(theta * 40, y * 22, 8)
+        n = 0.55 + 0.6 * noise(theta * 40, y * 22, 8.0)
         out = mix(out, p.hair[0] * n, p.hair[1] * n, p.hair[2] * n, cover)
         if cover > 0.5:
             out = labelled(out, 0.15, 17)
