@@ -23,6 +23,9 @@ os.fsync = _not_flushed
 keep_freed()
 os.environ["MATPLOTLIBRC"] = str(Path(__file__).with_name("matplotlibrc"))
 
+# Imports what takes seconds, for a process of its own; as all modules here, it would be imported for its doctests.
+collect_ignore = ["invariance/imports.py"]
+
 # A broken promise then shows the values that it compared.
 pytest.register_assert_rewrite("bench.testing")
 

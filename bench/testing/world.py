@@ -203,7 +203,8 @@ def fail(given: Evaluation, rows: Rows, status: str) -> Evaluation:
         if not (status == SampleStatus.NO_FACE and name in OF_WHOLE_IMAGES):
             values[rows] = np.nan
         features[name] = replace(part, samples=values)
-    gone = set(zip(samples["item"][rows], samples["index"][rows], strict=True))
+    items, numbers = samples["item"].to_numpy(), samples["index"].to_numpy()
+    gone = set(zip(items[rows], numbers[rows], strict=True))
     pairs = {name: _without(table, gone) for name, table in given.pairs.items()}
     to_reference = {name: _without(table, gone) for name, table in given.to_reference.items()}
     statuses = {name: _marked(old, rows, status) for name, old in given.statuses.items()}

@@ -124,7 +124,7 @@ def test_fid_can_be_taken_against_other_pictures(swept, tmp_path, capsys):
     """
     others, out = tmp_path / "others", tmp_path / "runs"
     shutil.copytree(swept, out)
-    scene, _ = elsewhere(sample_identities(99, 16, "eval"), 1.0)
+    scene, _ = elsewhere(sample_identities(99, 4, "eval"), 1.0)
     for k, image in enumerate(render(scene, 96).images):
         write_png(image, others / f"{k:02d}.png", {})
     folder = run_folder(out, "copy")
