@@ -34,7 +34,7 @@ renderer: $(VENV)/.installed
 suite: renderer
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-# mypy or the renderer alone would leave a core idle for a minute.
+# mypy or the renderer alone would leave a core idle.
 test: $(VENV)/.installed
 	$(MAKE) --no-print-directory -j 2 style renderer types suite
 

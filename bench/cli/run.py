@@ -76,7 +76,7 @@ def _out(parsed: Any, configs: Sequence[Any]) -> Path:
 
     Args:
         parsed: Hydra's arguments.
-        configs: of the combinations, where they are known beforehand.
+        configs: of the combinations; empty where they are not known beforehand.
     """
     if configs:
         return Path(str(configs[0].out))
@@ -242,7 +242,7 @@ def register_conf_folders() -> None:
 def _validated_sweep(parsed: Any) -> list[Any]:
     """Return the config of every combination; each is checked as far as that needs no network and no image.
 
-    None is known where another sweeper than Hydra's own chooses them as it goes.
+    The list is empty where another sweeper than Hydra's own chooses the combinations as it goes.
     """
     from hydra import compose, initialize_config_dir
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper

@@ -46,7 +46,8 @@ def _similarities(features: Features, first: Rows, second: Rows) -> Floats:
         mine = order[part]
         rows, ends = np.unique(np.stack([first[mine], second[mine]]), return_inverse=True)
         near = features.samples[rows]
-        values[mine] = alike(near, ends[0], near, ends[1], features.distance)
+        one, other = ends.reshape(2, -1)
+        values[mine] = alike(near, one, near, other, features.distance)
     return values
 
 

@@ -24,7 +24,7 @@ def make_people(folder: Path, subjects: int = 4, targets: int = 0) -> Path:
 def bench(verb: str, *arguments: object) -> int:
     """Run a verb with the evaluator mini_rec and one sample per item, unless the arguments say otherwise.
 
-    Its report has no figures: they take as long as the run.
+    Its report has no figures: they have tests of their own.
     """
     words = [str(argument) for argument in arguments]
     usual = [
