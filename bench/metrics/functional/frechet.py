@@ -103,10 +103,10 @@ class _Totals:
     squares: float
     moment: NDArray[Any]
 
-    def plus(self, part: _Totals) -> _Totals:
-        return _Totals(
-            self.count + part.count, self.total + part.total, self.squares + part.squares, self.moment + part.moment
-        )
+    def joined(self, part: _Totals) -> _Totals:
+        """Return the totals with more rows; the second moment is added in place."""
+        self.moment[:] += part.moment
+        return _Totals(self.count + part.count, self.total + part.total, self.squares + part.squares, self.moment)
 
     def minus(self, part: _Totals | None) -> _Totals:
         if part is None:
@@ -152,14 +152,17 @@ class _Side:
 def _side(rows: NDArray[Any], groups: Rows, *, moments: bool) -> _Side:
     some, size = rows[np.flatnonzero(groups != NEVER)[:4096]], rows.shape[1]
     centre = some.mean(axis=0, dtype=np.float64) if len(some) else np.zeros(size)
-    nothing = _Totals(0, np.zeros(size), 0.0, np.zeros(size * (size + 1) // 2 if moments else 0))
-    parts = {int(code): nothing for code in np.unique(groups) if code != NEVER}
+    codes = [int(code) for code in np.unique(groups) if code != NEVER]
+    # One block, so that what is freed at the end is of use for something larger.
+    sums = np.zeros((len(codes), size * (size + 1) // 2 if moments else 0))
+    parts = {code: _Totals(0, np.zeros(size), 0.0, line) for code, line in zip(codes, sums, strict=True)}
     for code, piece in computed(partial(_totals, moments=moments), _pieces(rows, groups, centre)):
-        parts[code] = parts[code].plus(piece)
-    whole = nothing
-    for code, part in parts.items():
-        whole = whole.plus(part)
-        parts[code] = replace(part, moment=part.moment.astype(np.float32))
+        parts[code] = parts[code].joined(piece)
+    whole = _Totals(0, np.zeros(size), 0.0, np.zeros(sums.shape[1]))
+    for part in parts.values():
+        whole = whole.joined(part)
+    single = sums.astype(np.float32)
+    parts = {code: replace(part, moment=line) for (code, part), line in zip(parts.items(), single, strict=True)}
     return _Side(rows, groups, centre, parts, whole)
 
 
@@ -238,8 +241,8 @@ def _by_covariance(small: _Side, large: _Side) -> TraceSqrt:
     """tr sqrt(S_x S_y) of a fold from the d x d covariances, as the eigenvalues of L^T S_x L with S_y = L L^T."""
 
     def trace_sqrt(group: int) -> float:
-        x, y = (_square(side.fold(group).covariance()) for side in (small, large))
-        root = _lower_root(y)
+        root = _lower_root(_square(large.fold(group).covariance()))
+        x = _square(small.fold(group).covariance())
         # LAPACK's columns are our rows: our lower triangles are its upper ones, and nothing is copied
         return _sqrt_sum(dsygst(x.T, root.T, itype=2, lower=0, overwrite_a=1)[0].T)
 
@@ -301,19 +304,33 @@ class _Expansion:
         return first - float((np.square(of_x - of_y) / np.add.outer(self.root, self.root)).sum()) / 4
 
 
-def _expansion(*covariances: Floats) -> _Expansion:
+def _expansion(of_x: Floats, of_y: Floats) -> _Expansion:
     """Return the expansion at two covariances, given as lower triangles in one line."""
-    x, y = map(_square, covariances)
-    root = _lower_root(y)
-    values, vectors = np.linalg.eigh(dsygst(x.T, root.T, itype=2, lower=0)[0].T)
+    values, axes = _joint_axes(of_x, of_y)
+    x = _square(of_x)
+    x += np.tril(x, -1).T
+    b = x @ axes
+    b /= values**0.75
+    axes /= values**0.25
+    slopes = (_slope(axes), _slope(b))
+    largest = (axes[:, -_CURVED:].astype(np.float32), b[:, -_CURVED:].astype(np.float32))
+    return _Expansion(np.sqrt(values[-_CURVED:]), largest, slopes)
+
+
+def _joint_axes(of_x: Floats, of_y: Floats) -> tuple[Floats, Floats]:
+    """Return the eigenvalues of L^T S_x L that are not 0, with S_y = L L^T, and the columns of L times its vectors."""
+    root = _lower_root(_square(of_y))
+    values, vectors = np.linalg.eigh(dsygst(_square(of_x).T, root.T, itype=2, lower=0, overwrite_a=1)[0].T)
     some = values > _NEAR_ZERO * values[-1]
-    values, axes = values[some], root @ vectors[:, some]
-    a = axes / values**0.25
-    b = (x @ axes + np.tril(x, -1).T @ axes) / values**0.75
-    doubled = 2 - np.eye(len(x))[_lower(len(x))]
-    slopes = [(one @ one.T)[_lower(len(x))] * doubled for one in (a, b)]
-    largest = a[:, -_CURVED:].astype(np.float32), b[:, -_CURVED:].astype(np.float32)
-    return _Expansion(np.sqrt(values[-_CURVED:]), largest, (slopes[0], slopes[1]))
+    return values[some], root @ vectors[:, some]
+
+
+def _slope(axes: Floats) -> Floats:
+    """Return the lower triangle of A A^T in one line, doubled below the diagonal."""
+    product = axes @ axes.T
+    product *= 2
+    product[np.diag_indices_from(product)] /= 2
+    return product[_lower(len(product))]
 
 
 def _square(line: NDArray[Any]) -> NDArray[Any]:
