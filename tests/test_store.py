@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from bench import store
@@ -49,6 +50,17 @@ def test_the_same_frame_gives_the_same_bytes(tmp_path):
     store.write_table(tmp_path / "a.parquet", frame)
     store.write_table(tmp_path / "b.parquet", frame.copy())
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_features_take_the_space_of_their_numbers(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((80, 512)).astype(np.float32)
+    frame = pd.DataFrame({"item": ["same"] * 80, "feature": list(rows), "of": [["a"]] * 80})
+    store.write_table(tmp_path / "t.parquet", frame)
+    assert (tmp_path / "t.parquet").stat().st_size < rows.nbytes
+    file = pq.ParquetFile(tmp_path / "t.parquet").metadata.row_group(0)
+    kept = {file.column(i).path_in_schema: "RLE_DICTIONARY" in file.column(i).encodings for i in range(3)}
+    assert kept == {"item": True, "feature.list.element": False, "of.list.element": True}
+    np.testing.assert_array_equal(np.stack(store.read_table(tmp_path / "t.parquet")["feature"]), rows)
 
 
 def test_a_committed_batch_goes_when_its_shard_is_whole(tmp_path):
