@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,10 @@ from bench.threads import computed
 if TYPE_CHECKING:
     import pyarrow as pa
 
-HELD = 10**9
+HELD = 7 * 10**8
 """Bytes of one run's features that the score stage holds in memory; what does not fit is read where it is needed."""
+STATUS = "status"
+"""Column of every table that says whether an image could be read."""
 _SHARDS = 2
 """Shards of a table that stay in memory: what goes forwards and steps back a little reads most of them once."""
 
@@ -36,9 +38,9 @@ def vectors(column: pa.ChunkedArray, width: int = 0) -> NDArray[np.float32]:
     """
     import pyarrow as pa
 
-    values = column.combine_chunks()
+    values = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     some = np.asarray(values.is_valid())
-    flat = values.drop_null()
+    flat = values.drop_null() if values.null_count else values
     numbers = (flat.flatten() if pa.types.is_nested(flat.type) else flat).cast(pa.float32()).to_numpy(False)
     rows = numbers.reshape(int(some.sum()), -1) if some.any() else np.empty((0, width or 1), np.float32)
     if some.all():
@@ -46,6 +48,18 @@ def vectors(column: pa.ChunkedArray, width: int = 0) -> NDArray[np.float32]:
     out = np.full((len(some), rows.shape[1]), np.nan, np.float32)
     out[some] = rows
     return out
+
+
+class Shard(NamedTuple):
+    """What one shard of a feature table says of its images.
+
+    Attributes:
+        features: (n, d) float32; NaN where an image has none.
+        status: (n,) of each image under the network.
+    """
+
+    features: NDArray[np.float32]
+    status: NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -66,18 +80,18 @@ class FeatureColumn:
 
         return any(self.name in pq.read_schema(self.table.path(number)).names for number in range(shards))
 
-    def shard(self, number: int, width: int = 0) -> NDArray[np.float32]:
-        """Return (n, d) rows of one shard; NaN where an image has no feature."""
-        found = read_arrow(self.table.path(number), [self.name])
+    def shard(self, number: int, width: int = 0) -> Shard:
+        """Return one shard; `width` is the d of one that has no feature."""
+        found = read_arrow(self.table.path(number), [self.name, STATUS])
+        status = found[STATUS].to_numpy()
         if self.name not in found.column_names:
-            rows = read_arrow(self.table.path(number), ["row"]).num_rows
-            return np.full((rows, width or 1), np.nan, np.float32)
-        return vectors(found[self.name], width)
+            return Shard(np.full((len(status), width or 1), np.nan, np.float32), status)
+        return Shard(vectors(found[self.name], width), status)
 
     def width(self, shards: int) -> int:
         """Return d; 1 where no image has a feature."""
         for number in range(shards):
-            rows = self.shard(number)
+            rows = self.shard(number).features
             if rows.shape[1] > 1 or np.isfinite(rows).any():
                 return int(rows.shape[1])
         return 1
@@ -101,8 +115,17 @@ class Stored:
             width: d.
         """
         self.shape = (bounds[-1], width)
+        self._column = column
         self._bounds = np.asarray(bounds)
-        self._shard = lru_cache(maxsize=_SHARDS)(lambda number: column.shard(number, width))
+        self._status: dict[int, NDArray[np.object_]] = {}
+        self._shard = lru_cache(maxsize=_SHARDS)(self._read)
+
+    def status(self) -> NDArray[np.object_]:
+        """Return (n,) the status of each image; shards of which some feature was read are not read again."""
+        shards = len(self._bounds) - 1
+        for _ in computed(self._shard, [number for number in range(shards) if number not in self._status]):
+            pass
+        return np.concatenate([np.empty(0, object), *(self._status[number] for number in range(shards))])
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -128,33 +151,46 @@ class Stored:
             raise AttributeError(name)
         return getattr(np.asarray(self), name)
 
+    def _read(self, number: int) -> NDArray[np.float32]:
+        shard = self._column.shard(number, self.shape[1])
+        self._status[number] = shard.status
+        return shard.features
+
     def _rows(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         out = np.empty((len(rows), self.shape[1]), np.float32)
         shards = np.searchsorted(self._bounds, rows, side="right") - 1
         order = np.argsort(shards, kind="stable")
         starts = np.flatnonzero(np.diff(shards[order], prepend=-2))
-        numbers = shards[order[starts]].tolist()
-        for number, (start, end), found in zip(
-            numbers, pairwise([*starts, len(order)]), computed(self._shard, numbers), strict=True
-        ):
-            mine = order[start:end]
-            out[mine] = found[rows[mine] - self._bounds[number]]
+
+        def fill(bounds: tuple[int, int]) -> None:
+            mine = order[slice(*bounds)]
+            number = int(shards[mine[0]])
+            places, found = rows[mine] - self._bounds[number], self._shard(number)
+            if _is_run(mine) and _is_run(places):
+                # Copies a third as long as an index by rows.
+                out[mine[0] : mine[-1] + 1] = found[places[0] : places[-1] + 1]
+            else:
+                out[mine] = found[places]
+
+        # Each shard fills rows of its own. The caller's thread would wait for the others at each copy.
+        for _ in computed(fill, pairwise([*starts.tolist(), len(order)])):
+            pass
         return out
 
 
-def feature_columns(
-    columns: Sequence[FeatureColumn], bounds: Sequence[int], widths: Sequence[int]
-) -> Iterator[NDArray[np.float32]]:
-    """Yield each column as an array: in memory, the narrowest first, up to `HELD` bytes together; the others `Stored`.
+def _is_run(rows: NDArray[np.int64]) -> bool:
+    """Return whether rows follow each other, from the first to the last."""
+    return bool((np.diff(rows) == 1).all())
+
+
+def feature_columns(columns: Sequence[Stored]) -> Iterator[NDArray[np.float32]]:
+    """Yield each column as an array: in memory, the narrowest first, up to `HELD` bytes together; the others as stored.
 
     Args:
         columns: of one list of images.
-        bounds: the row at which each shard begins, and the number of all rows.
-        widths: numbers in a feature of each.
     """
-    sizes = 4 * bounds[-1] * np.asarray(widths)
+    sizes = np.array([4 * rows * width for rows, width in (column.shape for column in columns)])
     narrow = np.argsort(sizes, kind="stable")
     held = set(narrow[np.cumsum(sizes[narrow]) <= HELD].tolist())
-    for place, (column, width) in enumerate(zip(columns, widths, strict=True)):
-        stored = Stored(column, bounds, width)
+    for place, stored in enumerate(columns):
         yield np.asarray(stored) if place in held else cast(NDArray[np.float32], stored)

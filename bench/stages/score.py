@@ -160,10 +160,12 @@ def assemble(job: Job) -> Evaluation:
     networks = spec.evaluator.all_extractors
     distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
     columns = _all_columns(samples, spec)
-    of_samples, of_photos = _matrices(samples, photos, spec, columns)
+    of_samples, of_photos = _stored(samples, photos, spec, columns)
+    # One after the other: each is cut into references and targets and then forgotten.
+    whole = (np.asarray(one) for one in of_photos)
     features = {
         c.name: Features(made, listed[references], listed[targets], c.distance)
-        for c, made, listed in zip(columns, of_samples, of_photos, strict=True)
+        for c, made, listed in zip(columns, feature_columns(of_samples), whole, strict=True)
     }
     return Evaluation(
         samples=with_asked(
@@ -179,12 +181,7 @@ def assemble(job: Job) -> Evaluation:
         groups=groups,
         seed=spec.protocol.seed,
         population=_population(job),
-        statuses={
-            c.name: _statuses(
-                feature_table(samples, spec, c.extractor).read(samples.shards, ["status"]), features[c.name]
-            )
-            for c in columns
-        }
+        statuses={c.name: _statuses(one, features[c.name]) for c, one in zip(columns, of_samples, strict=True)}
         | {name: own.statuses for name, own in distances.items()},
         texts={name: _texts(samples, spec, name) for name, part in networks.items() if embeds_texts(part)},
         fmr_levels=spec.protocol.fmr_levels,
@@ -236,10 +233,10 @@ def _columns(name: str, extractor: Part, table: ShardTable, shards: int) -> list
     ]
 
 
-def _matrices(
+def _stored(
     samples: ImageList, photos: ImageList, spec: RunSpec, columns: Sequence[Column]
-) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
-    """Return the features of the samples and of the photos by each column; those of all photos are in memory."""
+) -> tuple[list[Stored], list[Stored]]:
+    """Return the features of the samples and of the photos by each column."""
     made, listed = (
         [FeatureColumn(feature_table(images, spec, c.extractor), c.column) for c in columns]
         for images in (samples, photos)
@@ -247,8 +244,11 @@ def _matrices(
     widths = [
         max(one.width(samples.shards), other.width(photos.shards)) for one, other in zip(made, listed, strict=True)
     ]
-    of_photos = [np.asarray(Stored(c, photos.bounds, width)) for c, width in zip(listed, widths, strict=True)]
-    return list(feature_columns(made, samples.bounds, widths)), of_photos
+    of_samples, of_photos = (
+        [Stored(column, images.bounds, width) for column, width in zip(each, widths, strict=True)]
+        for each, images in ((made, samples), (listed, photos))
+    )
+    return of_samples, of_photos
 
 
 def _texts(samples: ImageList, spec: RunSpec, name: str) -> dict[str, NDArray[np.float32]]:
@@ -321,10 +321,10 @@ def _distances_of(rows: pd.DataFrame, table: pd.DataFrame) -> Distances:
     return Distances(between, _good(table[table["j"] < 0]).drop(columns="j"), _pair_statuses(rows, table))
 
 
-def _statuses(table: pd.DataFrame, features: Features) -> NDArray[np.object_]:
+def _statuses(stored: Stored, features: Features) -> NDArray[np.object_]:
     """Return the status of each sample under an extractor; a feature without a direction is not a feature."""
-    status = table["status"].to_numpy(dtype=object)
     some = usable_samples(features, feature_test(features.samples))
+    status = stored.status()
     return np.where((status == ViewStatus.OK) & ~some, str(ViewStatus.NOT_FINITE), status)
 
 

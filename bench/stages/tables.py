@@ -84,7 +84,7 @@ def read_features(table: ShardTable, shards: int) -> NDArray[np.float32]:
     table.check(range(shards))
     column = FeatureColumn(table, FEATURE)
     width = column.width(shards)
-    return np.concatenate([column.shard(shard, width) for shard in range(shards)])
+    return np.concatenate([column.shard(shard, width).features for shard in range(shards)])
 
 
 def by_row(table: ShardTable | None, shards: Iterable[int]) -> dict[int, dict[str, Any]]:

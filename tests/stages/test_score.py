@@ -16,7 +16,7 @@ from bench.metrics.shared.eligibility import finite, nonzero, usable_samples
 from bench.stages import features, score
 from bench.stages.features import FeatureColumn, Stored, feature_columns
 from bench.stages.plan import ImageList
-from bench.stages.score import Column, _all_columns, _distances, _matrices, _pair_statuses, _texts, wanted
+from bench.stages.score import Column, _all_columns, _distances, _pair_statuses, _stored, _texts, wanted
 from bench.stages.tables import embeds_texts
 from bench.store import ShardTable
 from bench.testing.world import evaluation
@@ -68,7 +68,7 @@ def test_numbers_become_features_of_length_one(tmp_path, monkeypatch):
     samples = images(tmp_path / "run", monkeypatch, mag=table(norm=[3.0, np.nan, 5.0]))
     photos = images(tmp_path / "photos", monkeypatch, rows=2, mag=table().iloc[:2])
     spec = evaluator(mag="magface")
-    made, listed = _matrices(samples, photos, spec, _all_columns(samples, spec))
+    made, listed = _stored(samples, photos, spec, _all_columns(samples, spec))
     np.testing.assert_array_equal(made[0], [[1, 1], [np.nan, np.nan], [0, 0]])
     np.testing.assert_array_equal(made[1], [[3], [np.nan], [5]])
     np.testing.assert_array_equal(listed[0], [[1, 1], [np.nan, np.nan]])
@@ -80,7 +80,7 @@ def test_samples_without_any_feature_are_as_wide_as_photos(tmp_path, monkeypatch
     samples = images(tmp_path / "run", monkeypatch, mag=table().assign(feature=None))
     photos = images(tmp_path / "photos", monkeypatch, mag=table())
     spec = evaluator(mag="magface")
-    (made,), (listed,) = _matrices(samples, photos, spec, _all_columns(samples, spec))
+    (made,), (listed,) = _stored(samples, photos, spec, _all_columns(samples, spec))
     assert (made.shape, listed.shape) == ((3, 2), (3, 2))
     assert np.isnan(made).all()
 
@@ -93,7 +93,8 @@ def stored(folder, sizes=(3, 0, 5, 4), width=3):
     whole = ShardTable(folder)
     for shard, (start, end) in enumerate(pairwise(bounds)):
         cells = [None if np.isnan(row).any() else row for row in rows[start:end]]
-        whole.write(shard, pd.DataFrame({"row": range(start, end), FEATURE: pd.Series(cells, dtype=object)}))
+        said = {"row": range(start, end), "status": [f"of {row}" for row in range(start, end)]}
+        whole.write(shard, pd.DataFrame({**said, FEATURE: pd.Series(cells, dtype=object)}))
     return Stored(FeatureColumn(whole, FEATURE), bounds, width), rows
 
 
@@ -126,6 +127,15 @@ def test_an_index_reads_its_shards_alone(tmp_path, monkeypatch):
     assert sorted(read) == [2, 3]
 
 
+def test_statuses_are_read_with_features(tmp_path, monkeypatch):
+    found, _ = stored(tmp_path)
+    read, own = [], FeatureColumn.shard
+    monkeypatch.setattr(FeatureColumn, "shard", lambda self, number, width=0: read.append(number) or own(self, number))
+    found[np.array([4, 3, 11])]
+    assert found.status().tolist() == [f"of {row}" for row in range(12)]
+    assert sorted(read) == [0, 1, 2, 3]
+
+
 def test_whether_features_are_usable_is_read_once(tmp_path, monkeypatch):
     found, rows = stored(tmp_path)
     read, own = [], FeatureColumn.shard
@@ -142,8 +152,8 @@ def test_the_narrowest_columns_are_held(tmp_path, monkeypatch):
     bounds = (0, 12)
     columns = [FeatureColumn(ShardTable(tmp_path / name), FEATURE) for name in ("wide", "narrow", "number")]
     for column, width in zip(columns, (8, 4, 1), strict=True):
-        column.table.write(0, pd.DataFrame({"row": range(12), FEATURE: list(np.ones((12, width), np.float32))}))
-    found = list(feature_columns(columns, bounds, [column.width(1) for column in columns]))
+        column.table.write(0, pd.DataFrame({"status": ["ok"] * 12, FEATURE: list(np.ones((12, width), np.float32))}))
+    found = list(feature_columns([Stored(column, bounds, column.width(1)) for column in columns]))
     assert [type(one) for one in found] == [Stored, np.ndarray, np.ndarray]
     assert [one.shape for one in found] == [(12, 8), (12, 4), (12, 1)]
 
@@ -156,7 +166,7 @@ def test_metrics_of_stored_features_are_those_of_arrays(tmp_path, metric):
     for name, part in given.features.items():
         whole = ShardTable(tmp_path / name)
         for shard, (start, end) in enumerate(pairwise(bounds)):
-            whole.write(shard, pd.DataFrame({FEATURE: list(part.samples[start:end])}))
+            whole.write(shard, pd.DataFrame({"status": "ok", FEATURE: list(part.samples[start:end])}))
         lazy[name] = replace(part, samples=Stored(FeatureColumn(whole, FEATURE), bounds, part.samples.shape[1]))
     found, expected = (
         registry.get("metrics", metric).compute(replace(given, features=f)) for f in (lazy, given.features)
