@@ -36,18 +36,23 @@ def vectors(column: pa.ChunkedArray, width: int = 0) -> NDArray[np.float32]:
     >>> vectors(pa.chunked_array([[[1.0, 2.0], None]])).tolist()
     [[1.0, 2.0], [nan, nan]]
     """
-    import pyarrow as pa
-
     values = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if len(values) and not values.null_count:
+        return _numbers(values).reshape(len(values), -1)
     some = np.asarray(values.is_valid())
-    flat = values.drop_null() if values.null_count else values
-    numbers = (flat.flatten() if pa.types.is_nested(flat.type) else flat).cast(pa.float32()).to_numpy(False)
+    numbers = _numbers(values.drop_null())
     rows = numbers.reshape(int(some.sum()), -1) if some.any() else np.empty((0, width or 1), np.float32)
-    if some.all():
-        return cast(NDArray[np.float32], rows)
     out = np.full((len(some), rows.shape[1]), np.nan, np.float32)
     out[some] = rows
     return out
+
+
+def _numbers(values: pa.Array) -> NDArray[np.float32]:
+    """Return the numbers of an array of lists, or of numbers, one after the other."""
+    import pyarrow as pa
+
+    flat = values.flatten() if pa.types.is_nested(values.type) else values
+    return cast(NDArray[np.float32], flat.cast(pa.float32()).to_numpy(zero_copy_only=False))
 
 
 class Shard(NamedTuple):

@@ -4,6 +4,9 @@ Makes a run by formula: photos of one pixel, and the tables that generate and ex
 of official size (two recognisers, FLAME, LPIPS, Inception, DINOv2, CLIP). No sample has a file. Then each step runs in
 a process of its own, with one thread of BLAS. Prints the files and bytes of the run, and wall clock, processor time and
 peak memory of each step. A run that is there already is measured again. `--short` takes features of 8 numbers.
+
+The step `stage` is the stage `score` alone, of a run that is planned: it reads the tables and writes the scores.
+`score` is the whole command with its plan, its check of every table, and its report.
 """
 
 import argparse
@@ -28,6 +31,7 @@ from bench.hashing import sha256_bytes
 from bench.images import encode_png
 from bench.stages.plan import plan
 from bench.stages.run import photo_embeddings, run_stages
+from bench.stages.score import score
 from bench.stages.tables import faces_table, feature_table, is_pairwise
 from bench.status import ViewStatus
 from bench.store import read_json, shard_table, write_arrow, write_record
@@ -35,7 +39,7 @@ from tests.e2e.commands import composed
 from tests.metrics.world import OFFICIAL
 from tests.shared import ROOT
 
-STEPS = ("plan", "score", "page", "compare", "export")
+STEPS = ("plan", "stage", "score", "page", "compare", "export")
 WIDTHS = {**OFFICIAL, "judge": OFFICIAL["adaface"]}
 SHORT = 8
 TRUNK = ROOT / "bench/mini/weights/inception.pth"
@@ -169,18 +173,24 @@ def _write(shard):
     write_measured(*_GIVEN[0], shard)
 
 
-def do(step, folder, per_item):
-    """Do one step in this process."""
+def work(step, folder, per_item):
+    """Return the function that does a step in this process."""
     options = spec(folder, per_item)
-    runs = sorted((folder / "runs").glob("*/*/run.json"))
     if step == "plan":
-        plan(options, photo_embeddings)
-        return
+        return lambda: plan(options, photo_embeddings)
+    if step == "stage":
+        job = plan(options, photo_embeddings)[0]
+        return lambda: score(job)
     if step == "score":
-        run_stages(options, ["score"])
-        return
+        return lambda: run_stages(options, ["score"])
+    runs = sorted((folder / "runs").glob("*/*/run.json"))
     words = [str(path.parent) for path in runs if step == "compare" or path.parent.name.startswith("copy")]
-    if code := bench.__main__.main([{"page": "report"}.get(step, step), *words, *_where(step, folder)]):
+    return lambda: command([{"page": "report"}.get(step, step), *words, *_where(step, folder)])
+
+
+def command(words):
+    """Run a command of the package and end with its exit code, if it fails."""
+    if code := bench.__main__.main(words):
         sys.exit(code)
 
 
@@ -191,8 +201,9 @@ def _where(step, folder):
 
 def measure(step, folder, per_item):
     """Do one step in this process and print what it took."""
+    step_work = work(step, folder, per_item)
     start = time.perf_counter(), time.process_time()
-    do(step, folder, per_item)
+    step_work()
     spent = time.perf_counter() - start[0], time.process_time() - start[1]
     print("MEASURED" + json.dumps([*spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20]))
 

@@ -105,7 +105,7 @@ class _Totals:
 
     def joined(self, part: _Totals) -> _Totals:
         """Return the totals with more rows; the second moment is added in place."""
-        self.moment[:] += part.moment
+        np.add(self.moment, part.moment, out=self.moment)
         return _Totals(self.count + part.count, self.total + part.total, self.squares + part.squares, self.moment)
 
     def minus(self, part: _Totals | None) -> _Totals:
