@@ -68,7 +68,7 @@ FAULTS = (
     Fault("bench/metrics/cmmd.py", "features, usable=nonzero)", "features)", DISTRIBUTIONS),
     Fault("bench/metrics/cmmd.py", "sums.biased()", "sums.plain()", DISTRIBUTIONS),
     Fault("bench/metrics/retrieval.py", "hit = margin[trial] > 0", "hit = margin[trial] >= 0", SIMILARITY),
-    Fault("bench/metrics/within_similarity.py", "first, features.samples,", "first, features.references,", SIMILARITY),
+    Fault("bench/metrics/within_similarity.py", "near, one, near, other,", "near, one, near, one,", SIMILARITY),
     Fault(SAMPLE_MEANS, KEPT.format("trial"), KEPT.format("valid"), SIMILARITY),
     Fault("bench/faces/detection.py", "method = cv2.INTER_AREA if", "method = cv2.INTER_LINEAR if", DETECTION),
     Fault("bench/faces/detection.py", "np.array([width, height])", "np.array([height, width])", DETECTION),
