@@ -54,13 +54,25 @@ def test_the_same_frame_gives_the_same_bytes(tmp_path):
 
 def test_features_take_the_space_of_their_numbers(tmp_path):
     rows = np.random.default_rng(0).standard_normal((80, 512)).astype(np.float32)
-    frame = pd.DataFrame({"item": ["same"] * 80, "feature": list(rows), "of": [["a"]] * 80})
-    store.write_table(tmp_path / "t.parquet", frame)
-    assert (tmp_path / "t.parquet").stat().st_size < rows.nbytes
-    file = pq.ParquetFile(tmp_path / "t.parquet").metadata.row_group(0)
-    kept = {file.column(i).path_in_schema: "RLE_DICTIONARY" in file.column(i).encodings for i in range(3)}
-    assert kept == {"item": True, "feature.list.element": False, "of.list.element": True}
+    words = {"of": [["a"]] * 80, "at": [{"x": "a", "y": 1.0}] * 80}
+    store.write_table(tmp_path / "t.parquet", pd.DataFrame({"score": [0.5] * 80, "feature": list(rows), **words}))
+    group = pq.ParquetFile(tmp_path / "t.parquet").metadata.row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    assert {c.path_in_schema: "RLE_DICTIONARY" in c.encodings for c in columns} == {
+        "score": True, "feature.list.element": False, "of.list.element": True, "at.x": True, "at.y": True,
+    }  # fmt: skip
+    assert columns[1].total_compressed_size < rows.nbytes
     np.testing.assert_array_equal(np.stack(store.read_table(tmp_path / "t.parquet")["feature"]), rows)
+
+
+def test_a_column_is_read_by_its_whole_name(tmp_path):
+    frame = pd.DataFrame({"a": [1], "a.b": [2], "s": [{"x": 3}]})
+    store.write_table(tmp_path / "t.parquet", frame)
+    for asked, given in (
+        (["a.b", "a", "c"], ["a.b", "a"]), (["a"], ["a"]), (["s.x"], []), (["s"], ["s"]), ([], []),
+        (None, ["a", "a.b", "s"]),
+    ):  # fmt: skip
+        assert list(store.read_arrow(tmp_path / "t.parquet", asked).column_names) == given
 
 
 def test_a_committed_batch_goes_when_its_shard_is_whole(tmp_path):
