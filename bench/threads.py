@@ -30,8 +30,8 @@ def computed(function: Callable[[Given], Found], given: Iterable[Given]) -> Iter
     """Yield the function of each, in order, from two threads: they change no digit.
 
     Args:
-        function: runs in two threads at once, so that it may change nothing outside; `np.errstate` of the caller does
-            not reach it.
+        function: runs in two threads at once, so that it may change nothing that another call of it uses;
+            `np.errstate` of the caller does not reach it.
         given: is read by the caller's thread, at most three ahead of what was yielded.
 
     >>> list(computed(lambda part: part.stop, [slice(0, 2), slice(2, 3)]))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.store import ShardTable, read_arrow
+from bench.errors import UserError
+from bench.store import ANEW, ShardTable, read_arrow
 from bench.threads import computed
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 HELD = 7 * 10**8
 """Bytes of one run's features that the score stage holds in memory; what does not fit is read where it is needed."""
 STATUS = "status"
-"""Column of every table that says whether an image could be read."""
+"""Column of every feature table: what came of the image under the network."""
 _SHARDS = 2
 """Shards of a table that stay in memory: what goes forwards and steps back a little reads most of them once."""
 
@@ -33,7 +34,7 @@ def vectors(column: pa.ChunkedArray, width: int = 0) -> NDArray[np.float32]:
         width: d, where no row has a vector; 1 if it is not known.
 
     >>> import pyarrow as pa
-    >>> vectors(pa.chunked_array([[[1.0, 2.0], None]])).tolist()
+    >>> vectors(pa.chunked_array([[[1.0, 2.0]], [None]])).tolist()
     [[1.0, 2.0], [nan, nan]]
     """
     values = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
@@ -60,7 +61,7 @@ class Shard(NamedTuple):
 
     Attributes:
         features: (n, d) float32; NaN where an image has none.
-        status: (n,) of each image under the network.
+        status: (n,) what came of each image under the network.
     """
 
     features: NDArray[np.float32]
@@ -86,9 +87,20 @@ class FeatureColumn:
         return any(self.name in pq.read_schema(self.table.path(number)).names for number in range(shards))
 
     def shard(self, number: int, width: int = 0) -> Shard:
-        """Return one shard; `width` is the d of one that has no feature."""
-        found = read_arrow(self.table.path(number), [self.name, STATUS])
-        status = found[STATUS].to_numpy()
+        """Return one shard.
+
+        Args:
+            number: of the shard.
+            width: d, where the shard has no feature.
+
+        Raises:
+            UserError: it has no statuses.
+        """
+        path = self.table.path(number)
+        found = read_arrow(path, [self.name, STATUS])
+        if STATUS not in found.column_names:
+            raise UserError(f"{path} has no column {STATUS}; {ANEW}")
+        status = np.array(found[STATUS].to_pylist(), dtype=object)
         if self.name not in found.column_names:
             return Shard(np.full((len(status), width or 1), np.nan, np.float32), status)
         return Shard(vectors(found[self.name], width), status)
@@ -120,10 +132,11 @@ class Stored:
             width: d.
         """
         self.shape = (bounds[-1], width)
-        self._column = column
         self._bounds = np.asarray(bounds)
         self._status: dict[int, NDArray[np.object_]] = {}
-        self._shard = lru_cache(maxsize=_SHARDS)(self._read)
+        # Without a reference to this object, which would live on until garbage is collected, and its shards with it.
+        read = partial(_read, column, self._bounds, width, self._status)
+        self._shard = lru_cache(maxsize=_SHARDS)(read)
 
     def status(self) -> NDArray[np.object_]:
         """Return (n,) the status of each image; shards of which some feature was read are not read again."""
@@ -148,6 +161,7 @@ class Stored:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         rows = self._rows(np.arange(len(self)))
+        self._shard.cache_clear()
         return rows if dtype is None else rows.astype(dtype)
 
     def __getattr__(self, name: str) -> Any:
@@ -156,31 +170,41 @@ class Stored:
             raise AttributeError(name)
         return getattr(np.asarray(self), name)
 
-    def _read(self, number: int) -> NDArray[np.float32]:
-        shard = self._column.shard(number, self.shape[1])
-        self._status[number] = shard.status
-        return shard.features
-
     def _rows(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         out = np.empty((len(rows), self.shape[1]), np.float32)
         shards = np.searchsorted(self._bounds, rows, side="right") - 1
         order = np.argsort(shards, kind="stable")
-        starts = np.flatnonzero(np.diff(shards[order], prepend=-2))
-
-        def fill(bounds: tuple[int, int]) -> None:
-            mine = order[slice(*bounds)]
-            number = int(shards[mine[0]])
-            places, found = rows[mine] - self._bounds[number], self._shard(number)
-            if _is_run(mine) and _is_run(places):
-                # Copies a third as long as an index by rows.
-                out[mine[0] : mine[-1] + 1] = found[places[0] : places[-1] + 1]
-            else:
-                out[mine] = found[places]
-
-        # Each shard fills rows of its own. The caller's thread would wait for the others at each copy.
-        for _ in computed(fill, pairwise([*starts.tolist(), len(order)])):
+        starts = np.flatnonzero(np.diff(shards[order], prepend=-2)).tolist()
+        parts = ((int(shards[order[a]]), order[a:b]) for a, b in pairwise([*starts, len(order)]))
+        # The threads that read a shard also copy it: the caller's thread would wait for them at every copy.
+        for _ in computed(partial(self._copy, rows, out), parts):
             pass
         return out
+
+    def _copy(self, rows: NDArray[np.int64], out: NDArray[np.float32], part: tuple[int, NDArray[np.int64]]) -> None:
+        """Copy what is asked of one shard: its number, and which of the rows it has."""
+        number, mine = part
+        places, features = rows[mine] - self._bounds[number], self._shard(number)
+        if _is_run(mine) and _is_run(places):
+            # A slice is copied faster than an index by rows.
+            out[mine[0] : mine[-1] + 1] = features[places[0] : places[-1] + 1]
+        else:
+            out[mine] = features[places]
+
+
+def _read(
+    column: FeatureColumn,
+    bounds: NDArray[np.int64],
+    width: int,
+    known: dict[int, NDArray[np.object_]],
+    number: int,
+) -> NDArray[np.float32]:
+    """Return the features of a shard, and remember its statuses."""
+    shard, rows = column.shard(number, width), int(bounds[number + 1] - bounds[number])
+    if len(shard.features) != rows:
+        raise UserError(f"{column.table.path(number)} has {len(shard.features)} rows for {rows} images; {ANEW}")
+    known[number] = shard.status
+    return shard.features
 
 
 def _is_run(rows: NDArray[np.int64]) -> bool:
@@ -189,7 +213,7 @@ def _is_run(rows: NDArray[np.int64]) -> bool:
 
 
 def feature_columns(columns: Sequence[Stored]) -> Iterator[NDArray[np.float32]]:
-    """Yield each column as an array: in memory, the narrowest first, up to `HELD` bytes together; the others as stored.
+    """Yield each column as an array: the narrowest, up to `HELD` bytes together, in memory, the others as they are.
 
     Args:
         columns: of one list of images.

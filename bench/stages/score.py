@@ -160,12 +160,11 @@ def assemble(job: Job) -> Evaluation:
     networks = spec.evaluator.all_extractors
     distances = {name: _distances(samples, spec, name) for name, part in networks.items() if is_pairwise(part)}
     columns = _all_columns(samples, spec)
-    of_samples, of_photos = _stored(samples, photos, spec, columns)
-    # One after the other: each is cut into references and targets and then forgotten.
-    whole = (np.asarray(one) for one in of_photos)
+    of_samples, of_photos = _stored_features(samples, photos, spec, columns)
+    # `map` makes one array at a time, which is cut into references and targets and then forgotten.
     features = {
         c.name: Features(made, listed[references], listed[targets], c.distance)
-        for c, made, listed in zip(columns, feature_columns(of_samples), whole, strict=True)
+        for c, made, listed in zip(columns, feature_columns(of_samples), map(np.asarray, of_photos), strict=True)
     }
     return Evaluation(
         samples=with_asked(
@@ -233,7 +232,7 @@ def _columns(name: str, extractor: Part, table: ShardTable, shards: int) -> list
     ]
 
 
-def _stored(
+def _stored_features(
     samples: ImageList, photos: ImageList, spec: RunSpec, columns: Sequence[Column]
 ) -> tuple[list[Stored], list[Stored]]:
     """Return the features of the samples and of the photos by each column."""

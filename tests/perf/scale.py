@@ -5,8 +5,9 @@ of official size (two recognisers, FLAME, LPIPS, Inception, DINOv2, CLIP). No sa
 a process of its own, with one thread of BLAS. Prints the files and bytes of the run, and wall clock, processor time and
 peak memory of each step. A run that is there already is measured again. `--short` takes features of 8 numbers.
 
-The step `stage` is the stage `score` alone, of a run that is planned: it reads the tables and writes the scores.
-`score` is the whole command with its plan, its check of every table, and its report.
+The step `stage` is the stage `score` alone: it reads the tables and writes the scores. Its time leaves out the plan,
+its memory does not. `score` is the whole command with its plan, its check of every table, and its report. No time has
+the start of the process and the composition of its configuration.
 """
 
 import argparse

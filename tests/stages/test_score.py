@@ -1,5 +1,6 @@
 """What the score stage hands to metrics of a feature table: its columns, their roles, and the prompts' embeddings."""
 
+import weakref
 from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from bench.metrics.shared.eligibility import finite, nonzero, usable_samples
 from bench.stages import features, score
 from bench.stages.features import FeatureColumn, Stored, feature_columns
 from bench.stages.plan import ImageList
-from bench.stages.score import Column, _all_columns, _distances, _pair_statuses, _stored, _texts, wanted
+from bench.stages.score import Column, _all_columns, _distances, _pair_statuses, _stored_features, _texts, wanted
 from bench.stages.tables import embeds_texts
 from bench.store import ShardTable
 from bench.testing.world import evaluation
@@ -68,7 +69,7 @@ def test_numbers_become_features_of_length_one(tmp_path, monkeypatch):
     samples = images(tmp_path / "run", monkeypatch, mag=table(norm=[3.0, np.nan, 5.0]))
     photos = images(tmp_path / "photos", monkeypatch, rows=2, mag=table().iloc[:2])
     spec = evaluator(mag="magface")
-    made, listed = _stored(samples, photos, spec, _all_columns(samples, spec))
+    made, listed = _stored_features(samples, photos, spec, _all_columns(samples, spec))
     np.testing.assert_array_equal(made[0], [[1, 1], [np.nan, np.nan], [0, 0]])
     np.testing.assert_array_equal(made[1], [[3], [np.nan], [5]])
     np.testing.assert_array_equal(listed[0], [[1, 1], [np.nan, np.nan]])
@@ -80,7 +81,7 @@ def test_samples_without_any_feature_are_as_wide_as_photos(tmp_path, monkeypatch
     samples = images(tmp_path / "run", monkeypatch, mag=table().assign(feature=None))
     photos = images(tmp_path / "photos", monkeypatch, mag=table())
     spec = evaluator(mag="magface")
-    (made,), (listed,) = _stored(samples, photos, spec, _all_columns(samples, spec))
+    (made,), (listed,) = _stored_features(samples, photos, spec, _all_columns(samples, spec))
     assert (made.shape, listed.shape) == ((3, 2), (3, 2))
     assert np.isnan(made).all()
 
@@ -93,9 +94,19 @@ def stored(folder, sizes=(3, 0, 5, 4), width=3):
     whole = ShardTable(folder)
     for shard, (start, end) in enumerate(pairwise(bounds)):
         cells = [None if np.isnan(row).any() else row for row in rows[start:end]]
-        said = {"row": range(start, end), "status": [f"of {row}" for row in range(start, end)]}
-        whole.write(shard, pd.DataFrame({**said, FEATURE: pd.Series(cells, dtype=object)}))
+        keys = {"row": range(start, end), "status": [f"of {row}" for row in range(start, end)]}
+        whole.write(shard, pd.DataFrame({**keys, FEATURE: pd.Series(cells, dtype=object)}))
     return Stored(FeatureColumn(whole, FEATURE), bounds, width), rows
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The shards that were read, in this order."""
+    numbers, own = [], FeatureColumn.shard
+    monkeypatch.setattr(
+        FeatureColumn, "shard", lambda self, number, width=0: numbers.append(number) or own(self, number, width)
+    )
+    return numbers
 
 
 def test_what_is_read_from_shards_is_the_array(tmp_path):
@@ -106,6 +117,7 @@ def test_what_is_read_from_shards_is_the_array(tmp_path):
         slice(2, 9),
         slice(None, None, -2),
         np.array([11, 0, 4, 4, -1]),
+        [3, 0, 4],
         [1, 2],
         mask,
         7,
@@ -119,27 +131,39 @@ def test_what_is_read_from_shards_is_the_array(tmp_path):
     np.testing.assert_array_equal(found.astype(np.float64).sum(axis=1), rows.astype(np.float64).sum(axis=1))
 
 
-def test_an_index_reads_its_shards_alone(tmp_path, monkeypatch):
+def test_an_index_reads_its_shards_alone(tmp_path, read):
     found, _ = stored(tmp_path)
-    read, own = [], FeatureColumn.shard
-    monkeypatch.setattr(FeatureColumn, "shard", lambda self, number, width=0: read.append(number) or own(self, number))
     found[np.array([4, 3, 11])]
     assert sorted(read) == [2, 3]
 
 
-def test_statuses_are_read_with_features(tmp_path, monkeypatch):
+def test_statuses_are_read_with_features(tmp_path, read):
     found, _ = stored(tmp_path)
-    read, own = [], FeatureColumn.shard
-    monkeypatch.setattr(FeatureColumn, "shard", lambda self, number, width=0: read.append(number) or own(self, number))
     found[np.array([4, 3, 11])]
     assert found.status().tolist() == [f"of {row}" for row in range(12)]
     assert sorted(read) == [0, 1, 2, 3]
 
 
-def test_whether_features_are_usable_is_read_once(tmp_path, monkeypatch):
+def test_a_shard_of_other_rows_or_without_statuses_is_an_error(tmp_path):
+    column = FeatureColumn(ShardTable(tmp_path), FEATURE)
+    column.table.write(0, pd.DataFrame({"status": ["ok"], FEATURE: [np.ones(2, np.float32)]}))
+    with pytest.raises(UserError, match=r"00000\.parquet has 1 rows for 3 images; execution\.on_existing=always"):
+        np.asarray(Stored(column, (0, 3), 2))
+    column.table.write(0, pd.DataFrame({FEATURE: [np.ones(2, np.float32)]}))
+    with pytest.raises(UserError, match=r"00000\.parquet has no column status; execution\.on_existing=always"):
+        column.shard(0)
+
+
+def test_what_nobody_uses_is_forgotten_at_once(tmp_path):
+    found, _ = stored(tmp_path)
+    found[2:9]
+    known = weakref.ref(found)
+    del found
+    assert known() is None
+
+
+def test_whether_features_are_usable_is_read_once(tmp_path, read):
     found, rows = stored(tmp_path)
-    read, own = [], FeatureColumn.shard
-    monkeypatch.setattr(FeatureColumn, "shard", lambda self, number, width=0: read.append(number) or own(self, number))
     given = Features(found, rows, rows)
     for _ in range(2):
         np.testing.assert_array_equal(usable_samples(given, finite), finite(rows))

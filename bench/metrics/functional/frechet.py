@@ -103,8 +103,8 @@ class _Totals:
     squares: float
     moment: NDArray[Any]
 
-    def joined(self, part: _Totals) -> _Totals:
-        """Return the totals with more rows; the second moment is added in place."""
+    def add(self, part: _Totals) -> _Totals:
+        """Return the totals with more rows, which are added to this second moment in place."""
         np.add(self.moment, part.moment, out=self.moment)
         return _Totals(self.count + part.count, self.total + part.total, self.squares + part.squares, self.moment)
 
@@ -153,16 +153,16 @@ def _side(rows: NDArray[Any], groups: Rows, *, moments: bool) -> _Side:
     some, size = rows[np.flatnonzero(groups != NEVER)[:4096]], rows.shape[1]
     centre = some.mean(axis=0, dtype=np.float64) if len(some) else np.zeros(size)
     codes = [int(code) for code in np.unique(groups) if code != NEVER]
-    # One block, so that what is freed at the end is of use for something larger.
+    # One block: freed one by one, with what is kept between them, they would leave gaps too small for a matrix.
     sums = np.zeros((len(codes), size * (size + 1) // 2 if moments else 0))
     parts = {code: _Totals(0, np.zeros(size), 0.0, line) for code, line in zip(codes, sums, strict=True)}
     for code, piece in computed(partial(_totals, moments=moments), _pieces(rows, groups, centre)):
-        parts[code] = parts[code].joined(piece)
+        parts[code] = parts[code].add(piece)
     whole = _Totals(0, np.zeros(size), 0.0, np.zeros(sums.shape[1]))
     for part in parts.values():
-        whole = whole.joined(part)
-    single = sums.astype(np.float32)
-    parts = {code: replace(part, moment=line) for (code, part), line in zip(parts.items(), single, strict=True)}
+        whole = whole.add(part)
+    moments_32 = sums.astype(np.float32)
+    parts = {code: replace(part, moment=line) for (code, part), line in zip(parts.items(), moments_32, strict=True)}
     return _Side(rows, groups, centre, parts, whole)
 
 
