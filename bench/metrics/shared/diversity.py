@@ -11,12 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.metrics.functional.arrays import Floats, Mask, Rows
+from bench.metrics.functional.cosine import blocks
 from bench.metrics.protocol import Evaluation, Number, Score
 from bench.metrics.shared.eligibility import Eligibility, subjects
 from bench.metrics.shared.scores import absent, item_values, mean_score
 from bench.metrics.shared.thresholds import Verified
 
 NO_PAIR = "no item with 2 valid samples"
+_PAIRS = 2**20
+"""Pairs whose samples are looked up at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +58,26 @@ def listed_pairs(evaluation: Evaluation, table: pd.DataFrame, valid: Mask) -> Pa
 
     A pair is taken once, whichever way round it is listed; rows that name no sample are left out.
     """
-    rows = pd.MultiIndex.from_frame(evaluation.samples[["item", "index"]])
-    ends = [rows.get_indexer(pd.MultiIndex.from_frame(table[["item", end]])) for end in ("i", "j")]
-    low, high, values = np.minimum(*ends), np.maximum(*ends), table["value"].to_numpy(dtype=np.float64)
-    keep = (low >= 0) & (low < high) & np.isfinite(values)
-    keep[keep] &= valid[low[keep]] & valid[high[keep]]
-    keep &= ~pd.DataFrame({"low": low, "high": high, "out": ~keep}).duplicated().to_numpy()
+    low, high = _ends(evaluation, table)
+    values = table["value"].to_numpy(dtype=np.float64)
+    keep = np.flatnonzero((low >= 0) & (low < high) & np.isfinite(values))
+    keep = keep[valid[low[keep]] & valid[high[keep]]]
+    first = np.unique(low[keep] * len(valid) + high[keep], return_index=True)[1]
+    keep = keep[np.sort(first)]
     return Pairs(low[keep], high[keep], values[keep])
+
+
+def _ends(evaluation: Evaluation, table: pd.DataFrame) -> tuple[Rows, Rows]:
+    """Return the rows of the two samples of each pair, the smaller first; -1 for one that is no sample.
+
+    An index of all pairs at once would hold several times what the table does.
+    """
+    rows = pd.MultiIndex.from_frame(evaluation.samples[["item", "index"]])
+    ends = np.empty((2, len(table)), np.int64)
+    for part in blocks(len(table), _PAIRS):
+        for place, end in enumerate(("i", "j")):
+            ends[place, part] = rows.get_indexer(pd.MultiIndex.from_frame(table.iloc[part][["item", end]]))
+    return ends.min(axis=0), ends.max(axis=0)
 
 
 def diversity_scores(
