@@ -60,7 +60,7 @@ def measure(rows):
         queries = formula("queries", QUERIES)
         bank = make(Path(folder) / "bank", rows)
         best, before, after, wall, cpu = pool.submit(timed, queries, bank, Path(folder)).result()
-        print(f"{rows:>9} rows: {wall:.1f} s, {cpu:.1f} s of processor; peak {after:.2f} GB, {before:.2f} before")
+        print(f"{rows:>9} rows: {wall:.1f} s, {cpu:.1f} s of processor; peak {after:.2f} GiB, {before:.2f} before")
         position, cosine = brute(queries[:CHECKED], bank, len(bank.shards))
         whole = (position == best.position[:CHECKED]).all() and (cosine == best.cosine[:CHECKED]).all()
         print(f"{rows:>9} rows: {CHECKED} queries against all rows by brute force: {'equal' if whole else 'DIFFERENT'}")

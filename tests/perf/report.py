@@ -65,7 +65,7 @@ def timed(name, do):
     result = do()
     spent = time.perf_counter() - start[0], time.process_time() - start[1]
     own, child = (resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    memory = f"peak {own:.2f} GB, of a child {child:.2f} GB"
+    memory = f"peak {own:.2f} GiB, of a child {child:.2f} GiB"
     print(f"{name:40} {spent[0]:8.2f} s  {spent[1]:8.2f} s of processor, {memory}", flush=True)
     return result
 

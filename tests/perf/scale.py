@@ -219,7 +219,7 @@ def measured(step, folder, items, per_item):
         print(f"{step:8} failed: {ended.stderr.strip()[-2000:]}", flush=True)
         return
     wall, processor, peak = json.loads(lines[0].removeprefix("MEASURED"))
-    print(f"{step:8} {wall:8.1f} s {processor:8.1f} s of processor, peak {peak:.2f} GB", flush=True)
+    print(f"{step:8} {wall:8.1f} s {processor:8.1f} s of processor, peak {peak:.2f} GiB", flush=True)
 
 
 def main(folder, items, per_item, short):
@@ -229,7 +229,7 @@ def main(folder, items, per_item, short):
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 2**30
     print(f"{items * per_item} samples of {items} items: made in {time.perf_counter() - start:.0f} s, "
-          f"{len(files)} files, {size:.2f} GB", flush=True)  # fmt: skip
+          f"{len(files)} files, {size:.2f} GiB", flush=True)  # fmt: skip
     for step in STEPS:
         measured(step, folder, items, per_item)
         if step == "score":

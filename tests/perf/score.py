@@ -29,7 +29,9 @@ def measure(samples):
         total = [a + b for a, b in zip(total, spent, strict=True)]
         print(f"{samples:>7}  {name:22} {spent[0]:8.2f} s  {spent[1]:8.2f} s of processor", flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{samples:>7}  {'all':22} {total[0]:8.2f} s  {total[1]:8.2f} s of processor, peak {peak:.2f} GB", flush=True)
+    print(
+        f"{samples:>7}  {'all':22} {total[0]:8.2f} s  {total[1]:8.2f} s of processor, peak {peak:.2f} GiB", flush=True
+    )
 
 
 if __name__ == "__main__":
